@@ -1,0 +1,72 @@
+import FoundationEssentials
+import HTTPTypes
+import MusterController
+import MusterWire
+import NIOCore
+
+// What `make bench` runs inside one process: the pure parts that stand on the hot paths.
+
+func measure(_ name: String, _ count: Int, _ body: (Int) throws -> Void) rethrows {
+    let clock = ContinuousClock()
+    var best = Duration.seconds(1_000)
+    for _ in 0..<5 {
+        best = min(best, try clock.measure { for index in 0..<count { try body(index) } })
+    }
+    let nanoseconds = Double(best.components.seconds) * 1e9 + Double(best.components.attoseconds) / 1e9
+    let each = nanoseconds / Double(count)
+    let text = each >= 1e6 ? "\((each / 1e4).rounded() / 100) ms" : each >= 1e3 ? "\((each / 10).rounded() / 100) µs" : "\(each.rounded()) ns"
+    let padded = name + String(repeating: " ", count: max(0, 58 - name.count)) + " " + String(repeating: " ", count: max(0, 26 - text.count)) + text
+    print(padded + "   best of 5")
+}
+
+for size in [16, 1024, 65536] {
+    let payload = ByteBuffer(repeating: 0x61, count: size)
+    var message = AgentMessage(messageType: .outputStreamData, createdDate: .now(), payloadType: .output, payload: payload)
+    var buffer = ByteBuffer()
+    measure("frame of \(size) bytes, written", 2_000) { index in
+        message.sequenceNumber = Int64(index)
+        buffer.clear()
+        buffer.writeAgentMessage(message)
+    }
+    buffer.clear()
+    buffer.writeAgentMessage(message)
+    try measure("frame of \(size) bytes, read and its digest checked", 2_000) { _ in
+        var copy = buffer
+        _ = try copy.readAgentMessage()
+    }
+}
+
+do {
+    let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+    let now = Timestamp.now()
+    let body = Array(#"{"DocumentName":"AWS-RunShellScript","Parameters":{"commands":["uptime"]}}"#.utf8)
+    var headers = HTTPFields()
+    headers[.contentType] = "application/x-amz-json-1.1"
+    headers[.amzTarget] = "AmazonSSM.SendCommand"
+    SigV4.sign(method: "POST", path: "/", headers: &headers, body: body, host: "127.0.0.1:8443",
+               credentials: Credentials(accessKeyID: "AKIDEXAMPLE", secretAccessKey: secret, sessionToken: nil), region: "us-east-1", service: "ssm", at: now)
+    let authorization = try SigV4.Authorization(header: headers[.authorization] ?? "")
+    let received = [(name: "Host", value: "127.0.0.1:8443")] + headers.map { (name: $0.name.rawName, value: $0.value) }
+    let cache = SigningKeyCache()
+    try measure("SigV4, one request verified", 1_000) { _ in
+        try SigV4.verify(authorization: authorization, method: "POST", path: "/", query: "", headers: received, body: body, secret: secret, now: now, keyCache: cache)
+    }
+}
+
+for targets in [100, 1_000, 10_000] {
+    measure("dispatch machine, a command on \(targets) nodes from start to end", 1) { _ in
+        var machine = DispatchMachine(
+            targets: Array(repeating: .init(generation: 1), count: targets), maximumConcurrency: .count(500), maximumErrors: .count(0),
+            startBy: 3_600_000, deadline: 7_200_000, at: 0)
+        for target in 0..<targets { machine.connected(target, generation: 1, at: 0) }
+        var running = machine.takeActions(at: 0).jobs
+        while !running.isEmpty {
+            for target in running {
+                machine.acknowledged(target, .accepted, at: 1)
+                machine.finished(target, .success)
+            }
+            running = machine.takeActions(at: 1).jobs
+        }
+        precondition(machine.isFinished)
+    }
+}

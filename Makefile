@@ -1,0 +1,71 @@
+# `make` lists the targets. `make demo` and `make test` install what is missing and need nothing prepared.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+SWIFT    ?= swift
+PREFIX   ?= /usr/local
+BUILD    := --static-swift-stdlib
+RELEASE  := .build/release
+PACKAGES := libssl-dev libsqlite3-dev pkg-config openssl curl procps python3-venv
+PYTHON   := .venv/bin/python
+AS_ROOT  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/\1|/' | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: build ## Build, enrol three servers on this machine, run commands on them, clean up
+	@PATH="$(CURDIR)/$(RELEASE):$$PATH" bash docs/demo.sh
+
+.PHONY: test
+test: packages python ## Build and run every test: unit, end to end, conformance with boto3 and the AWS CLI
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build --parallel
+	MUSTER_BIN="$(CURDIR)/.build/debug" $(PYTHON) -m pytest -q Tests/ConformanceTests Tests/EndToEndTests
+
+.PHONY: check
+check: packages ## Look for format differences, undeclared imports of our modules and unit files systemd would refuse
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+	$(SWIFT) build --explicit-target-dependency-import-check error
+	@if command -v systemd-analyze >/dev/null; then bash Tests/RepositoryTests/units.sh; else echo "systemd-analyze is not installed: units not checked"; fi
+
+.PHONY: format
+format: ## Format all Swift files in place
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+
+.PHONY: build
+build: packages ## Build the release binaries into .build/release
+	$(SWIFT) build -c release $(BUILD)
+
+.PHONY: bench
+bench: packages python ## Measure the targets that docs/benchmarks.md lists, and print them beside the figures
+	MUSTER_BENCHMARKS=1 $(SWIFT) build -c release $(BUILD)
+	MUSTER_BIN="$(CURDIR)/$(RELEASE)" $(PYTHON) Benchmarks/run.py
+
+.PHONY: crash
+crash: packages python ## Run the crash tests twenty times over
+	$(SWIFT) build
+	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_CRASH_ROUNDS=20 $(PYTHON) -m pytest -q Tests/EndToEndTests/test_crash.py
+
+.PHONY: install
+install: build ## Install the binaries below PREFIX (default /usr/local), configuration files below /etc/muster and the units
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/muster $(DESTDIR)/usr/lib/systemd/system
+	install -m 0755 -s $(RELEASE)/muster $(RELEASE)/muster-agent $(RELEASE)/muster-controller $(DESTDIR)$(PREFIX)/bin
+	for f in agent-config/agent.json5 controller-config/controller.json5; do \
+	  [ -e $(DESTDIR)/etc/muster/$$(basename $$f) ] || install -m 0644 $$f $(DESTDIR)/etc/muster/; done
+	for u in agent-config/muster-agent.service controller-config/muster-controller.service; do \
+	  sed 's#/usr/local/bin#$(PREFIX)/bin#' $$u > $(DESTDIR)/usr/lib/systemd/system/$$(basename $$u); done
+
+.PHONY: packages
+packages: # Debian packages that are missing
+	@missing=""; for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "Installing:$$missing"; \
+	  $(AS_ROOT) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(AS_ROOT) apt-get install -y -qq --no-install-recommends $$missing; fi
+
+.PHONY: python
+python: .venv/stamp # boto3, the AWS CLI and pytest in a folder of this checkout
+.venv/stamp: Tests/requirements.txt
+	python3 -m venv .venv
+	.venv/bin/pip install -q --disable-pip-version-check -r Tests/requirements.txt
+	touch $@

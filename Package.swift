@@ -1,0 +1,110 @@
+// swift-tools-version: 6.1
+// The modules and what each may import are the law of docs/architecture.md; Tests/RepositoryTests holds every file against it.
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioWebSocket = Target.Dependency.product(name: "NIOWebSocket", package: "swift-nio")
+let nioConcurrencyHelpers = Target.Dependency.product(name: "NIOConcurrencyHelpers", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
+let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+func module(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+    .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
+}
+
+func executable(_ name: String, _ library: Target.Dependency) -> Target {
+    .executableTarget(name: name, dependencies: [library, arguments], swiftSettings: settings)
+}
+
+let package = Package(
+    name: "muster",
+    products: [
+        .executable(name: "muster", targets: ["muster"]),
+        .executable(name: "muster-agent", targets: ["muster-agent"]),
+        .executable(name: "muster-controller", targets: ["muster-controller"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    ],
+    targets: [
+        // C
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CLinux"),
+
+        // Ground and wire
+        module("MusterCrypto", ["COpenSSL"]),
+        module("MusterTLS", ["COpenSSL", "MusterCrypto", nioCore, nioTLS]),
+        module("MusterWire", ["MusterCrypto", nioCore, httpTypes]),
+
+        // Shared
+        module("MusterDocuments", [], resources: [.embedInCode("BuiltIn")]),
+        module("MusterConfiguration", []),
+        module("MusterClient", ["MusterTLS", "MusterWire", "MusterCrypto", nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, logging]),
+
+        // Sides
+        module("MusterAgent", [
+            "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux",
+            lifecycle, nioCore, nioPosix, nioConcurrencyHelpers, logging, metrics,
+        ]),
+        module("MusterController", [
+            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto",
+            hummingbird, hummingbirdCore, httpTypes, grdb, lifecycle, logging, metrics, coreMetrics,
+            nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, nioConcurrencyHelpers,
+        ]),
+        module("MusterCommandLine", ["MusterClient", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", logging]),
+
+        // Executables: options in, library call, words out
+        executable("muster", "MusterCommandLine"),
+        executable("muster-agent", "MusterAgent"),
+        executable("muster-controller", "MusterController"),
+
+        // Tests
+        tests("MusterCryptoTests", ["MusterCrypto"]),
+        tests("MusterTLSTests", ["MusterTLS", "MusterCrypto", nioCore, nioPosix, nioEmbedded, nioTLS]),
+        tests("MusterWireTests", ["MusterWire", "MusterCrypto", nioCore, httpTypes]),
+        tests("MusterDocumentsTests", ["MusterDocuments"]),
+        tests("MusterConfigurationTests", ["MusterConfiguration"]),
+        tests("MusterClientTests", ["MusterClient", "MusterWire", "MusterTLS", "MusterCrypto", nioCore, nioPosix, nioHTTP1, nioWebSocket]),
+        tests("MusterAgentTests", ["MusterAgent", "MusterWire", "MusterDocuments", "MusterClient", "MusterCrypto", nioCore]),
+        tests("MusterControllerTests", ["MusterController", "MusterWire", "MusterDocuments", "MusterCrypto", nioCore]),
+        tests("MusterCommandLineTests", ["MusterCommandLine", "MusterWire"]),
+        tests("RepositoryTests", []),
+    ]
+)
+
+// Only `make bench` builds the benchmarks.
+if Context.environment["MUSTER_BENCHMARKS"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "muster-benchmarks", dependencies: ["MusterController", "MusterWire", nioCore, httpTypes], path: "Benchmarks/Micro",
+            swiftSettings: settings))
+}

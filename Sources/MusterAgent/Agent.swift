@@ -1,0 +1,104 @@
+package import NIOPosix
+import Logging
+import MusterClient
+import MusterCrypto
+import MusterWire
+import NIOCore
+import ServiceLifecycle
+import UnixSignals
+
+/// Everything an agent is, put together:
+///
+///     IdentityStore ──▶ CurrentIdentity ◀── CertificateRenewal        who we are, and how that stays true
+///                             │
+///              ┌──────────────┴───────┐
+///        ControlChannel           Heartbeat                           two ways to the controller, both dialled out
+///              │ jobs in, replies out
+///          JobRunner ──▶ supervisors ──▶ scripts                      live on when this process ends
+///
+/// One event loop carries all connections. Stopping goes from the bottom of the list of services to its top.
+package struct Agent: Sendable {
+    private let configuration: AgentConfiguration
+    private let logger: Logger
+
+    package init(configuration: AgentConfiguration) throws {
+        self.configuration = configuration
+        logger = try configuration.logger()
+    }
+
+    /// Returns after SIGTERM or SIGINT, when the channel is closed. Steps that run live on.
+    package func run(group: MultiThreadedEventLoopGroup) async throws {
+        let store = try IdentityStore(stateDirectory: configuration.stateDirectory)
+        let lock = try store.lock(.running)
+        defer { withExtendedLifetime(lock) {} }
+        guard let identity = try store.load() else {
+            throw AgentError(
+                "This host is not registered: there is no identity in \(configuration.stateDirectory). Run the join line that muster enroll prints.")
+        }
+        let facts = HostFacts.current()
+        let runner = try JobRunner(
+            configuration: JobRunnerConfiguration(
+                stateDirectory: configuration.stateDirectory,
+                node: identity.node,
+                region: configuration.region,
+                agentVersion: AgentVersion.current,
+                platformName: facts.platformName,
+                platformVersion: facts.platformVersion,
+                maximumParallelJobs: configuration.maximumParallelJobs,
+                queuedJobs: configuration.queuedJobs,
+                identityGeneration: identity.generation,
+                agentExecutable: Self.executable(),
+                scriptShell: configuration.scriptShell,
+                retentionHours: configuration.tombstoneHours
+            ),
+            logger: logger
+        )
+        let current = CurrentIdentity(identity, store: store, clock: ServerClock(), logger: logger)
+        let heartbeat = Heartbeat(
+            current: current,
+            interval: .seconds(configuration.heartbeatSeconds),
+            group: group,
+            logger: logger,
+            serverTime: { runner.serverTime($0) }
+        )
+        // The channel tells the renewal of refusals, and the renewal tells the channel of new certificates.
+        let refusals = Alarm()
+        let channel = ControlChannel(
+            current: current,
+            runner: runner,
+            keepAlive: .seconds(Int64(configuration.keepAliveSeconds)),
+            group: group,
+            logger: logger,
+            online: { heartbeat.channelOpened() },
+            denied: { refusals.ring() }
+        )
+        let renewal = CertificateRenewal(
+            current: current, group: group, logger: logger, refused: refusals, renewed: { channel.identityReplaced() })
+
+        logger.info("starting", metadata: ["node": "\(identity.node)", "controller": "\(identity.controller)", "version": "\(AgentVersion.current)"])
+        var services = ServiceGroupConfiguration(
+            services: ([runner, renewal, channel, heartbeat] as [any Service]).map { .init(service: $0) },
+            gracefulShutdownSignals: [.sigterm, .sigint],
+            logger: logger
+        )
+        // Longer than a polite goodbye to the controller takes.
+        services.maximumGracefulShutdownDuration = Duration.seconds(10)
+        try await ServiceGroup(configuration: services).run()
+        logger.info("stopped")
+    }
+
+    /// The program that is running now, by its file: an upgrade puts another one at its path, and a supervisor has to fit this one.
+    private static func executable() -> String {
+        "/proc/self/exe"
+    }
+}
+
+/// Runs `body` with the agent's one event loop and blocks this thread until it is done. For the first thread of a program, which has
+/// nothing else to do; the loop is shut down before it returns.
+package func runToCompletion<Result: Sendable>(
+    _ body: @escaping @Sendable (MultiThreadedEventLoopGroup) async throws -> Result
+) throws -> Result {
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    defer { try? group.syncShutdownGracefully() }
+    return try group.next().makeFutureWithTask { try await body(group) }.wait()
+}

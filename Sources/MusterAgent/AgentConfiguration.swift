@@ -1,0 +1,87 @@
+package import MusterConfiguration
+package import Logging
+import Glibc
+
+/// What agent.json5 holds. Every key has a default; the controller usually comes from the identity that `register` stored.
+package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
+    /// Only a default for `register`; a registered agent talks to the controller it is registered with.
+    package var controller: String?
+    package var stateDirectory = "/var/lib/muster-agent"
+    package var region = "us-east-1"
+    package var maximumParallelJobs = 5
+    package var queuedJobs = 5
+    package var keepAliveSeconds = 20
+    package var heartbeatSeconds = 300
+    package var logLevel = "info"
+    package var scriptShell = "/bin/sh"
+    package var tombstoneHours = 336
+
+    package static let environmentPrefix = "MUSTER_AGENT_"
+    package static let defaultPath = "/etc/muster/agent.json5"
+
+    package init() {}
+
+    package static let schema: [String: ConfigurationSchema] = [
+        "controller": .optional(.string),
+        "stateDirectory": .string,
+        "region": .string,
+        "maximumParallelJobs": .integer(1...1000),
+        "queuedJobs": .integer(0...10_000),
+        // Home routers forget a silent connection after 30 seconds.
+        "keepAliveSeconds": .integer(1...25),
+        "heartbeatSeconds": .integer(5...3600),
+        "logLevel": .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]),
+        "scriptShell": .string,
+        "tombstoneHours": .integer(1...8760),
+    ]
+
+    private enum CodingKeys: String, CodingKey {
+        case controller, stateDirectory, region, maximumParallelJobs, queuedJobs, keepAliveSeconds, heartbeatSeconds, logLevel, scriptShell,
+            tombstoneHours
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        controller = try values.decodeIfPresent(String.self, forKey: .controller)
+        func value<T: Decodable>(_ key: CodingKeys, _ standard: T) throws -> T {
+            try values.decodeIfPresent(T.self, forKey: key) ?? standard
+        }
+        let standard = AgentConfiguration()
+        stateDirectory = try value(.stateDirectory, standard.stateDirectory)
+        region = try value(.region, standard.region)
+        maximumParallelJobs = try value(.maximumParallelJobs, standard.maximumParallelJobs)
+        queuedJobs = try value(.queuedJobs, standard.queuedJobs)
+        keepAliveSeconds = try value(.keepAliveSeconds, standard.keepAliveSeconds)
+        heartbeatSeconds = try value(.heartbeatSeconds, standard.heartbeatSeconds)
+        logLevel = try value(.logLevel, standard.logLevel)
+        scriptShell = try value(.scriptShell, standard.scriptShell)
+        tombstoneHours = try value(.tombstoneHours, standard.tombstoneHours)
+        guard stateDirectory.hasPrefix("/") else {
+            throw ConfigurationError("'stateDirectory' must be an absolute path, and is \(stateDirectory).")
+        }
+    }
+
+    /// Reads the file, or takes the defaults when it was not named and does not exist; the environment overrides both.
+    package static func load(path: String?, environment: [String: String]) throws -> AgentConfiguration {
+        // The activation code is a secret of `register`, not configuration.
+        let reserved: Set<String> = ["MUSTER_AGENT_CONFIG"]
+        let chosen = path ?? environment["MUSTER_AGENT_CONFIG"]
+        if chosen == nil, access(defaultPath, F_OK) != 0 {
+            return try ConfigurationLoader.load(
+                AgentConfiguration.self, text: "{}", environmentPrefix: environmentPrefix, environment: environment, reserved: reserved)
+        }
+        return try ConfigurationLoader.load(
+            AgentConfiguration.self, path: chosen ?? defaultPath, environmentPrefix: environmentPrefix, environment: environment,
+            reserved: reserved)
+    }
+
+    /// To standard error, which systemd keeps.
+    package func logger() throws -> Logger {
+        guard let level = Logger.Level(rawValue: logLevel) else {
+            throw ConfigurationError("'logLevel' is \(logLevel), which is no level.")
+        }
+        var logger = Logger(label: "muster-agent", factory: { StreamLogHandler.standardError(label: $0) })
+        logger.logLevel = level
+        return logger
+    }
+}

@@ -1,0 +1,54 @@
+import CLinux
+import Glibc
+
+/// Ends every process of a step, whatever groups, sessions and parents they have moved to.
+///
+/// Stop first, then kill: a stopped process cannot fork, so a round that finds nobody new has found everybody.
+package enum ProcessTree {
+    /// How long the end of a tree may take. A process in an uninterruptible system call cannot be ended by anybody.
+    package static let patienceSeconds = 10
+
+    /// Ends what `members` finds until it finds nobody. `reap` collects children that died, if they are ours.
+    /// Returns how many would not die.
+    package static func end(_ members: () -> [ProcessTable.Entry], reap: () -> Void = {}) -> Int {
+        let deadline = monotonicSeconds() + patienceSeconds
+        var pause: UInt32 = 200
+        while true {
+            stop(members)
+            for member in members() { signal(member, SIGKILL) }
+            reap()
+            let left = members().filter { $0.state != UInt8(ascii: "Z") && $0.state != UInt8(ascii: "X") }
+            if left.isEmpty || monotonicSeconds() >= deadline {
+                reap()
+                return left.count
+            }
+            // Between SIGKILL and the end of a process the kernel frees its memory; nothing announces that for
+            // processes which are not our children.
+            usleep(pause)
+            pause = min(pause * 2, 50_000)
+        }
+    }
+
+    /// Stops everybody, until a round finds nobody new. Bounded, so that a fork bomb is killed rather than chased.
+    private static func stop(_ members: () -> [ProcessTable.Entry]) {
+        var stopped: Set<ProcessIdentity> = []
+        for _ in 0..<64 {
+            let new = members().filter { stopped.insert($0.identity).inserted }
+            if new.isEmpty { return }
+            for member in new { signal(member, SIGSTOP) }
+        }
+    }
+
+    private static func signal(_ member: ProcessTable.Entry, _ number: Int32) {
+        // Between the reading of /proc and the signal the number may have been given away: look once more. What is
+        // left of the race is shorter than a pid takes to come round.
+        guard ProcessTable.entry(of: member.identity.pid)?.identity == member.identity else { return }
+        kill(member.identity.pid, number)
+    }
+
+    private static func monotonicSeconds() -> Int {
+        var now = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        return now.tv_sec
+    }
+}

@@ -1,0 +1,305 @@
+import CLinux
+import Glibc
+
+/// The process that owns one script: it starts it, copies its output to files, ends it when its time is over or it is
+/// cancelled, and writes down how it ended. It outlives the agent, so that an upgrade or a crash of the agent neither
+/// kills nor repeats work.
+///
+/// It runs before anything else of the program is set up, single-threaded and without Foundation, so that a step
+/// starts within milliseconds.
+///
+///      agent ──spawn──▶ supervisor (own session, subreaper) ──spawn──▶ sh -c _script.sh (own session)
+///                          │ flock(lock)                                   │
+///                          │◀───────────── stdout, stderr pipes ───────────┘
+///                          ▼
+///                       stdout, stderr, result.json
+///
+/// Behaviour of the script's surroundings: AWS Systems Manager, aws:runShellScript.
+package enum StepSupervisor {
+    package enum ExitStatus {
+        package static let done: Int32 = 0
+        /// The folder cannot be used; nothing was started.
+        package static let unusable: Int32 = 74
+        /// Another supervisor has this step, or had it: nothing was started.
+        package static let taken: Int32 = 75
+    }
+
+    package static func main(directory: String) -> Int32 {
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        for number in [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCHLD] { sigaddset(&signals, number) }
+        sigprocmask(SIG_BLOCK, &signals, nil)
+        signal(SIGPIPE, SIG_IGN)
+        // Scripts find the usual one, whatever the agent has for its own files; ours have explicit modes.
+        umask(0o022)
+        guard muster_become_subreaper() == 0 else { return ExitStatus.unusable }
+        let signalDescriptor = muster_signalfd(&signals)
+        guard signalDescriptor >= 0 else { return ExitStatus.unusable }
+
+        do {
+            let folder = try Folder.open(directory)
+            let job = try Folder.open(parent(of: directory))
+            guard let order = try StepOrder(bytes: folder.read(StepFolder.order, atMost: 4 << 20) ?? []) else { return ExitStatus.unusable }
+
+            let lock = try folder.openFile(StepFolder.lock, create: true)
+            guard muster_lock_exclusively(lock.number) == 0, let me = ProcessTable.entry(of: getpid())?.identity else { return ExitStatus.taken }
+            guard ftruncate(lock.number, 0) == 0 else { return ExitStatus.unusable }
+            try lock.write(StepFolder.encode(me), path: folder.path(of: StepFolder.lock))
+            guard try !folder.contains(StepFolder.launched), try !folder.contains(StepFolder.result) else { return ExitStatus.taken }
+
+            var supervision = try Supervision(folder: folder, job: job, order: order, signals: FileDescriptor(signalDescriptor))
+            try supervision.run()
+            // The lock ends with the process, not before: until then nobody may think that it is over.
+            withExtendedLifetime(lock) {}
+            return ExitStatus.done
+        } catch {
+            return ExitStatus.unusable
+        }
+    }
+
+    private static func parent(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return "/" }
+        return String(path[..<slash])
+    }
+}
+
+/// One step from its start to its result.
+private struct Supervision {
+    private let folder: Folder
+    private let job: Folder
+    private let order: StepOrder
+    private let signals: FileDescriptor
+    private let reserved: FileDescriptor
+    private var outputs: [OutputCopy] = []
+    private var script: pid_t = 0
+    private var status: Int32?
+    private var problems: [String] = []
+    private var startedAt = Supervision.now()
+
+    init(folder: Folder, job: Folder, order: StepOrder, signals: FileDescriptor) throws(FileError) {
+        self.folder = folder
+        self.job = job
+        self.order = order
+        self.signals = signals
+        // A supervisor that died before its script was launched may have left these; we hold the lock now.
+        for name in [Self.reservedName, StepFolder.standardOutput, StepFolder.standardError] { try folder.removeFile(name) }
+        reserved = try folder.createFile(Self.reservedName)
+        try reserved.write([UInt8](repeating: 0x20, count: StepResult.reservedBytes), path: folder.path(of: Self.reservedName))
+    }
+
+    private static let reservedName = ".result.json.new"
+
+    mutating func run() throws(FileError) {
+        if try job.contains(StepFolder.cancelled) {
+            return try finish(.cancelled, exitCode: 137)
+        }
+        outputs = [
+            try OutputCopy(to: folder.createFile(StepFolder.standardOutput), named: "standard output", budget: order.outputBudget),
+            try OutputCopy(to: folder.createFile(StepFolder.standardError), named: "standard error", budget: order.outputBudget),
+        ]
+        if !order.workingDirectory.isEmpty, chdir(order.workingDirectory) != 0 {
+            problems.append("The script was not started: cannot use the working directory \(order.workingDirectory): \(String(cString: strerror(errno))).")
+            return try finish(.notStarted, exitCode: 1)
+        }
+        // Exclusive: whoever makes this file starts the script, and nobody ever after.
+        let mark = try folder.createFile(StepFolder.launched)
+        startedAt = Self.now()
+        let failure = spawn()
+        chdir("/")
+        for index in outputs.indices { outputs[index].closeWriter() }
+        guard failure == 0 else {
+            problems.append("The script was not started: cannot execute \(order.shell): \(String(cString: strerror(failure))).")
+            return try finish(.notStarted, exitCode: 1)
+        }
+        if let identity = ProcessTable.entry(of: script)?.identity {
+            // A full disk costs this note, not the step.
+            try? mark.write(StepFolder.encode(identity), path: folder.path(of: StepFolder.launched))
+        }
+        let ending = try awaitEnd()
+        try finish(ending, exitCode: ending == .exited ? Int(status ?? 1) : 137)
+    }
+
+    /// `sh -c PATH` executes the file, so a #! line counts, and without one the shell interprets it.
+    private mutating func spawn() -> Int32 {
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_adddup2(&actions, outputs[0].writer, 1)
+        posix_spawn_file_actions_adddup2(&actions, outputs[1].writer, 2)
+        muster_spawn_close_from(&actions, 3)
+
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        let prepared = muster_spawn_attributes(&attributes, &none)
+        guard prepared == 0 else { return prepared }
+
+        var quoted = "'"
+        for character in folder.path(of: StepFolder.script).unicodeScalars {
+            if character == "'" { quoted += "'\\''" } else { quoted.unicodeScalars.append(character) }
+        }
+        quoted += "'"
+        return CStringArray.with([order.shell, "-c", quoted]) { arguments in
+            CStringArray.with(order.environment) { environment in
+                posix_spawn(&script, order.shell, &actions, &attributes, arguments, environment)
+            }
+        }
+    }
+
+    /// Copies output until the script has ended and nobody holds its pipes any more, its time is over, or it is
+    /// cancelled.
+    private mutating func awaitEnd() throws(FileError) -> StepResult.Ending {
+        let deadline = Self.monotonic() + Int64(order.timeoutSeconds) * 1000
+        while true {
+            reap()
+            if status != nil && outputs.allSatisfy(\.isFinished) { return .exited }
+            let left = deadline - Self.monotonic()
+            if left <= 0 {
+                endTree()
+                return .timedOut
+            }
+            var descriptors = [pollfd(fd: signals.number, events: Int16(POLLIN), revents: 0)]
+            // A negative descriptor is passed over (poll(2)).
+            for output in outputs { descriptors.append(pollfd(fd: output.isFinished ? -1 : output.reader, events: Int16(POLLIN), revents: 0)) }
+            let ready = poll(&descriptors, nfds_t(descriptors.count), Int32(clamping: left))
+            if ready < 0 && errno != EINTR { throw FileError("await", "the script", errno) }
+            if ready <= 0 { continue }
+            for index in outputs.indices where descriptors[index + 1].revents != 0 { outputs[index].copy() }
+            if descriptors[0].revents != 0 {
+                drainSignals()
+                // A signal is only a hint: a host that shuts down sends SIGTERM as well, and that is no cancellation.
+                if try job.contains(StepFolder.cancelled) {
+                    endTree()
+                    return .cancelled
+                }
+            }
+        }
+    }
+
+    /// Orphans and processes with sessions of their own are found too: they became our children.
+    private mutating func endTree() {
+        let me = getpid()
+        var status = self.status
+        let script = self.script
+        let left = ProcessTree.end({ ProcessTable.read().descendants(of: me) }, reap: { status = Self.reap(script) ?? status })
+        self.status = status
+        if left > 0 { problems.append("\(left) processes of the script could not be ended.") }
+        // What was written before the end is still in the pipes.
+        for index in outputs.indices { outputs[index].drain() }
+    }
+
+    private mutating func reap() { status = Self.reap(script) ?? status }
+
+    /// Collects every child that has died; the script's status when it is among them.
+    private static func reap(_ script: pid_t) -> Int32? {
+        var found: Int32?
+        while true {
+            var raw: Int32 = 0
+            let pid = waitpid(-1, &raw, WNOHANG)
+            if pid < 0 && errno == EINTR { continue }
+            if pid <= 0 { return found }
+            // wait(2): the low seven bits are the signal, 0 when the process exited.
+            if pid == script { found = raw & 0x7F == 0 ? (raw >> 8) & 0xFF : 128 + (raw & 0x7F) }
+        }
+    }
+
+    private func drainSignals() {
+        var record = signalfd_siginfo()
+        while read(signals.number, &record, MemoryLayout<signalfd_siginfo>.size) > 0 {}
+    }
+
+    private mutating func finish(_ ending: StepResult.Ending, exitCode: Int) throws(FileError) {
+        for output in outputs { if let loss = output.loss { problems.append(loss) } }
+        let result = StepResult(
+            ending: ending, exitCode: exitCode, startedAt: startedAt, endedAt: Self.now(), problem: problems.joined(separator: " "))
+        guard lseek(reserved.number, 0, SEEK_SET) == 0 else { throw FileError("write", folder.path(of: StepFolder.result), errno) }
+        try reserved.write(result.reservedJSON, path: folder.path(of: StepFolder.result))
+        try reserved.sync(path: folder.path(of: StepFolder.result))
+        try folder.rename(Self.reservedName, to: StepFolder.result)
+        try folder.sync()
+    }
+
+    private static func now() -> Int64 { milliseconds(CLOCK_REALTIME) }
+    private static func monotonic() -> Int64 { milliseconds(CLOCK_MONOTONIC) }
+
+    private static func milliseconds(_ clock: clockid_t) -> Int64 {
+        var time = timespec()
+        clock_gettime(clock, &time)
+        return Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000
+    }
+}
+
+/// One stream of the script: from its pipe to its file, up to a number of bytes.
+private struct OutputCopy {
+    let reader: Int32
+    private(set) var writer: Int32
+    private let file: FileDescriptor
+    private let name: String
+    private let budget: Int
+    private var written = 0
+    private var lost = 0
+    private var writeError: Int32 = 0
+    private(set) var isFinished = false
+
+    init(to file: FileDescriptor, named name: String, budget: Int) throws(FileError) {
+        var ends: [Int32] = [-1, -1]
+        guard muster_pipe(&ends) == 0 else { throw FileError("make a pipe for", name, errno) }
+        (reader, writer) = (ends[0], ends[1])
+        muster_set_nonblocking(reader)
+        self.file = file
+        self.name = name
+        self.budget = budget
+    }
+
+    mutating func closeWriter() {
+        if writer >= 0 { close(writer) }
+        writer = -1
+    }
+
+    /// Takes one piece. False when there is nothing now or nothing more.
+    @discardableResult
+    mutating func copy() -> Bool {
+        withUnsafeTemporaryAllocation(byteCount: 65536, alignment: 16) { buffer in
+            let got = read(reader, buffer.baseAddress, buffer.count)
+            if got < 0 && errno == EINTR { return true }
+            if got < 0 && errno == EAGAIN { return false }
+            guard got > 0 else {
+                isFinished = true
+                close(reader)
+                return false
+            }
+            store(UnsafeRawBufferPointer(rebasing: buffer[..<got]))
+            return true
+        }
+    }
+
+    /// Takes what is in the pipe, and no more: somebody beyond our reach may hold the other end.
+    mutating func drain() {
+        while !isFinished, copy() {}
+    }
+
+    private mutating func store(_ bytes: UnsafeRawBufferPointer) {
+        var rest = bytes[...]
+        // Output that finds no room is read all the same, or the script would hang on a full pipe.
+        while !rest.isEmpty, writeError == 0, written < budget {
+            let count = write(file.number, rest.base.baseAddress! + rest.startIndex, min(rest.count, budget - written))
+            if count < 0 && errno == EINTR { continue }
+            guard count > 0 else {
+                writeError = errno
+                break
+            }
+            written += count
+            rest = rest.dropFirst(count)
+        }
+        lost += rest.count
+    }
+
+    var loss: String? {
+        guard lost > 0 else { return nil }
+        if writeError != 0 { return "\(lost) bytes of \(name) were lost after \(written): \(String(cString: strerror(writeError)))." }
+        return "\(lost) bytes of \(name) beyond the limit of \(budget) were thrown away."
+    }
+}

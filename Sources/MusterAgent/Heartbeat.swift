@@ -1,0 +1,85 @@
+package import Logging
+package import NIOCore
+package import ServiceLifecycle
+import MusterClient
+import MusterWire
+
+/// Tells the controller that this node is alive and what it is (UpdateInstanceInformation): each time the control channel comes up,
+/// and every few minutes, over a short connection of its own. So it also is a second way to notice, on the controller's side, that a
+/// node lives whose channel does not.
+package final class Heartbeat: Service {
+    private let current: CurrentIdentity
+    private let interval: Duration
+    private let group: any EventLoopGroup
+    private let logger: Logger
+    private let serverTime: @Sendable (Int64) -> Void
+    private let connected = Alarm()
+
+    /// - Parameter serverTime: told the difference between the controller's clock and ours after each beat, in milliseconds.
+    package init(
+        current: CurrentIdentity,
+        interval: Duration,
+        group: any EventLoopGroup,
+        logger: Logger,
+        serverTime: @escaping @Sendable (Int64) -> Void
+    ) {
+        self.current = current
+        self.interval = interval
+        self.group = group
+        self.logger = logger
+        self.serverTime = serverTime
+    }
+
+    package func channelOpened() {
+        connected.ring()
+    }
+
+    package func run() async throws {
+        await cancelWhenGracefulShutdown {
+            await self.beatForEver()
+        }
+    }
+
+    private func beatForEver() async {
+        var isFailing = false
+        while !Task.isCancelled {
+            // A tenth more or less, so that a fleet does not beat as one.
+            _ = await connected.wait(for: interval * Double.random(in: 0.9...1.1))
+            guard !Task.isCancelled else { return }
+            do {
+                try await beat()
+                isFailing = false
+            } catch {
+                guard !Task.isCancelled else { return }
+                logger.log(
+                    level: isFailing ? .debug : .warning, "the controller did not take the heartbeat",
+                    metadata: ["reason": "\(error)"])
+                isFailing = true
+            }
+        }
+    }
+
+    private func beat() async throws {
+        let identity = current.identity
+        let facts = HostFacts.current()
+        let input = UpdateInstanceInformation.Input(
+            agentName: "muster-agent",
+            agentStatus: "Active",
+            agentVersion: AgentVersion.current,
+            computerName: facts.computerName,
+            ipAddress: facts.ipAddress,
+            instanceID: identity.node.rawValue,
+            platformName: facts.platformName,
+            platformType: HostFacts.platformType,
+            platformVersion: facts.platformVersion,
+            ssmConnectionChannel: "ssmmessages"
+        )
+        try await current.trust.attempt { [group, logger, clock = current.clock] tls in
+            let client = APIClient(
+                endpoint: identity.controller, credentials: nil, region: "", tls: tls, clock: clock, group: group, logger: logger)
+            defer { client.shutdown() }
+            _ = try await client.call(UpdateInstanceInformation.self, input)
+        }
+        if let offset = current.clock.offsetMilliseconds { serverTime(offset) }
+    }
+}

@@ -1,0 +1,105 @@
+package import Logging
+package import MusterClient
+import MusterCrypto
+import MusterWire
+package import NIOCore
+
+/// Enrols this host: proves an activation to a controller whose authority is pinned, and gets an identity for its own key.
+///
+/// The key is on the disk before anyone is asked, and the same key with the same activation gets the same id: a lost answer or
+/// a crash at any point costs nothing but another try.
+package struct Registration: Sendable {
+    package var controller: Endpoint
+    package var activationID: String
+    /// A secret: it is never printed.
+    package var activationCode: String
+    /// SHA-256 of the DER of the controller's authority.
+    package var pin: [UInt8]
+    package var force: Bool
+
+    /// - Parameter pin: `sha256:HEX`, as the join line prints it.
+    package init(controller: String, activationID: String, activationCode: String, pin: String, force: Bool = false) throws {
+        self.controller = try Endpoint(url: controller)
+        self.activationID = activationID
+        self.activationCode = activationCode
+        self.pin = try Self.digest(pin)
+        self.force = force
+    }
+
+    package enum Outcome: Sendable {
+        case registered(Identity)
+        /// Nothing was changed.
+        case alreadyRegistered(Identity, here: Bool)
+    }
+
+    package func run(store: IdentityStore, group: any EventLoopGroup, logger: Logger) async throws -> Outcome {
+        let lock = try store.lock(.registering)
+        defer { withExtendedLifetime(lock) {} }
+
+        // With --force an unreadable identity is no obstacle: it is what --force is there for.
+        let former = force ? try? store.load() : try store.load()
+        if let former {
+            guard force else { return .alreadyRegistered(former, here: former.controller == controller) }
+            logger.warning(
+                "giving up the identity of this host; deregister it at its controller",
+                metadata: ["node": "\(former.node)", "controller": "\(former.controller)"])
+        }
+
+        let key = try store.pendingKey(activation: activationID, controller: controller.description)
+        let answer = try await ask(key: key, group: group, logger: logger)
+        let identity = try identity(from: answer, key: key)
+        try store.enrolled(identity)
+        return .registered(identity)
+    }
+
+    private func ask(key: PrivateKey, group: any EventLoopGroup, logger: Logger) async throws -> RegisterManagedInstance.Output {
+        let facts = HostFacts.current()
+        let publicKey = try key.publicKey
+        let input = RegisterManagedInstance.Input(
+            activationID: activationID,
+            activationCode: activationCode,
+            fingerprint: Hex.encode(publicKey.fingerprint),
+            publicKey: Base64.encode(publicKey.der),
+            publicKeyType: "Ec",
+            certificateRequest: Base64.encode(try CertificateRequest(commonName: "muster-agent", key: key).der),
+            agentVersion: AgentVersion.current,
+            computerName: facts.computerName,
+            ipAddress: facts.ipAddress,
+            platformName: facts.platformName,
+            platformType: HostFacts.platformType,
+            platformVersion: facts.platformVersion
+        )
+        let clock = ServerClock()
+        let trust = ControllerTrust(pin: pin, clock: clock, logger: logger)
+        return try await trust.attempt { [controller] tls in
+            let client = APIClient(endpoint: controller, credentials: nil, region: "", tls: tls, clock: clock, group: group, logger: logger)
+            defer { client.shutdown() }
+            return try await client.call(RegisterManagedInstance.self, input)
+        }
+    }
+
+    private func identity(from answer: RegisterManagedInstance.Output, key: PrivateKey) throws -> Identity {
+        let authorities = try answer.certificateAuthorities.map { try Certificate(pem: $0) }
+        guard authorities.contains(where: { equalInConstantTime($0.fingerprint, pin) }) else {
+            throw AgentError("The controller at \(controller) answered with authorities that do not hold the pinned one. Nothing was changed.")
+        }
+        return try Identity(
+            node: answer.instanceID,
+            generation: answer.generation,
+            storeEpoch: answer.storeEpoch,
+            controller: controller,
+            key: key,
+            chain: Certificate.chain(pem: answer.certificate),
+            authorities: authorities,
+            knownTime: answer.serverTime
+        )
+    }
+
+    static func digest(_ text: String) throws(AgentError) -> [UInt8] {
+        let prefix = "sha256:"
+        guard text.lowercased().hasPrefix(prefix), let pin = Hex.decode(text.dropFirst(prefix.count).lowercased()), pin.count == 32 else {
+            throw AgentError("The pin has to be sha256: and the 64 hexadecimal digits that the controller prints beside the join line.")
+        }
+        return pin
+    }
+}

@@ -1,0 +1,99 @@
+package import MusterDocuments
+package import MusterWire
+
+/// Makes the replies about one job.
+///
+/// A reply is read by controllers that take at most 120,000 bytes of it, as those of Systems Manager do: what does not
+/// fit is taken from the streams, never from `output`.
+package struct JobReply: Sendable {
+    package static let maximumBytes = 120_000
+
+    private let jobID: String
+    private let agent: JobReplyContent.AgentInfo
+    private let bucket: (name: String, prefix: String)
+    private var steps: [(name: String, reply: StepReply)] = []
+
+    package init(jobID: String, content: SendCommandContent?, agentVersion: String, platformVersion: String) {
+        self.jobID = jobID
+        agent = JobReplyContent.AgentInfo(osver: platformVersion, ver: agentVersion)
+        bucket = (content?.outputS3BucketName ?? "", content?.outputS3KeyPrefix ?? "")
+    }
+
+    package var endedSteps: [String] { steps.map(\.name) }
+
+    /// The job was taken up.
+    package func inProgress(at time: Timestamp) -> AgentJobReply? { reply("InProgress", "", nil, time) }
+
+    /// One step has ended.
+    package mutating func stepEnded(_ item: Plan.Item, _ outcome: StepOutcome, _ ending: PlanMachine.Ending) {
+        var out = outcome.standardOutput
+        var err = ending.dropsStandardError ? BoundedOutput.Head() : outcome.standardError
+        if let notice = ending.outputNotice { out.append(notice) }
+        if let notice = ending.errorNotice { err.append(notice) }
+        var shown = BoundedOutput(standardOutput: out, standardError: err)
+        if let notice = outcome.notice { shown = BoundedOutput(notice: notice) }
+        let status = MusterWire.StepStatus(rawValue: ending.status.rawValue) ?? .failed
+        let reply = StepReply(
+            status: status,
+            code: status == .failed && ending.code == 0 ? 1 : ending.code,
+            name: item.action,
+            output: shown.output,
+            startDateTime: Timestamp(milliseconds: outcome.startedAt).iso8601,
+            endDateTime: Timestamp(milliseconds: outcome.endedAt).iso8601,
+            outputS3BucketName: bucket.name,
+            outputS3KeyPrefix: bucket.name.isEmpty ? "" : bucket.prefix,
+            stepName: bucket.name.isEmpty ? "" : item.name.rawValue,
+            standardOutput: shown.standardOutput,
+            standardError: shown.standardError)
+        steps.append((item.name.rawValue, reply))
+    }
+
+    /// About the step that ended last.
+    package func lastStep(at time: Timestamp) -> AgentJobReply? {
+        guard let last = steps.last else { return nil }
+        return reply("InProgress", "", [last.name: last.reply], time)
+    }
+
+    /// The job's end. It carries every step, not only that of a document with one: a step's own reply may have been lost
+    /// with its connection, and is not kept.
+    package func final(_ status: DocumentStatus, trace: String = "", at time: Timestamp) -> AgentJobReply? {
+        reply(status.rawValue, trace, Dictionary(steps.map { ($0.name, $0.reply) }) { $1 }, time)
+    }
+
+    /// The job cannot be read, or is not for us.
+    package func refused(_ reason: String, at time: Timestamp) -> AgentJobReply? {
+        reply(DocumentStatus.failed.rawValue, reason, nil, time)
+    }
+
+    private func reply(_ status: String, _ trace: String, _ shown: [String: StepReply]?, _ time: Timestamp) -> AgentJobReply? {
+        var counts: [String: Int] = [:]
+        for step in steps { counts[step.reply.status.rawValue, default: 0] += 1 }
+        var content = JobReplyContent(
+            additionalInfo: JobReplyContent.AdditionalInfo(agent: agent, dateTime: time.iso8601, runtimeStatusCounts: counts),
+            documentStatus: status, documentTraceOutput: BoundedOutput.cut(trace, to: BoundedOutput.outputLimit), runtimeStatus: shown)
+        // Each round takes half of the streams: at most fifteen rounds from 24,000 to nothing, then the outputs.
+        var limit = BoundedOutput.streamLimit
+        while true {
+            guard let reply = try? AgentJobReply(content, jobID: jobID) else { return nil }
+            if reply.content.utf8.count <= Self.maximumBytes || limit == 0 { return reply }
+            // An interface shows 8,000 of standard error at most, so that goes first.
+            if limit == BoundedOutput.streamLimit {
+                limit -= 1
+                shrink(&content, output: BoundedOutput.streamLimit, error: 8000, total: BoundedOutput.outputLimit)
+            } else {
+                limit /= 2
+                shrink(&content, output: limit, error: min(limit, 8000), total: limit < 100 ? limit : BoundedOutput.outputLimit)
+            }
+        }
+    }
+
+    private func shrink(_ content: inout JobReplyContent, output: Int, error: Int, total: Int) {
+        content.runtimeStatus = content.runtimeStatus?.mapValues { step in
+            var step = step
+            step.standardOutput = BoundedOutput.cut(step.standardOutput, to: output)
+            step.standardError = BoundedOutput.cut(step.standardError, to: error)
+            if total < BoundedOutput.outputLimit { step.output = BoundedOutput.cut(step.output, to: total) }
+            return step
+        }
+    }
+}

@@ -1,0 +1,549 @@
+import Dispatch
+package import FoundationEssentials
+package import Logging
+import MusterDocuments
+package import MusterWire
+import ServiceLifecycle
+import Synchronization
+
+/// Takes jobs, runs a bounded number of them side by side, and reports each one's single, true end.
+///
+///     receive ──▶ JobLedger (durable) ──▶ 200        run ──▶ PlanMachine ──▶ supervisor ──▶ BoundedOutput
+///                                                                 ▲              │              │
+///                                                                 └── outcome ◀──┘              ▼
+///     replyAcknowledged ──▶ JobLedger (tombstone) ◀── attach, resend ◀── reply.json ◀─────── JobReply
+///
+/// At most one start per step, ever: the step's name in the ledger, synced, comes before its supervisor; the
+/// supervisor's exclusive mark comes before the script. After a crash the step is adopted, read, or reported as
+/// unknown; it is started then only if no script can have been (see `ProcessExecutor.standing`).
+package final class JobRunner: Service {
+    private let configuration: JobRunnerConfiguration
+    private let logger: Logger
+    private let ledger: JobLedger
+    private let executor: ProcessExecutor
+    private let bootID: String
+    private let environment: [String: String]
+    /// Files are read and synced here, off the threads that everything else runs on.
+    private let disk = DispatchQueue(label: "muster.jobs")
+    private let wakes: AsyncStream<Void>
+    private let wake: AsyncStream<Void>.Continuation
+    private let state: Mutex<State>
+
+    private struct State {
+        var queue: JobQueue
+        /// Server clock minus host clock. Nil until the server was heard: no job starts before, because start-by could
+        /// not be judged.
+        var clockOffset: Int64?
+        var send: (@Sendable (AgentMessage) -> Void)?
+        var supervisors: [CommandID: Supervisor] = [:]
+        var cancelled: Set<CommandID> = []
+        /// Cancelled while they waited: they get their end at once, which takes no process and so no place.
+        var pulled: [CommandID] = []
+        /// Final replies on disk that nobody has acknowledged, with what a tombstone will say.
+        var unacknowledged: [CommandID: (reply: UUID, outcome: String)] = [:]
+        var mustResend = false
+        var isResendPlanned = false
+        var isClosed = false
+        var lastSweep: Int64 = 0
+    }
+
+    /// How long an acknowledgement may take before the reply is sent again on a connection that seems to live.
+    private static let resendSeconds = 30
+    /// Added to start-by before a tombstone may go: clocks differ, and deliveries are late.
+    private static let startBySlack: Int64 = 24 * 3600 * 1000
+
+    /// Opens the ledger: nothing is accepted before the truth on the disk is known.
+    package init(configuration: JobRunnerConfiguration, logger: Logger) throws {
+        self.configuration = configuration
+        self.logger = logger
+        ledger = try JobLedger(stateDirectory: configuration.stateDirectory)
+        executor = ProcessExecutor(executable: configuration.agentExecutable)
+        bootID = ProcessTable.bootID()
+        environment = ProcessInfo.processInfo.environment
+        (wakes, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+
+        var state = State(queue: JobQueue(maximumRunning: configuration.maximumParallelJobs, maximumWaiting: configuration.queuedJobs))
+        let found = try ledger.open()
+        for name in found.strangers {
+            logger.warning("passed over an unknown entry in the jobs folder", metadata: ["name": "\(name.debugDescription)"])
+        }
+        for job in found.jobs {
+            if job.hasReply, let reply = try ledger.reply(job.id) {
+                state.unacknowledged[job.id] = (job.record.replyID, Self.outcome(of: reply))
+            } else {
+                state.queue.restore(job.id, isStarted: job.isStarted)
+                if job.isCancelled { state.cancelled.insert(job.id) }
+            }
+        }
+        self.state = Mutex(state)
+    }
+
+    /// Takes up what a former agent left, then runs jobs until it is asked to stop. Steps that run then go on; the next
+    /// agent adopts them.
+    package func run() async throws {
+        await cancelWhenGracefulShutdown { [self] in
+            await withDiscardingTaskGroup { group in
+                for id in state.withLock({ Array($0.queue.running) }) { group.addTask { await self.execute(id, isRestored: true) } }
+                wake.yield()
+                for await _ in wakes {
+                    while let id = startNext() { group.addTask { await self.execute(id, isRestored: false) } }
+                    await resend()
+                    planResend(in: &group)
+                }
+                group.cancelAll()
+            }
+        }
+        state.withLock { $0.isClosed = true }
+    }
+
+    private func startNext() -> CommandID? {
+        state.withLock { state in
+            if !state.pulled.isEmpty { return state.pulled.removeFirst() }
+            return state.clockOffset == nil ? nil : state.queue.startNext()
+        }
+    }
+
+    // MARK: What the control channel says
+
+    package func serverTime(_ offsetMilliseconds: Int64) {
+        state.withLock { $0.clockOffset = offsetMilliseconds }
+        wake.yield()
+    }
+
+    /// A control channel is up: every final reply that was not acknowledged is sent now, later ones as they happen.
+    package func attach(_ send: @escaping @Sendable (AgentMessage) -> Void) {
+        state.withLock {
+            $0.send = send
+            $0.mustResend = true
+        }
+        wake.yield()
+    }
+
+    package func detach() { state.withLock { $0.send = nil } }
+
+    /// Durable before it returns "accepted".
+    package func receive(_ job: AgentJob, messageID: UUID, createdDate: Timestamp) async -> AgentJobAcknowledge {
+        // A message from the server tells its time as well, if less exactly than its answers do.
+        state.withLock { if $0.clockOffset == nil { $0.clockOffset = createdDate.milliseconds - Timestamp.now().milliseconds } }
+        let code: JobAcknowledgeCode
+        if state.withLock({ $0.isClosed }) {
+            code = .closed
+        } else if JobTopic.isSendCommand(job.topic) {
+            code = await accept(job)
+        } else if JobTopic.isCancelCommand(job.topic) {
+            code = await cancel(job)
+        } else {
+            code = .unexpectedDocumentType
+        }
+        return AgentJobAcknowledge(
+            jobID: job.jobID, acknowledgedMessageID: messageID.uuidString.lowercased(), createdDate: createdDate, code: code)
+    }
+
+    package func replyAcknowledged(jobID: String, messageID: UUID) async {
+        guard let job = JobID(jobID) else { return }
+        let entry = state.withLock { state -> (reply: UUID, outcome: String)? in
+            guard state.unacknowledged[job.command]?.reply == messageID else { return nil }
+            return state.unacknowledged.removeValue(forKey: job.command)
+        }
+        guard let entry else { return }
+        let now = serverNow()
+        do {
+            try await onDisk { try $0.bury(job.command, outcome: entry.outcome, finishedAt: now.milliseconds) }
+        } catch {
+            // Harmless: the reply is sent once more after the next start.
+            logger.error("could not put a finished job away", metadata: ["job": "\(job)", "error": "\(error)"])
+        }
+        await sweepNowAndThen(now)
+    }
+
+    // MARK: Accepting
+
+    private func accept(_ job: AgentJob) async -> JobAcknowledgeCode {
+        guard let id = JobID(job.jobID), id.node == configuration.node else {
+            return refuse(job, "The job id is not one of this node.")
+        }
+        let content: SendCommandContent
+        do {
+            content = try job.decodeContent(SendCommandContent.self)
+            _ = try DocumentDecoder.decode(DocumentValue(content.documentContent))
+        } catch {
+            return refuse(job, "The job cannot be read: \(error)")
+        }
+        if let generation = content.identityGeneration, generation != configuration.identityGeneration {
+            return refuse(job, "The job is for generation \(generation) of this node's identity, which is at \(configuration.identityGeneration). Not started.")
+        }
+        let command = id.command
+        do {
+            if try await onDisk({ try $0.isKnown(command) }) {
+                await resend(command)
+                return .duplicate
+            }
+            guard state.withLock({ $0.queue.admit(command) }) else { return .bufferFull }
+            let record = JobRecord(jobID: id, acceptedAt: serverNow().milliseconds, content: content)
+            do {
+                guard try await onDisk({ try $0.accept(record, as: command) }) else { return .duplicate }
+            } catch {
+                state.withLock { $0.queue.remove(command) }
+                throw error
+            }
+        } catch {
+            logger.error("could not store a job", metadata: ["job": "\(id)", "error": "\(error)"])
+            return .unexpected
+        }
+        wake.yield()
+        return .accepted
+    }
+
+    /// Not stored, because it can never run: the reply goes out once, and the acknowledgement says the same.
+    private func refuse(_ job: AgentJob, _ reason: String) -> JobAcknowledgeCode {
+        let now = serverNow()
+        logger.warning("refused a job", metadata: ["reason": "\(reason)"])
+        // The id came from outside and goes back as it came, up to a length.
+        guard job.jobID.utf8.count <= 512 else { return .parseError }
+        send(builder(job.jobID, nil).refused(reason, at: now), id: UUID(), at: now)
+        return .parseError
+    }
+
+    private func cancel(_ job: AgentJob) async -> JobAcknowledgeCode {
+        guard let content = try? job.decodeContent(CancelCommandContent.self), let target = JobID(content.cancelMessageID),
+            target.node == configuration.node
+        else { return .parseError }
+        let id = target.command
+        do {
+            // One that is not there, or ended, needs nothing.
+            guard try await onDisk({ try $0.cancel(id) }) else { return .accepted }
+        } catch {
+            logger.error("could not store a cancellation", metadata: ["job": "\(target)", "error": "\(error)"])
+            return .unexpected
+        }
+        // The mark is on the disk: a supervisor that starts from now on sees it, and the present one is told.
+        state.withLock { state -> Supervisor? in
+            guard state.queue.contains(id) else { return nil }
+            state.cancelled.insert(id)
+            if state.queue.pull(id) { state.pulled.append(id) }
+            return state.supervisors[id]
+        }?.nudge()
+        wake.yield()
+        return .accepted
+    }
+
+    // MARK: Running
+
+    /// A job from wherever it stands to its reply.
+    private func execute(_ id: CommandID, isRestored: Bool) async {
+        do {
+            guard let record = try await onDisk({ try $0.record(id) }) else {
+                throw FileError("read job", id.rawValue, 2)
+            }
+            try await execute(id, record, isRestored: isRestored)
+        } catch is CancellationError {
+            // The agent stops. The supervisor goes on, and the next agent takes the job up.
+        } catch {
+            logger.error("a job cannot go on; it is taken up again when the agent starts", metadata: ["command": "\(id)", "error": "\(error)"])
+            end(id)
+        }
+    }
+
+    private func execute(_ id: CommandID, _ record: JobRecord, isRestored: Bool) async throws {
+        var builder = builder(record.jobID, record.content)
+        let plan: Plan
+        do {
+            let document = try DocumentDecoder.decode(DocumentValue(record.content.documentContent))
+            plan = try Plan.build(
+                document: document, values: record.content.parameters.mapValues(DocumentValue.init), platform: .linux, plugins: PluginTable.actions)
+        } catch {
+            return try await finish(id, record, builder.final(.failed, trace: "Not started: \(error)", at: serverNow()), .failed, isStarted: false)
+        }
+        if !isRestored { send(builder.inProgress(at: serverNow()), id: UUID(), at: serverNow()) }
+
+        var machine = PlanMachine(plan: plan)
+        var isStarted = false
+        while true {
+            try Task.checkCancellation()
+            if isCancelled(id) { machine.cancel() }
+            switch machine.next() {
+            case .run(let item):
+                let outcome: StepOutcome
+                switch try await perform(item, of: id, record, mayExpire: !isStarted) {
+                case .ended(let ended): outcome = ended
+                case .expired(let words): return try await expire(id, record, builder, plan, words)
+                }
+                isStarted = true
+                let ending = machine.stepEnded(item.name, status: outcome.status, code: outcome.code)
+                builder.stepEnded(item, outcome, ending)
+                if outcome.isUnknown { return try await stopAfterUnknown(id, record, builder, plan, item) }
+                // The final reply of a document with one step follows at once and says it all.
+                if plan.items.count > 1 { send(builder.lastStep(at: serverNow()), id: UUID(), at: serverNow()) }
+            case .skip(let item, let reason): note(item, .skipped, 0, reason, &builder, plan)
+            case .fail(let item, let reason): note(item, .failed, 1, reason, &builder, plan)
+            case .cancel(let item, let reason): note(item, .cancelled, 1, reason, &builder, plan)
+            case .finish(let status):
+                return try await finish(id, record, builder.final(status, at: serverNow()), status, isStarted: isStarted)
+            case .wait:
+                // Steps run one after the other here.
+                throw FileError("run", "the next step of \(id)", 11)
+            }
+        }
+    }
+
+    private func note(
+        _ item: Plan.Item, _ status: MusterDocuments.StepStatus, _ code: Int, _ reason: String, _ builder: inout JobReply, _ plan: Plan
+    ) {
+        let now = serverNow()
+        builder.stepEnded(item, StepOutcome(status: status, code: code, notice: reason, at: now.milliseconds), PlanMachine.Ending(status: status, code: code))
+        if plan.items.count > 1 { send(builder.lastStep(at: now), id: UUID(), at: now) }
+    }
+
+    private enum Performance {
+        case ended(StepOutcome)
+        /// Nothing was started, and nothing will be: it is too late.
+        case expired(String)
+    }
+
+    /// One step from wherever it stands to its outcome. Throws CancellationError when the agent stops.
+    private func perform(_ item: Plan.Item, of id: CommandID, _ record: JobRecord, mayExpire: Bool) async throws -> Performance {
+        let name = item.name.rawValue
+        var starts = 0
+        while true {
+            let step = try await onDisk { try $0.step(name, of: id) }
+            var standing = ProcessExecutor.Standing.notLaunched
+            if let step {
+                let (executor, bootID) = (executor, bootID)
+                standing = try await aside { try executor.standing(of: step, bootID: bootID) }
+            }
+            switch (standing, step) {
+            case (.ended(let result), let step?):
+                let heads = try await heads(step)
+                return .ended(StepOutcome(result, standardOutput: heads.out, standardError: heads.err))
+            case (.supervised(let supervisor), _):
+                try await follow(supervisor, id)
+            case (.unknown(let reason, let leavesProcesses), let step?):
+                let marker = marker(record, name)
+                let executor = executor
+                let left = leavesProcesses ? try await aside { executor.endLeftovers(of: step, marker: marker) } : 0
+                let heads = try await heads(step)
+                let words = left == 0 ? reason : reason + " \(left) of its processes could not be ended."
+                return .ended(.unknown(words, at: hostNow(), standardOutput: heads.out, standardError: heads.err))
+            default:
+                if isCancelled(id) {
+                    return .ended(StepOutcome(status: .cancelled, code: 137, notice: "Step cancelled before it started.", at: hostNow()))
+                }
+                if mayExpire, let startBy = record.content.startBy, serverNow().milliseconds > startBy {
+                    return .expired("Not started: the job could be started until \(Timestamp(milliseconds: startBy).iso8601), and it is later.")
+                }
+                starts += 1
+                guard starts <= 3 else { return .ended(refused("The supervisor ends before it starts the script.")) }
+                let supervisor: Supervisor
+                do {
+                    supervisor = try await start(item, step, id, record)
+                } catch let error as DocumentError {
+                    return .ended(refused("Step failed: invalid inputs: \(error)"))
+                } catch let error as FileError {
+                    let begun = try await onDisk { try $0.step(name, of: id) }
+                    // Started and lost again: the next round finds out.
+                    if let begun, try await aside({ try begun.contains(StepFolder.launched) }) { continue }
+                    return .ended(refused("The script was not started: \(error)"))
+                }
+                try await follow(supervisor, id)
+            }
+        }
+    }
+
+    private func refused(_ words: String) -> StepOutcome { StepOutcome(status: .failed, code: 1, notice: words, at: hostNow()) }
+
+    private func start(_ item: Plan.Item, _ step: Folder?, _ id: CommandID, _ record: JobRecord) async throws -> Supervisor {
+        let executor = executor
+        // Begun before, and nothing was launched: the same order again.
+        if let step { return try await aside { try executor.start(step) } }
+        let name = item.name.rawValue
+        let plugin = try RunShellScript(item.inputs)
+        let order = plugin.order(shell: configuration.scriptShell, environment: environment, variables: [
+            StepFolder.marker: marker(record, name),
+            "SSM_COMMAND_ID": id.rawValue,
+            "AWS_SSM_INSTANCE_ID": configuration.node.rawValue,
+            "AWS_SSM_REGION_NAME": configuration.region,
+            "AWS_SSM_PLATFORM_NAME": configuration.platformName,
+            "AWS_SSM_PLATFORM_VERSION": configuration.platformVersion,
+        ])
+        guard let orderBytes = order.bytes else { throw FileError("write", "an environment variable that holds NUL", 22) }
+        let (script, bootID) = (plugin.script, bootID)
+        return try await onDisk { ledger in
+            try executor.start(ledger.beginStep(name, of: id, script: script, order: orderBytes, bootID: bootID))
+        }
+    }
+
+    /// Waits for the supervisor's end, and passes a cancellation on to it.
+    private func follow(_ supervisor: Supervisor, _ id: CommandID) async throws {
+        let isCancelled = state.withLock { state in
+            state.supervisors[id] = supervisor
+            return state.cancelled.contains(id)
+        }
+        defer { state.withLock { _ = $0.supervisors.removeValue(forKey: id) } }
+        // The mark may have been made while nobody was registered to be told.
+        if isCancelled { supervisor.nudge() }
+        guard await supervisor.awaitEnd() else { throw CancellationError() }
+    }
+
+    private func heads(_ step: Folder) async throws -> (out: BoundedOutput.Head, err: BoundedOutput.Head) {
+        try await aside {
+            (try BoundedOutput.head(of: StepFolder.standardOutput, in: step), try BoundedOutput.head(of: StepFolder.standardError, in: step))
+        }
+    }
+
+    /// By this a step's processes are found when their supervisor is lost: it is in their environment.
+    private func marker(_ record: JobRecord, _ step: String) -> String { record.jobID + "/" + step }
+
+    // MARK: Ending
+
+    private func expire(_ id: CommandID, _ record: JobRecord, _ builder: JobReply, _ plan: Plan, _ words: String) async throws {
+        var builder = builder
+        for item in plan.items where !builder.endedSteps.contains(item.name.rawValue) {
+            let outcome = StepOutcome(status: .timedOut, code: -1, notice: words, at: serverNow().milliseconds)
+            builder.stepEnded(item, outcome, PlanMachine.Ending(status: .timedOut, code: -1))
+        }
+        try await finish(id, record, builder.final(.timedOut, trace: words, at: serverNow()), .timedOut, isStarted: false)
+    }
+
+    private func stopAfterUnknown(_ id: CommandID, _ record: JobRecord, _ builder: JobReply, _ plan: Plan, _ culprit: Plan.Item) async throws {
+        var builder = builder
+        for item in plan.items where !builder.endedSteps.contains(item.name.rawValue) {
+            let outcome = StepOutcome(
+                status: .skipped, code: 0, notice: "Step skipped: the outcome of step '\(culprit.name)' is unknown.", at: serverNow().milliseconds)
+            builder.stepEnded(item, outcome, PlanMachine.Ending(status: .skipped, code: 0))
+        }
+        let trace = "Outcome unknown: step '\(culprit.name)' was interrupted. It is not run again."
+        try await finish(id, record, builder.final(.failed, trace: trace, at: serverNow()), .failed, isStarted: true)
+    }
+
+    /// The reply is on the disk before it is sent, and there until it is acknowledged.
+    private func finish(_ id: CommandID, _ record: JobRecord, _ reply: AgentJobReply?, _ status: DocumentStatus, isStarted: Bool) async throws {
+        guard let reply else { throw FileError("encode", "the reply of \(id)", 22) }
+        do {
+            try await onDisk { try $0.store(reply, of: id, sync: !isStarted) }
+        } catch {
+            // A full disk must not keep the outcome from the controller. After a restart the same is made anew.
+            logger.error("could not store a reply; it is sent all the same", metadata: ["command": "\(id)", "error": "\(error)"])
+        }
+        state.withLock { $0.unacknowledged[id] = (record.replyID, status.rawValue) }
+        send(reply, id: record.replyID, at: serverNow())
+        end(id)
+    }
+
+    private func end(_ id: CommandID) {
+        state.withLock { state in
+            state.queue.remove(id)
+            state.cancelled.remove(id)
+        }
+        wake.yield()
+    }
+
+    // MARK: Sending
+
+    private func builder(_ jobID: String, _ content: SendCommandContent?) -> JobReply {
+        JobReply(jobID: jobID, content: content, agentVersion: configuration.agentVersion, platformVersion: configuration.platformVersion)
+    }
+
+    private func send(_ reply: AgentJobReply?, id: UUID, at time: Timestamp) {
+        guard let reply, let send = state.withLock({ $0.send }) else { return }
+        do {
+            send(try AgentMessage(.agentJobReply, createdDate: time, messageID: id, payload: reply))
+        } catch {
+            logger.error("could not send a reply", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func resend() async {
+        let due = state.withLock { state -> [CommandID] in
+            guard state.mustResend, state.send != nil else { return [] }
+            state.mustResend = false
+            return state.unacknowledged.keys.sorted()
+        }
+        for id in due { await resend(id) }
+    }
+
+    private func resend(_ id: CommandID) async {
+        guard let messageID = state.withLock({ $0.unacknowledged[id]?.reply }) else { return }
+        do {
+            send(try await onDisk { try $0.reply(id) }, id: messageID, at: serverNow())
+        } catch {
+            logger.error("could not read a reply", metadata: ["command": "\(id)", "error": "\(error)"])
+        }
+    }
+
+    /// One timer for all replies that wait for an acknowledgement, and none when no reply does.
+    private func planResend(in group: inout DiscardingTaskGroup) {
+        let isNeeded = state.withLock { state in
+            guard !state.isResendPlanned, !state.unacknowledged.isEmpty, state.send != nil else { return false }
+            state.isResendPlanned = true
+            return true
+        }
+        guard isNeeded else { return }
+        let waiting = Set(state.withLock { $0.unacknowledged.keys })
+        group.addTask { [self] in
+            try? await Task.sleep(for: .seconds(Self.resendSeconds))
+            state.withLock { state in
+                state.isResendPlanned = false
+                // Those that came meanwhile have not waited long enough; they are in the next round.
+                state.mustResend = state.mustResend || state.unacknowledged.keys.contains { waiting.contains($0) }
+            }
+            wake.yield()
+        }
+    }
+
+    // MARK: Clock and disk
+
+    private func hostNow() -> Int64 { Timestamp.now().milliseconds }
+
+    private func serverNow() -> Timestamp { Timestamp.now().adding(milliseconds: state.withLock { $0.clockOffset ?? 0 }) }
+
+    private func isCancelled(_ id: CommandID) -> Bool { state.withLock { $0.cancelled.contains(id) } }
+
+    /// At most once an hour, and only when something happens anyway: an idle agent has no timer for it.
+    private func sweepNowAndThen(_ now: Timestamp) async {
+        let isDue = state.withLock { state in
+            guard now.milliseconds - state.lastSweep >= 3_600_000 else { return false }
+            state.lastSweep = now.milliseconds
+            return true
+        }
+        guard isDue else { return }
+        let retention = Int64(configuration.retentionHours) * 3_600_000
+        do {
+            try await onDisk { _ = try $0.sweep(now: now.milliseconds, retention: retention, slack: Self.startBySlack) }
+        } catch {
+            logger.warning("could not remove old jobs", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func onDisk<T: Sendable>(_ body: @escaping @Sendable (JobLedger) throws -> T) async throws -> T {
+        let ledger = ledger
+        return try await withCheckedThrowingContinuation { continuation in
+            disk.async { continuation.resume(with: Result { try body(ledger) }) }
+        }
+    }
+
+    /// What may take long, and what concerns one job alone, does not hold up the ledger.
+    private func aside<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
+        try await withCheckedThrowingContinuation { continuation in
+            DispatchQueue.global().async { continuation.resume(with: Result { try body() }) }
+        }
+    }
+
+    private static func outcome(of reply: AgentJobReply) -> String {
+        (try? reply.decodeContent().documentStatus) ?? DocumentStatus.failed.rawValue
+    }
+}
+
+extension DocumentValue {
+    init(_ value: JSONValue) {
+        self =
+            switch value {
+            case .null: .null
+            case .bool(let value): .bool(value)
+            case .integer(let value): .integer(value)
+            case .number(let value): .number(value)
+            case .string(let value): .string(value)
+            case .array(let values): .array(values.map(DocumentValue.init))
+            case .object(let members): .object(members.mapValues(DocumentValue.init))
+            }
+    }
+}

@@ -1,0 +1,194 @@
+package import Logging
+package import MusterTLS
+package import MusterWire
+package import NIOCore
+package import NIOPosix
+import FoundationEssentials
+import HTTPTypes
+import NIOHTTP1
+import Synchronization
+
+/// Calls the controller's API: AWS JSON 1.1 (https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html), signed with
+/// SigV4 when there are credentials; without them the caller is known by the TLS client certificate.
+///
+/// A call is tried again when no answer came, when the answer was a server's fault and when it was throttling. All tries of one
+/// call carry the same `amz-sdk-invocation-id`, by which the controller answers a repeat with its first answer, so that a lost
+/// answer never starts a second command. Each try is signed anew, in the controller's time once that is known.
+package struct APIClient: Sendable {
+    package let endpoint: Endpoint
+    package let region: String
+    /// The controller's time as its answers told it.
+    package let clock: ServerClock
+
+    private let credentials: Credentials?
+    private let tls: TLSContext
+    private let group: any EventLoopGroup
+    private let logger: Logger
+    private let attempts: Int
+    private let pool = ConnectionPool()
+
+    /// How long one try may take, from the first packet to the last byte of the answer.
+    private let timeout: TimeAmount
+
+    package init(
+        endpoint: Endpoint,
+        credentials: Credentials?,
+        region: String,
+        tls: TLSContext,
+        clock: ServerClock = ServerClock(),
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        timeout: TimeAmount = .seconds(30),
+        attempts: Int = 4,
+        logger: Logger
+    ) {
+        self.endpoint = endpoint
+        self.credentials = credentials
+        self.region = region
+        self.tls = tls
+        self.clock = clock
+        self.group = group
+        self.timeout = timeout
+        self.attempts = max(1, attempts)
+        self.logger = logger
+    }
+
+    /// Throws the controller's `APIError`, or a `ClientError` when there was no answer, or `CancellationError`.
+    package func call<O: Operation>(_ operation: O.Type, _ input: O.Input) async throws -> O.Output {
+        let body: [UInt8]
+        do {
+            body = try JSONCoding.encode(input)
+        } catch {
+            throw ClientError(.configuration, "Cannot write the request of \(O.name): \(error)")
+        }
+        let answer = try await answer(to: O.name, body: body)
+        do {
+            return try JSONCoding.decode(O.Output.self, from: answer)
+        } catch {
+            throw ClientError(.protocolViolation, "Cannot read the answer of \(endpoint) to \(O.name): it \(JSONCoding.explain(error))")
+        }
+    }
+
+    /// Closes the idle connections. Calls afterwards open new ones.
+    package func shutdown() {
+        pool.closeAll()
+    }
+
+    private func answer(to operation: String, body: [UInt8]) async throws -> [UInt8] {
+        let invocation = UUID().uuidString.lowercased()
+        var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
+        var hasCorrectedClock = false
+        var attempt = 1
+        while true {
+            let failure: any Error
+            do {
+                let offset = clock.offsetMilliseconds ?? 0
+                let response = try await exchange(operation, body: body, invocation: invocation, attempt: attempt)
+                if (200..<300).contains(response.status) { return response.body }
+                let error = APIError(status: response.status, body: response.body)
+                let corrected = abs((clock.offsetMilliseconds ?? 0) - offset) > 60_000
+                if error.code == "InvalidSignatureException", corrected, !hasCorrectedClock {
+                    // The host's clock was the fault; from now on signatures are made in the controller's time.
+                    hasCorrectedClock = true
+                    continue
+                }
+                guard error.status >= 500 || error.status == 429 || Self.throttlingCodes.contains(error.code) else { throw error }
+                failure = error
+            } catch let error as ClientError {
+                switch error.kind {
+                case .unreachable, .closed, .timedOut: failure = error
+                default: throw error
+                }
+            }
+            try Task.checkCancellation()
+            guard attempt < attempts else { throw failure }
+            attempt += 1
+            logger.debug("trying a call again", metadata: ["operation": "\(operation)", "attempt": "\(attempt)", "reason": "\(failure)"])
+            try await Task.sleep(for: backoff.next())
+        }
+    }
+
+    private func exchange(_ operation: String, body: [UInt8], invocation: String, attempt: Int) async throws -> HTTPResponse {
+        let deadline = NIODeadline.now() + timeout
+        let request = HTTPRequest(headers: headers(operation, body: body, invocation: invocation, attempt: attempt), body: body)
+        let connection: HTTPConnection
+        if let idle = pool.take() {
+            connection = idle
+        } else {
+            connection = try await HTTPConnection.connect(endpoint: endpoint, tls: tls, group: group, deadline: deadline)
+        }
+        let response = try await connection.send(request, deadline: deadline)
+        pool.give(connection)
+        clock.observe(response.headers.first(name: ServerClock.header))
+        return response
+    }
+
+    private func headers(_ operation: String, body: [UInt8], invocation: String, attempt: Int) -> HTTPHeaders {
+        var fields = HTTPFields()
+        fields[.contentType] = "application/x-amz-json-1.1"
+        fields[.amzTarget] = "AmazonSSM.\(operation)"
+        fields[.invocationID] = invocation
+        if let credentials {
+            SigV4.sign(
+                method: "POST", path: "/", headers: &fields, body: body, host: endpoint.authority,
+                credentials: credentials, region: region, service: "ssm", at: clock.now()
+            )
+        }
+        // Not signed, as in the AWS SDKs: it differs from try to try.
+        fields[.sdkRequest] = "attempt=\(attempt); max=\(attempts)"
+        fields[.userAgent] = "muster"
+        var headers = HTTPHeaders([("host", endpoint.authority)])
+        for field in fields {
+            headers.add(name: field.name.rawName, value: field.value)
+        }
+        return headers
+    }
+
+    /// What the AWS SDKs take for throttling, whatever the HTTP status
+    /// (https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html).
+    private static let throttlingCodes: Set<String> = [
+        "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottledException", "TooManyRequestsException",
+        "ProvisionedThroughputExceededException", "RequestLimitExceeded", "BandwidthLimitExceeded", "LimitExceededException",
+        "RequestThrottled", "SlowDown", "PriorRequestNotComplete", "TransactionInProgressException",
+    ]
+}
+
+extension HTTPField.Name {
+    fileprivate static let invocationID = HTTPField.Name("amz-sdk-invocation-id")!
+    fileprivate static let sdkRequest = HTTPField.Name("amz-sdk-request")!
+}
+
+/// Idle connections, newest last. A few are enough: a client makes a few calls at a time.
+private final class ConnectionPool: Sendable {
+    private static let limit = 4
+    private let idle = Mutex<[HTTPConnection]>([])
+
+    func take() -> HTTPConnection? {
+        idle.withLock { idle in
+            while let connection = idle.popLast() {
+                if connection.isOpen { return connection }
+            }
+            return nil
+        }
+    }
+
+    func give(_ connection: HTTPConnection) {
+        let isKept = idle.withLock { idle in
+            guard connection.isOpen, idle.count < Self.limit else { return false }
+            idle.append(connection)
+            return true
+        }
+        if !isKept { connection.close() }
+    }
+
+    func closeAll() {
+        let connections = idle.withLock { idle in
+            defer { idle = [] }
+            return idle
+        }
+        for connection in connections { connection.close() }
+    }
+
+    deinit {
+        closeAll()
+    }
+}

@@ -1,0 +1,122 @@
+import MusterTLS
+import NIOCore
+import NIOPosix
+import NIOTLS
+
+/// A TCP connection with TLS agreed and the other side verified, and the first thing that went wrong on it.
+///
+/// Under TLS 1.3 a server refuses a client's certificate only after the client believes the handshake done. The alert then
+/// arrives while the next protocol is being set up, so the reason is kept beside the channel instead of being lost in it.
+struct SecureChannel: Sendable {
+    let channel: any Channel
+    fileprivate let recorder: NIOLoopBound<FailureRecorder>
+
+    static func connect(
+        to endpoint: Endpoint,
+        tls: TLSContext,
+        group: any EventLoopGroup,
+        deadline: NIODeadline
+    ) async throws(ClientError) -> SecureChannel {
+        let loop = group.next()
+        let handshake = loop.makePromise(of: SecureChannel.self)
+        let bootstrap = ClientBootstrap(group: loop)
+            .connectTimeout(max(deadline - .now(), .milliseconds(1)))
+            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(.socketOption(.so_keepalive), value: 1)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandlers([
+                        TLSHandler(context: tls, serverName: endpoint.serverName),
+                        FailureRecorder(endpoint: endpoint, handshake: handshake),
+                    ])
+                }
+            }
+        let channel: any Channel
+        do {
+            // An address needs no resolver, and the resolver would start a thread.
+            if let address = try? SocketAddress(ipAddress: endpoint.host, port: endpoint.port) {
+                channel = try await bootstrap.connect(to: address).get()
+            } else {
+                channel = try await bootstrap.connect(host: endpoint.host, port: endpoint.port).get()
+            }
+        } catch {
+            handshake.fail(error)
+            throw ClientError(.unreachable, "Cannot connect to \(endpoint): \(describe(error)).")
+        }
+        let timer = loop.scheduleTask(deadline: deadline) {
+            handshake.fail(ClientError(.timedOut, "\(endpoint) did not finish the TLS handshake in time."))
+        }
+        defer { timer.cancel() }
+        do {
+            return try await withTaskCancellationHandler {
+                try await handshake.futureResult.get()
+            } onCancel: {
+                channel.close(promise: nil)
+            }
+        } catch {
+            channel.close(promise: nil)
+            throw error as? ClientError ?? ClientError(.closed, "\(endpoint) closed the connection during the TLS handshake.")
+        }
+    }
+
+    /// What ended the channel first; `fallback` if nothing was seen.
+    func failure(or fallback: ClientError) async -> ClientError {
+        let first = try? await channel.eventLoop.submit { recorder.value.failure }.get()
+        return first.flatMap { $0 } ?? fallback
+    }
+
+    /// For whoever already is on the channel's event loop.
+    func record(_ failure: ClientError) {
+        recorder.value.failure = recorder.value.failure ?? failure
+    }
+}
+
+/// Completes the handshake's promise and remembers the first failure. Stays in the pipeline.
+private final class FailureRecorder: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let endpoint: Endpoint
+    private let handshake: EventLoopPromise<SecureChannel>
+    var failure: ClientError?
+
+    init(endpoint: Endpoint, handshake: EventLoopPromise<SecureChannel>) {
+        self.endpoint = endpoint
+        self.handshake = handshake
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if let event = event as? TLSUserEvent, case .handshakeCompleted = event {
+            handshake.succeed(SecureChannel(channel: context.channel, recorder: NIOLoopBound(self, eventLoop: context.eventLoop)))
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        let failure = ClientError(error, on: endpoint)
+        self.failure = self.failure ?? failure
+        handshake.fail(failure)
+        context.fireErrorCaught(error)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        handshake.fail(failure ?? ClientError(.closed, "\(endpoint) closed the connection during the TLS handshake."))
+        context.fireChannelInactive()
+    }
+}
+
+/// NIO wraps the reasons of a failed connect; people want the innermost one.
+func describe(_ error: any Error) -> String {
+    switch error {
+    case let error as NIOConnectionError:
+        if let dns = error.dnsAError ?? error.dnsAAAAError, error.connectionErrors.isEmpty {
+            return "the name was not found (\(dns))"
+        }
+        return error.connectionErrors.last.map { describe($0.error) } ?? "no address answered"
+    case let error as IOError:
+        return error.description
+    case ChannelError.connectTimeout:
+        return "no answer in time"
+    default:
+        return "\(error)"
+    }
+}

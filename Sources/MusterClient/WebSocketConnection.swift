@@ -1,0 +1,464 @@
+package import MusterTLS
+package import NIOCore
+package import NIOHTTP1
+package import NIOWebSocket
+
+/// A WebSocket to a controller (RFC 6455), opened with a GET over TLS.
+///
+/// - Every buffer has a bound: `maxMessageBytes` for what comes in, eight messages for what nobody has read yet (after that
+///   the socket is not read any more), and a count of unsent messages for what goes out.
+/// - It notices a dead path by itself: it pings every `keepAlive`, and when nothing at all has come for two and a half times
+///   that long, the connection is over.
+package final class WebSocketConnection: Sendable {
+    package enum Message: Sendable, Hashable {
+        case text(String)
+        case binary(ByteBuffer)
+    }
+
+    /// Ends without an error when either side closed in order, and throws a `ClientError` otherwise. For one reader.
+    package struct Messages: AsyncSequence, Sendable {
+        package typealias Element = Message
+        package typealias Failure = any Error
+        fileprivate typealias Producer = NIOThrowingAsyncSequenceProducer<
+            Message, any Error, NIOAsyncSequenceProducerBackPressureStrategies.HighLowWatermark, Demand
+        >
+        fileprivate let producer: Producer
+
+        package struct AsyncIterator: AsyncIteratorProtocol {
+            fileprivate let iterator: Producer.AsyncIterator
+
+            package mutating func next() async throws -> Message? {
+                try await iterator.next()
+            }
+        }
+
+        package func makeAsyncIterator() -> AsyncIterator {
+            AsyncIterator(iterator: producer.makeAsyncIterator())
+        }
+    }
+
+    package let inbound: Messages
+    private let headers: HTTPHeaders
+    private let channel: any Channel
+
+    fileprivate init(channel: any Channel, headers: HTTPHeaders, inbound: Messages) {
+        self.channel = channel
+        self.headers = headers
+        self.inbound = inbound
+    }
+
+    package static func connect(
+        endpoint: Endpoint,
+        path: String,
+        headers: HTTPHeaders = [:],
+        tls: TLSContext,
+        maxMessageBytes: Int = 1 << 20,
+        keepAlive: TimeAmount = .seconds(20),
+        group: any EventLoopGroup,
+        deadline: NIODeadline
+    ) async throws(ClientError) -> WebSocketConnection {
+        let secured = try await SecureChannel.connect(to: endpoint, tls: tls, group: group, deadline: deadline)
+        let channel = secured.channel
+        let timer = channel.eventLoop.scheduleTask(deadline: deadline) {
+            secured.record(ClientError(.timedOut, "\(endpoint) did not answer the WebSocket request in time."))
+            channel.close(promise: nil)
+        }
+        defer { timer.cancel() }
+
+        let answer: WebSocketAnswer
+        do {
+            answer = try await withTaskCancellationHandler {
+                try await channel.eventLoop.flatSubmit {
+                    channel.eventLoop.makeCompletedFuture {
+                        try upgrade(
+                            secured, to: endpoint, path: path, headers: headers, maxMessageBytes: maxMessageBytes, keepAlive: keepAlive)
+                    }.flatMap { $0 }
+                }.get()
+            } onCancel: {
+                channel.close(promise: nil)
+            }
+        } catch {
+            channel.close(promise: nil)
+            throw await secured.failure(or: ClientError(.closed, "\(endpoint) closed the connection before it answered the WebSocket request."))
+        }
+        switch answer {
+        case .opened(let connection):
+            return connection
+        case .refused(let status):
+            channel.close(promise: nil)
+            let denied = status == 401 || status == 403
+            throw ClientError(
+                denied ? .denied : .refused(status: status),
+                status == 101
+                    ? "\(endpoint) answered the WebSocket request for \(path) with a wrong key."
+                    : "\(endpoint) refused the WebSocket at \(path) with HTTP status \(status)."
+            )
+        }
+    }
+
+    /// A header of the 101.
+    package func header(_ name: String) -> String? {
+        headers.first(name: name)
+    }
+
+    /// Returns when the message has been handed to the system. Fails when the connection is over or far too slow.
+    package func send(text: String) async throws(ClientError) {
+        try await send(.message(.text(text)))
+    }
+
+    package func send(binary: ByteBuffer) async throws(ClientError) {
+        try await send(.message(.binary(binary)))
+    }
+
+    /// Says goodbye, waits a little for the other side to do the same, and returns when the connection is gone.
+    package func close(code: WebSocketErrorCode = .goingAway) async {
+        try? await send(.close(code))
+        try? await channel.closeFuture.get()
+    }
+
+    /// Ends it now, without a word.
+    package func abort() {
+        channel.close(promise: nil)
+    }
+
+    private func send(_ order: WebSocketHandler.Order) async throws(ClientError) {
+        do {
+            try await channel.writeAndFlush(order).get()
+        } catch let error as ClientError {
+            throw error
+        } catch {
+            throw ClientError(.closed, "The WebSocket ended before a message was sent: \(describe(error)).")
+        }
+    }
+}
+
+private enum WebSocketAnswer: Sendable {
+    case opened(WebSocketConnection)
+    case refused(status: Int)
+}
+
+/// Sets up the request, the upgrade and the handlers of both outcomes. On the event loop.
+private func upgrade(
+    _ secured: SecureChannel,
+    to endpoint: Endpoint,
+    path: String,
+    headers: HTTPHeaders,
+    maxMessageBytes: Int,
+    keepAlive: TimeAmount
+) throws -> EventLoopFuture<WebSocketAnswer> {
+    let channel = secured.channel
+    let handlers = channel.pipeline.syncOperations
+    var head = HTTPRequestHead(version: .http1_1, method: .GET, uri: path, headers: headers)
+    head.headers.replaceOrAdd(name: "host", value: endpoint.authority)
+
+    let status = StatusRecorder()
+    let boundStatus = NIOLoopBound(status, eventLoop: channel.eventLoop)
+    let upgrader = NIOTypedWebSocketClientUpgrader<WebSocketAnswer>(maxFrameSize: maxMessageBytes, enableAutomaticErrorHandling: false) { channel, head in
+        channel.eventLoop.makeCompletedFuture {
+            let demand = Demand(channel: channel)
+            let made = WebSocketConnection.Messages.Producer.makeSequence(
+                elementType: WebSocketConnection.Message.self,
+                failureType: (any Error).self,
+                backPressureStrategy: .init(lowWatermark: 2, highWatermark: 8),
+                finishOnDeinit: true,
+                delegate: demand
+            )
+            try channel.pipeline.syncOperations.addHandler(
+                WebSocketHandler(secured: secured, endpoint: endpoint, source: made.source, maxMessageBytes: maxMessageBytes, keepAlive: keepAlive)
+            )
+            return .opened(WebSocketConnection(channel: channel, headers: head.headers, inbound: .init(producer: made.sequence)))
+        }
+    }
+    let encoder = HTTPRequestEncoder()
+    let decoder = ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .forwardBytes))
+    let upgradeHandler = NIOTypedHTTPClientUpgradeHandler<WebSocketAnswer>(
+        httpHandlers: [encoder, decoder, status],
+        upgradeConfiguration: .init(
+            upgradeRequestHead: head,
+            upgraders: [upgrader],
+            notUpgradingCompletionHandler: { channel in
+                channel.eventLoop.makeSucceededFuture(.refused(status: boundStatus.value.status ?? 0))
+            }
+        )
+    )
+    try handlers.addHandlers([encoder, decoder, status, upgradeHandler])
+    return upgradeHandler.upgradeResultFuture
+}
+
+/// NIO's upgrade handler keeps the head of a refusal to itself; the status is what tells "denied" from "not here".
+private final class StatusRecorder: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = HTTPClientResponsePart
+    typealias InboundOut = HTTPClientResponsePart
+
+    private(set) var status: Int?
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if case .head(let head) = Self.unwrapInboundIn(data) {
+            status = Int(head.status.code)
+        }
+        context.fireChannelRead(data)
+    }
+}
+
+/// The reader's side of back-pressure: carries "more" and "enough for ever" to the event loop.
+package final class Demand: NIOAsyncSequenceProducerDelegate {
+    private let channel: any Channel
+
+    fileprivate init(channel: any Channel) {
+        self.channel = channel
+    }
+
+    package func produceMore() {
+        channel.triggerUserOutboundEvent(DemandEvent.more, promise: nil)
+    }
+
+    package func didTerminate() {
+        channel.triggerUserOutboundEvent(DemandEvent.none, promise: nil)
+    }
+}
+
+private enum DemandEvent: Sendable {
+    case more
+    case none
+}
+
+/// Frames in, messages out, and the other way round; answers pings, sends pings, and gives up on a silent peer.
+private final class WebSocketHandler: ChannelDuplexHandler {
+    enum Order: Sendable {
+        case message(WebSocketConnection.Message)
+        case close(WebSocketErrorCode)
+    }
+
+    typealias InboundIn = WebSocketFrame
+    typealias OutboundIn = Order
+    typealias OutboundOut = WebSocketFrame
+
+    private let secured: SecureChannel
+    private let endpoint: Endpoint
+    private let source: WebSocketConnection.Messages.Producer.Source
+    private let keepAlive: TimeAmount
+    private var assembler: MessageAssembler
+    private var lastHeard = NIODeadline.now()
+    private var pings: RepeatedTask?
+    private var isReaderBehind = false
+    private var hasPendingRead = false
+    private var hasSentClose = false
+    private var isFinished = false
+    private var unsent = 0
+
+    /// More than any well-behaved sender has in flight: each one waits for its own message.
+    private static let maxUnsent = 256
+
+    init(
+        secured: SecureChannel,
+        endpoint: Endpoint,
+        source: WebSocketConnection.Messages.Producer.Source,
+        maxMessageBytes: Int,
+        keepAlive: TimeAmount
+    ) {
+        self.secured = secured
+        self.endpoint = endpoint
+        self.source = source
+        self.keepAlive = keepAlive
+        self.assembler = MessageAssembler(maxBytes: maxMessageBytes)
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        lastHeard = .now()
+        let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        // The first ping comes at a random moment, so that a fleet that reconnected together does not ping together.
+        let first = TimeAmount.nanoseconds(Int64.random(in: 0...max(keepAlive.nanoseconds, 1)))
+        pings = context.eventLoop.scheduleRepeatedTask(initialDelay: first, delay: keepAlive) { _ in
+            let (handler, context) = bound.value
+            handler.keepAliveDue(context: context)
+        }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        pings?.cancel()
+        finish(ClientError(.closed, "The WebSocket to \(endpoint) was closed."))
+    }
+
+    // MARK: In
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let frame = Self.unwrapInboundIn(data)
+        lastHeard = .now()
+        guard frame.maskKey == nil, !frame.rsv1, !frame.rsv2, !frame.rsv3 else {
+            return fail(.protocolError, "a frame with reserved bits or a mask", context: context)
+        }
+        switch frame.opcode {
+        case .text, .binary, .continuation:
+            guard !isFinished else { return }
+            switch assembler.frame(frame.opcode, isFinal: frame.fin, data: frame.data) {
+            case .none:
+                break
+            case .message(let message):
+                if case .stopProducing = source.yield(message) { isReaderBehind = true }
+            case .fail(let code, let what):
+                fail(code, what, context: context)
+            }
+        case .ping:
+            write(.pong, frame.data, context: context, promise: nil)
+            context.flush()
+        case .pong:
+            break
+        case .connectionClose:
+            closeReceived(frame.data, context: context)
+        default:
+            fail(.protocolError, "a frame of an unknown kind", context: context)
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        finish(ClientError(.closed, "\(endpoint) dropped the WebSocket."))
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        finish(ClientError(error, on: endpoint))
+        if !hasSentClose, let error = error as? NIOWebSocketError {
+            sendClose(error == .invalidFrameLength ? .messageTooLarge : .protocolError, context: context, promise: nil)
+            context.flush()
+        } else {
+            closeSoon(context: context)
+        }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if isReaderBehind {
+            hasPendingRead = true
+        } else {
+            context.read()
+        }
+    }
+
+    func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
+        guard let event = event as? DemandEvent else {
+            return context.triggerUserOutboundEvent(event, promise: promise)
+        }
+        isReaderBehind = false
+        promise?.succeed(())
+        switch event {
+        case .more:
+            // What was not read could not be heard.
+            lastHeard = .now()
+        case .none:
+            isFinished = true
+        }
+        if hasPendingRead {
+            hasPendingRead = false
+            context.read()
+        }
+    }
+
+    private func closeReceived(_ data: ByteBuffer, context: ChannelHandlerContext) {
+        var data = data
+        let code = data.readWebSocketErrorCode()
+        let reason = data.readString(length: min(data.readableBytes, 123)) ?? ""
+        if !hasSentClose {
+            hasSentClose = true
+            var answer = context.channel.allocator.buffer(capacity: 2)
+            if let code { answer.write(webSocketErrorCode: code) }
+            write(.connectionClose, answer, context: context, promise: nil)
+            context.flush()
+        }
+        switch code {
+        case nil, .normalClosure?, .goingAway?:
+            finish(nil)
+        case .policyViolation?:
+            finish(ClientError(.denied, "\(endpoint) ended the WebSocket: \(reason.isEmpty ? "not allowed" : printable(reason))"))
+        case .some(let code):
+            let text = reason.isEmpty ? "" : ": \(printable(reason))"
+            finish(ClientError(.closed, "\(endpoint) ended the WebSocket with code \(UInt16(webSocketErrorCode: code))\(text)"))
+        }
+        context.close(promise: nil)
+    }
+
+    // MARK: Out
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        guard !hasSentClose else {
+            promise?.fail(ClientError(.closed, "The WebSocket to \(endpoint) is being closed."))
+            return
+        }
+        switch Self.unwrapOutboundIn(data) {
+        case .message(let message):
+            guard unsent < Self.maxUnsent else {
+                promise?.fail(ClientError(.closed, "\(endpoint) takes messages too slowly."))
+                finish(ClientError(.closed, "\(endpoint) takes messages too slowly."))
+                context.close(promise: nil)
+                return
+            }
+            unsent += 1
+            let written = promise ?? context.eventLoop.makePromise()
+            written.futureResult.assumeIsolated().whenComplete { _ in self.unsent -= 1 }
+            switch message {
+            case .text(let text): write(.text, context.channel.allocator.buffer(string: text), context: context, promise: written)
+            case .binary(let bytes): write(.binary, bytes, context: context, promise: written)
+            }
+        case .close(let code):
+            sendClose(code, context: context, promise: promise)
+        }
+    }
+
+    private func write(_ opcode: WebSocketOpcode, _ data: ByteBuffer, context: ChannelHandlerContext, promise: EventLoopPromise<Void>?) {
+        let frame = WebSocketFrame(fin: true, opcode: opcode, maskKey: .random(), data: data)
+        context.write(Self.wrapOutboundOut(frame), promise: promise)
+    }
+
+    private func sendClose(_ code: WebSocketErrorCode, context: ChannelHandlerContext, promise: EventLoopPromise<Void>?) {
+        hasSentClose = true
+        finish(nil)
+        var data = context.channel.allocator.buffer(capacity: 2)
+        data.write(webSocketErrorCode: code)
+        write(.connectionClose, data, context: context, promise: promise)
+        closeSoon(context: context)
+    }
+
+    /// Leaves a close frame the time to go out and to be answered.
+    private func closeSoon(context: ChannelHandlerContext) {
+        let channel = context.channel
+        let timer = context.eventLoop.scheduleTask(in: .seconds(2)) { channel.close(promise: nil) }
+        channel.closeFuture.whenComplete { _ in timer.cancel() }
+    }
+
+    // MARK: Ends
+
+    private func keepAliveDue(context: ChannelHandlerContext) {
+        let silence = NIODeadline.now() - lastHeard
+        if !isReaderBehind, silence.nanoseconds > keepAlive.nanoseconds / 2 * 5 {
+            finish(ClientError(.timedOut, "Nothing was heard from \(endpoint) for \(silence.nanoseconds / 1_000_000_000) seconds."))
+            context.close(promise: nil)
+            return
+        }
+        guard !hasSentClose else { return }
+        write(.ping, ByteBuffer(), context: context, promise: nil)
+        context.flush()
+    }
+
+    private func fail(_ code: WebSocketErrorCode, _ what: String, context: ChannelHandlerContext) {
+        let kind: ClientError.Kind = code == .messageTooLarge ? .tooLarge : .protocolViolation
+        finish(ClientError(kind, "\(endpoint) sent \(what) on the WebSocket."))
+        guard !hasSentClose else { return }
+        sendClose(code, context: context, promise: nil)
+        context.flush()
+    }
+
+    /// The first reason counts; nil is an orderly end.
+    private func finish(_ error: ClientError?) {
+        guard !isFinished else { return }
+        isFinished = true
+        if let error {
+            secured.record(error)
+            source.finish(error)
+        } else {
+            source.finish()
+        }
+    }
+}
+
+/// The peer's words go into logs: no control characters.
+private func printable(_ text: String) -> String {
+    String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : $0 }))
+}

@@ -1,0 +1,57 @@
+import MusterClient
+import MusterWire
+
+/// `muster commands`, `command` and `cancel`. Each returns the exit status.
+package struct CommandRecords: Sendable {
+    let caller: Operator
+    let printer: Printer
+
+    package init(caller: Operator, printer: Printer) {
+        self.caller = caller
+        self.printer = printer
+    }
+
+    package func list(limit: Int) async throws -> Int32 {
+        guard limit > 0 else { throw CommandLineError("--limit takes a number above 0.") }
+        var commands: [Command] = []
+        var token: String?
+        repeat {
+            let page = try await caller.api.call(ListCommands.self, .init(maxResults: min(50, limit - commands.count), nextToken: token))
+            commands += page.commands
+            token = page.nextToken
+        } while token != nil && token != "" && commands.count < limit
+        if printer.format == .json {
+            try printer.json(commands)
+            return 0
+        }
+        var table = Table(["COMMAND", "REQUESTED", "DOCUMENT", "STATUS", "DONE", "FAILED", "COMMENT"])
+        for command in commands {
+            table.add([command.commandID.rawValue, command.requestedDateTime.iso8601, command.documentName, command.statusDetails,
+                       "\(command.completedCount)/\(command.targetCount)", "\(command.errorCount)", command.comment])
+        }
+        printer.out(table.render())
+        return 0
+    }
+
+    package func show(_ id: String) async throws -> Int32 {
+        let follower = CommandFollower(api: caller.api, commandID: id)
+        let command = try await follower.command()
+        let invocations = try await follower.invocations()
+        if printer.format == .json {
+            try printer.json(CommandReport(command: command, invocations: invocations))
+            return 0
+        }
+        let names = CommandRun.names(try await NodeDirectory.load(caller.api))
+        for invocation in invocations { printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID])) }
+        printer.out(CommandRun.summary(command))
+        return 0
+    }
+
+    package func cancel(_ id: String, nodes: [String]) async throws -> Int32 {
+        let directory = nodes.isEmpty ? nil : try await NodeDirectory.load(caller.api)
+        let ids = try directory.map { directory in try nodes.map { try directory.node(named: $0).instanceID.rawValue } }
+        _ = try await caller.api.call(CancelCommand.self, .init(commandID: id, instanceIDs: ids))
+        printer.note("Asked \(id) to be cancelled\(ids.map { " on \($0.joined(separator: ", "))" } ?? "").")
+        return 0
+    }
+}

@@ -1,0 +1,195 @@
+package import Logging
+package import MusterCrypto
+internal import MusterWire
+internal import NIOPosix
+internal import ServiceLifecycle
+internal import UnixSignals
+internal import FoundationEssentials
+internal import Glibc
+
+/// The controller, put together. Read this first.
+///
+///     ControllerServer ─► Authentication ─► OperationTable ─► operations ─► stores ─► SQLiteDatabase
+///            │                                                    │
+///            └─ control channels ─► AgentConnection ─► AgentRegistry ◄─ CommandDispatcher
+///
+/// Every arrow points at something made before it. Services start in the order of `services` and stop in the reverse: the
+/// listeners first, so that running requests end while everything below them still works.
+package struct Controller: Sendable {
+    package static let defaultRegion = "us-east-1"
+    /// How long running requests and control channels have to end after SIGTERM.
+    private static let drainSeconds = 20
+
+    private let configuration: ControllerConfiguration
+    private let directory: DataDirectory
+    private let logger: Logger
+    private let metrics: Metrics
+
+    /// `metrics` is what `/metrics` renders; the program gives the same one to swift-metrics.
+    package init(configuration: ControllerConfiguration, metrics: Metrics = Metrics(), logger: Logger) {
+        self.configuration = configuration
+        self.directory = DataDirectory(configuration.dataDirectory)
+        self.metrics = metrics
+        self.logger = logger
+    }
+
+    /// What the store remembers of itself.
+    private struct Facts: Sendable {
+        let storeEpoch: String
+        let pageTokenKey: [UInt8]
+        let names: [String]
+    }
+
+    /// Serves until SIGTERM or SIGINT, or until the task is shut down or cancelled.
+    package func run() async throws {
+        Self.raiseFileLimit()
+        try directory.verifyFiles()
+        guard directory.exists(.certificate), directory.exists(.key), directory.exists(.database) else {
+            throw ControllerError.notInitialised(directory.path)
+        }
+        let lock = try directory.acquireLock()
+        defer { withExtendedLifetime(lock) {} }
+        directory.remove(.listening)
+
+        let authority = try Self.authority(in: directory)
+        let cipher = try Self.cipher(in: directory)
+        let database = try SQLiteDatabase(path: directory.path(of: .database))
+        defer { try? database.close() }
+        try await Migrations.run(on: database, now: Timestamp.now().milliseconds)
+        let facts = try await facts(database)
+
+        let registry = AgentRegistry(database: database, logger: logger)
+        var dispatching = CommandDispatcher.Settings()
+        dispatching.slackSeconds = Int64(configuration.totalTimeoutSlackSeconds)
+        let dispatcher = CommandDispatcher(database: database, registry: registry, settings: dispatching, logger: logger)
+
+        var table = OperationTable()
+        CommandOperations(database: database, dispatcher: dispatcher).register(in: &table)
+        DocumentOperations(pageTokenKey: facts.pageTokenKey).register(in: &table)
+        NodeOperations(database: database, registry: registry, events: dispatcher, pageTokenKey: facts.pageTokenKey, logger: logger).register(in: &table)
+        TagOperations(database: database).register(in: &table)
+        ActivationOperations(database: database, pageTokenKey: facts.pageTokenKey, cipher: cipher).register(in: &table)
+        RegistrationOperations(
+            database: database, certificates: NodeCertificates(authority: authority, hours: configuration.certificateHours),
+            storeEpoch: facts.storeEpoch, logger: logger
+        ).register(in: &table)
+
+        let certificates = try certificates(authority, names: facts.names)
+        let server = server(
+            table, certificates, database: database,
+            keys: OperatorKeyStore(database: database, cipher: cipher)
+        ) { [logger] peer, _ in
+            await AgentConnection(peer: peer, registry: registry, events: dispatcher, database: database, logger: logger).run()
+        }
+        let housekeeping = Housekeeping(database: database, historyDays: configuration.historyDays, logger: logger)
+        let reload = ReloadOnSignal(certificates: certificates)
+        try await serve([housekeeping, registry, dispatcher] + certificates + [reload, server])
+        directory.remove(.listening)
+        logger.info("controller stopped")
+    }
+
+    private func serve(_ services: [any Service]) async throws {
+        var group = ServiceGroupConfiguration(
+            services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        group.maximumGracefulShutdownDuration = .seconds(Self.drainSeconds)
+        try await ServiceGroup(configuration: group).run()
+    }
+
+    private func facts(_ database: any SQLDatabase) async throws -> Facts {
+        let (account, path) = (configuration.account, directory.path)
+        return try await database.read { tx in
+            guard try MetaStore.value(.initialisedAt, in: tx) != nil,
+                let epoch = try MetaStore.value(.storeEpoch, in: tx),
+                let key = try MetaStore.value(.pageTokenKey, in: tx).flatMap({ Base64.decode($0) })
+            else { throw ControllerError.notInitialised(path) }
+            // The account is part of every ARN that people have stored.
+            if let former = try MetaStore.value(.account, in: tx), former != account {
+                throw ControllerError.badSetting("This store belongs to account \(former), the configuration says \(account). Set 'account' to \(former).")
+            }
+            let names = try MetaStore.value(.names, in: tx)?.split(separator: " ").map(String.init) ?? []
+            return Facts(storeEpoch: epoch, pageTokenKey: key, names: names)
+        }
+    }
+
+    /// One of our own for all listeners that name no files, and one for each that does.
+    private func certificates(_ authority: CertificateAuthority, names: [String]) throws -> [ServerCertificate] {
+        let all = names + configuration.names + ["localhost", "127.0.0.1", "::1"]
+        return try configuration.listeners.map { listener in
+            let source: ServerCertificate.Source =
+                if let certificate = listener.certificate, let key = listener.key {
+                    .files(certificate: certificate, key: key)
+                } else {
+                    .authority(authority, names: all.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }, hours: configuration.certificateHours)
+                }
+            return try ServerCertificate(
+                source, clientAuthorities: listener.serves.contains("agents") ? [authority.certificate] : nil, logger: logger)
+        }
+    }
+
+    private func server(
+        _ table: OperationTable, _ certificates: [ServerCertificate], database: any SQLDatabase, keys: OperatorKeyStore,
+        serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity) async -> Void
+    ) -> ControllerServer {
+        var limits = ControllerServer.Limits()
+        limits.bodyBytes = configuration.maximumBodyBytes
+        limits.requestsPerSecond = configuration.requestsPerSecond
+        limits.requestBurst = configuration.requestBurst
+        limits.handshakeSeconds = configuration.handshakeSeconds
+        limits.requestSeconds = configuration.requestSeconds
+        limits.channelIdleSeconds = configuration.offlineSeconds
+        let listeners = zip(configuration.listeners, certificates).map { listener, certificate in
+            ControllerServer.Listener(
+                address: listener.address, port: listener.port,
+                sides: Set(listener.serves.compactMap { ControllerServer.Side(rawValue: $0) }), certificate: certificate)
+        }
+        let directory = directory
+        return ControllerServer(
+            listeners: listeners, limits: limits, table: table,
+            // Every operator key is an administrator's for now; this is the one place that says so.
+            policy: { _ in .administrator },
+            authentication: Authentication(
+                keys: keys, database: database, account: configuration.account, regions: Set(configuration.regions)),
+            database: database, account: configuration.account,
+            defaultRegion: configuration.regions.first ?? Self.defaultRegion, metrics: metrics, serveNode: serveNode,
+            listening: { addresses in
+                try directory.write(addresses.map { $0 + "\n" }.joined(), to: .listening)
+            },
+            logger: logger)
+    }
+
+    // MARK: Parts that init and check need too
+
+    package static func authority(in directory: DataDirectory) throws -> CertificateAuthority {
+        CertificateAuthority(
+            certificate: try Certificate(pem: try directory.text(.certificate)),
+            key: try PrivateKey(pem: try directory.text(.key)))
+    }
+
+    package static func cipher(in directory: DataDirectory) throws -> AuthenticatedCipher {
+        let text = try directory.text(.sealingKey)
+        guard let key = Base64.decode(String(text.prefix { $0 != "\n" })) else {
+            throw ControllerError.cannotAccess(path: directory.path(of: .sealingKey), action: "read", reason: "it is not base64")
+        }
+        return try AuthenticatedCipher(key: key)
+    }
+
+    /// A connection is a file; the usual soft limit of 1,024 is for programs that use select(2).
+    private static func raiseFileLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
+
+/// SIGHUP: certificates from files are read again.
+private struct ReloadOnSignal: Service {
+    let certificates: [ServerCertificate]
+
+    func run() async throws {
+        let signals = await UnixSignalsSequence(trapping: .sighup)
+        for await _ in signals.cancelOnGracefulShutdown() {
+            for certificate in certificates { certificate.reload() }
+        }
+    }
+}

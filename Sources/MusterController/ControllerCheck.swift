@@ -1,0 +1,85 @@
+internal import MusterCrypto
+package import MusterWire
+
+/// `muster-controller check`: looks at everything a start needs, and changes nothing.
+package struct ControllerCheck: Sendable {
+    package struct Finding: Sendable {
+        package enum Kind: String, Sendable {
+            case good = "ok"
+            case warning
+            case bad = "error"
+        }
+
+        package let kind: Kind
+        package let text: String
+    }
+
+    private static let daySeconds: Int64 = 86_400
+
+    private let configuration: ControllerConfiguration
+    private let directory: DataDirectory
+
+    package init(configuration: ControllerConfiguration) {
+        self.configuration = configuration
+        self.directory = DataDirectory(configuration.dataDirectory)
+    }
+
+    package func run(now: Timestamp = .now()) async -> [Finding] {
+        var findings: [Finding] = []
+        func look(_ subject: String, _ body: () async throws -> String) async {
+            do {
+                findings.append(Finding(kind: .good, text: "\(subject): \(try await body())"))
+            } catch {
+                findings.append(Finding(kind: .bad, text: "\(subject): \(error)"))
+            }
+        }
+        await look("configuration") {
+            try configuration.validate()
+            return "\(configuration.listeners.count) listener(s), account \(configuration.account)"
+        }
+        await look("permissions") {
+            try directory.verifyFiles()
+            return "\(directory.path) and its files are closed to others"
+        }
+        guard directory.exists(.certificate), directory.exists(.key), directory.exists(.sealingKey), directory.exists(.database) else {
+            return findings + [Finding(kind: .bad, text: "store: \(ControllerError.notInitialised(directory.path))")]
+        }
+        await look("certificate authority") { try authority(now) }
+        for listener in configuration.listeners where listener.certificate != nil {
+            await look("certificate of \(listener.address):\(listener.port)") {
+                let certificate = try ServerCertificate.verifyFiles(certificate: listener.certificate ?? "", key: listener.key ?? "", now: now)
+                return "\(certificate.commonName ?? "without a name"), ends \(Timestamp(milliseconds: certificate.notAfter * 1000).iso8601)"
+            }
+        }
+        await look("database") { try await database() }
+        if let certificate = try? Controller.authority(in: directory).certificate, certificate.notAfter - now.milliseconds / 1000 < 365 * Self.daySeconds {
+            findings.append(Finding(kind: .warning, text: "certificate authority: ends in less than a year"))
+        }
+        return findings
+    }
+
+    private func authority(_ now: Timestamp) throws -> String {
+        let authority = try Controller.authority(in: directory)
+        let seconds = now.milliseconds / 1000
+        guard authority.certificate.isCertificateAuthority, authority.certificate.notBefore <= seconds, seconds < authority.certificate.notAfter else {
+            throw ControllerError.badSetting("\(directory.path(of: .certificate)) is no certificate authority at this time.")
+        }
+        guard try PrivateKey(pem: try directory.text(.key)).publicKey == authority.certificate.publicKey else {
+            throw ControllerError.badSetting("\(directory.path(of: .key)) is not the key of \(directory.path(of: .certificate)).")
+        }
+        _ = try Controller.cipher(in: directory)
+        return "valid until \(Timestamp(milliseconds: authority.certificate.notAfter * 1000).iso8601)"
+    }
+
+    private func database() async throws -> String {
+        let database = try SQLiteDatabase(path: directory.path(of: .database))
+        defer { try? database.close() }
+        try database.verifyIntegrity()
+        guard try await Migrations.isCurrent(database) else {
+            return "intact and durable; the next start will bring its schema up to date"
+        }
+        let keys = try await OperatorKeyStore(database: database, cipher: Controller.cipher(in: directory)).count()
+        let found = try database.durability()
+        return "intact, synchronous=\(found.synchronous == 2 ? "FULL" : String(found.synchronous)), journal=\(found.journal), \(keys) operator key(s)"
+    }
+}

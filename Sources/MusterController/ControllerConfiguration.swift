@@ -1,0 +1,165 @@
+internal import FoundationEssentials
+package import MusterConfiguration
+
+/// `controller-config/controller.json5`, where every key stands at its default with a comment.
+package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
+    package static let defaultPath = "/etc/muster/controller.json5"
+    package static let environmentPrefix = "MUSTER_CONTROLLER_"
+
+    package struct Listener: Sendable, Decodable, Equatable {
+        package var address: String
+        package var port: Int
+        package var serves: [String]
+        package var certificate: String?
+        package var key: String?
+
+        package init(address: String, port: Int, serves: [String] = ["agents", "operators"], certificate: String? = nil, key: String? = nil) {
+            self.address = address
+            self.port = port
+            self.serves = serves
+            self.certificate = certificate
+            self.key = key
+        }
+
+        package init(from decoder: any Decoder) throws {
+            let values = try decoder.container(keyedBy: Keys.self)
+            self.init(
+                address: try values.decodeIfPresent(String.self, forKey: .address) ?? "0.0.0.0",
+                port: try values.decodeIfPresent(Int.self, forKey: .port) ?? 8443,
+                serves: try values.decodeIfPresent([String].self, forKey: .serves) ?? ["agents", "operators"],
+                certificate: try values.decodeIfPresent(String.self, forKey: .certificate),
+                key: try values.decodeIfPresent(String.self, forKey: .key))
+        }
+
+        private enum Keys: String, CodingKey { case address, port, serves, certificate, key }
+
+        /// `ADDRESS:PORT`, with IPv6 addresses in brackets.
+        package init(argument: String) throws {
+            guard let colon = argument.lastIndex(of: ":"), let port = Int(argument[argument.index(after: colon)...]), (0...65535).contains(port) else {
+                throw ControllerError.badListener(argument)
+            }
+            var address = String(argument[..<colon])
+            if address.hasPrefix("["), address.hasSuffix("]") { address = String(address.dropFirst().dropLast()) }
+            guard !address.isEmpty else { throw ControllerError.badListener(argument) }
+            self.init(address: address, port: port)
+        }
+    }
+
+    package var account = "000000000001"
+    package var regions: [String] = []
+    package var dataDirectory = "/var/lib/muster-controller"
+    package var listeners = [Listener(address: "0.0.0.0", port: 8443)]
+    package var names: [String] = []
+    package var certificateHours = 24
+    package var offlineSeconds = 60
+    package var maximumBodyBytes = 1 << 20
+    package var requestsPerSecond = 100
+    package var requestBurst = 200
+    package var handshakeSeconds = 10
+    package var requestSeconds = 30
+    package var historyDays = 30
+    package var totalTimeoutSlackSeconds = 30
+    package var logLevel = "info"
+
+    package init() {}
+
+    package static let schema: [String: ConfigurationSchema] = [
+        "account": .string,
+        "regions": .strings,
+        "dataDirectory": .string,
+        "listeners": .list(.object([
+            "address": .string,
+            "port": .integer(0...65535),
+            "serves": .list(.choice(["agents", "operators"])),
+            "certificate": .optional(.string),
+            "key": .optional(.string),
+        ])),
+        "names": .strings,
+        "certificateHours": .integer(1...8760),
+        "offlineSeconds": .integer(30...86_400),
+        "maximumBodyBytes": .integer(65_536...16_777_216),
+        "requestsPerSecond": .integer(1...100_000),
+        "requestBurst": .integer(1...100_000),
+        "handshakeSeconds": .integer(1...300),
+        "requestSeconds": .integer(1...3_600),
+        "historyDays": .integer(1...3_650),
+        "totalTimeoutSlackSeconds": .integer(5...3_600),
+        "logLevel": .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]),
+    ]
+
+    private enum Keys: String, CodingKey {
+        case account, regions, dataDirectory, listeners, names, certificateHours, offlineSeconds, maximumBodyBytes
+        case requestsPerSecond, requestBurst, handshakeSeconds, requestSeconds, historyDays, totalTimeoutSlackSeconds, logLevel
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: Keys.self)
+        func value<T: Decodable>(_ key: Keys, _ otherwise: T) throws -> T { try values.decodeIfPresent(T.self, forKey: key) ?? otherwise }
+        account = try value(.account, account)
+        regions = try value(.regions, regions)
+        dataDirectory = try value(.dataDirectory, dataDirectory)
+        listeners = try value(.listeners, listeners)
+        names = try value(.names, names)
+        certificateHours = try value(.certificateHours, certificateHours)
+        offlineSeconds = try value(.offlineSeconds, offlineSeconds)
+        maximumBodyBytes = try value(.maximumBodyBytes, maximumBodyBytes)
+        requestsPerSecond = try value(.requestsPerSecond, requestsPerSecond)
+        requestBurst = try value(.requestBurst, requestBurst)
+        handshakeSeconds = try value(.handshakeSeconds, handshakeSeconds)
+        requestSeconds = try value(.requestSeconds, requestSeconds)
+        historyDays = try value(.historyDays, historyDays)
+        totalTimeoutSlackSeconds = try value(.totalTimeoutSlackSeconds, totalTimeoutSlackSeconds)
+        logLevel = try value(.logLevel, logLevel)
+        try validate()
+    }
+
+    /// From the file, or with the defaults when none is named and none is at its usual place; then the environment.
+    package static func load(path: String?, environment: [String: String]) throws -> ControllerConfiguration {
+        if let path = path ?? (FileManager.default.fileExists(atPath: defaultPath) ? defaultPath : nil) {
+            return try ConfigurationLoader.load(Self.self, path: path, environmentPrefix: environmentPrefix, environment: environment)
+        }
+        return try ConfigurationLoader.load(
+            Self.self, text: "{}", source: "the defaults", environmentPrefix: environmentPrefix, environment: environment)
+    }
+
+    /// What the schema cannot say.
+    package func validate() throws {
+        guard account.utf8.count == 12, account.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else {
+            throw ControllerError.badSetting("'account' must be 12 digits; it is \"\(account)\".")
+        }
+        guard !listeners.isEmpty else { throw ControllerError.badSetting("'listeners' is empty: nobody could reach the controller.") }
+        for listener in listeners {
+            guard !listener.serves.isEmpty else {
+                throw ControllerError.badSetting("The listener \(listener.address):\(listener.port) serves nobody. Put \"agents\", \"operators\" or both into its 'serves'.")
+            }
+            guard (listener.certificate == nil) == (listener.key == nil) else {
+                throw ControllerError.badSetting("The listener \(listener.address):\(listener.port) has a certificate without a key, or a key without a certificate. Set both or neither.")
+            }
+        }
+        for name in names where !Self.isName(name) { throw ControllerError.badName(name) }
+    }
+
+    /// A DNS name (RFC 1123 section 2.1) or an address: what may stand in a certificate.
+    package static func isName(_ name: String) -> Bool {
+        (1...253).contains(name.utf8.count)
+            && (name.utf8.allSatisfy { isHexDigit($0) || $0 == UInt8(ascii: ":") } && name.contains(":")
+                || name.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { label in
+                    (1...63).contains(label.utf8.count) && label.utf8.allSatisfy { isLetterOrDigit($0) || $0 == UInt8(ascii: "-") }
+                        && !label.hasPrefix("-") && !label.hasSuffix("-")
+                })
+    }
+
+    private static func isHexDigit(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"), UInt8(ascii: "A")...UInt8(ascii: "F"): true
+        default: false
+        }
+    }
+
+    private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"): true
+        default: false
+        }
+    }
+}

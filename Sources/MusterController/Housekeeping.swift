@@ -1,0 +1,45 @@
+internal import Logging
+internal import MusterWire
+internal import ServiceLifecycle
+
+/// Removes what has served its time. [service] Small bites, so that no other write waits long.
+struct Housekeeping: Service {
+    private static let bite = 200
+    private static let everySeconds = 3_600
+
+    let database: any SQLDatabase
+    let historyDays: Int
+    let logger: Logger
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                do {
+                    try await clean(now: .now())
+                } catch {
+                    logger.error("old records not removed", metadata: ["error": "\(error)"])
+                }
+                try? await Task.sleep(for: .seconds(Self.everySeconds))
+            }
+        }
+    }
+
+    func clean(now: Timestamp) async throws {
+        try await database.write { tx in
+            try tx.execute("DELETE FROM idempotent_answers WHERE expires_at <= $1", [.integer(now.milliseconds)])
+        }
+        let oldest = now.adding(seconds: -Int64(historyDays) * 86_400).milliseconds
+        while !Task.isCancelled {
+            // Only what has ended: a command may be younger than its own deadline and still old.
+            let removed = try await database.write { tx in
+                let ended = """
+                    SELECT command_id FROM commands WHERE finished_at IS NOT NULL AND requested_at < $1
+                    ORDER BY requested_at LIMIT $2
+                    """
+                try tx.execute("DELETE FROM commands WHERE command_id IN (\(ended))", [.integer(oldest), .integer(Self.bite)])
+                return tx.changes
+            }
+            if removed < Self.bite { return }
+        }
+    }
+}

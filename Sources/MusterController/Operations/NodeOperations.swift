@@ -1,0 +1,192 @@
+package import Logging
+import MusterWire
+
+/// DescribeInstanceInformation, GetConnectionStatus, DeregisterManagedInstance, and UpdateInstanceInformation from the nodes.
+package struct NodeOperations: Sendable {
+    private let database: any SQLDatabase
+    private let registry: AgentRegistry
+    private let events: any AgentEvents
+    private let paging: Paging
+    private let latestAgentVersion: String?
+    private let logger: Logger
+
+    package init(
+        database: any SQLDatabase, registry: AgentRegistry, events: any AgentEvents, pageTokenKey: [UInt8],
+        latestAgentVersion: String? = nil, logger: Logger
+    ) {
+        self.database = database
+        self.registry = registry
+        self.events = events
+        self.paging = Paging(key: pageTokenKey)
+        self.latestAgentVersion = latestAgentVersion
+        self.logger = logger
+    }
+
+    package func register(in table: inout OperationTable) {
+        table.register(
+            DescribeInstanceInformation.self, permission: "ssm:DescribeInstanceInformation", route: .operators, changes: false, describe)
+        table.register(
+            GetConnectionStatus.self, permission: "ssm:GetConnectionStatus", route: .operators, changes: false, connectionStatus)
+        table.register(
+            DeregisterManagedInstance.self, permission: "ssm:DeregisterManagedInstance", route: .operators, changes: true, deregister)
+        table.register(
+            UpdateInstanceInformation.self, permission: "ssm:UpdateInstanceInformation", route: .nodes, changes: true, update)
+    }
+
+    // MARK: Describe
+
+    @Sendable func describe(
+        _ input: DescribeInstanceInformation.Input, _ context: OperationContext
+    ) async throws -> DescribeInstanceInformation.Output {
+        let filters = try Self.filters(input)
+        let filter = try NodeFilter(filters)
+        let bound = filters.map { [$0.key] + $0.values }
+        let position = try paging.position(input.nextToken, operation: DescribeInstanceInformation.name, filters: bound)
+        let limit = input.maxResults ?? 50
+        let connected = await registry.connectedNodes()
+        let pings = await registry.recentPings()
+        let (page, next, tags) = try await database.read { tx in
+            let tagged = try Self.tagged(filter, in: tx)
+            let (page, next) = try Paging.fill(
+                from: position, limit: limit, key: { (node: Node) in node.id.description },
+                fetch: { position, count in
+                    guard let nodes = filter.nodes else { return try NodeStore.page(after: position, limit: count, in: tx) }
+                    let wanted = nodes.filter { $0.description > position }.sorted().prefix(count)
+                    return try wanted.compactMap { id in
+                        try NodeStore.node(id, in: tx).flatMap { $0.state == .deregistered ? nil : $0 }
+                    }
+                },
+                matches: { node in
+                    filter.matches(node, status: Self.status(node, connected), tags: tagged[node.id.description] ?? [:])
+                })
+            let tags = try page.map { try TagStore.tags(of: $0.id.description, type: TagStore.managedInstance, in: tx) }
+            return (page, next, tags)
+        }
+        return DescribeInstanceInformation.Output(
+            instanceInformationList: zip(page, tags).map { shape($0, tags: $1, status: Self.status($0, connected), ping: pings[$0.id]) },
+            nextToken: try paging.token(after: next, operation: DescribeInstanceInformation.name, filters: bound))
+    }
+
+    private static func filters(_ input: DescribeInstanceInformation.Input) throws -> [(key: String, values: [String])] {
+        let old = input.instanceInformationFilterList ?? []
+        let new = input.filters ?? []
+        guard old.isEmpty || new.isEmpty else {
+            throw APIError.validation("Filters and InstanceInformationFilterList cannot be given together.")
+        }
+        return try old.map { (try $0.key.required("key"), try $0.valueSet.required("valueSet")) }
+            + new.map { (try $0.key.required("key"), try $0.values.required("values")) }
+    }
+
+    /// Only the tags that the filter looks at.
+    private static func tagged(_ filter: NodeFilter, in tx: any SQLTransaction) throws -> [String: [String: String]] {
+        var tagged: [String: [String: String]] = [:]
+        for key in filter.tagKeys {
+            for (node, value) in try TagStore.values(of: key, type: TagStore.managedInstance, in: tx) {
+                tagged[node, default: [:]][key] = value
+            }
+        }
+        return tagged
+    }
+
+    /// The control channel says whether a node is there. Nothing is sent to a node in quarantine, so it is not.
+    private static func status(_ node: Node, _ connected: [NodeID: Int]) -> PingStatus {
+        node.state == .registered && connected[node.id] == node.generation ? .online : .connectionLost
+    }
+
+    private func shape(_ node: Node, tags: [String: String], status: PingStatus, ping: Timestamp?) -> InstanceInformation {
+        let lastPing = [node.lastPingAt, ping, node.registeredAt].compactMap { $0 }.max()
+        return InstanceInformation(
+            instanceID: node.id, pingStatus: status, lastPingDateTime: lastPing,
+            agentVersion: node.facts.agentVersion,
+            isLatestVersion: latestAgentVersion.map { $0 == node.facts.agentVersion },
+            platformType: node.facts.platformType, platformName: node.facts.platformName,
+            platformVersion: node.facts.platformVersion, activationID: node.activation, iamRole: node.iamRole,
+            registrationDate: node.registeredAt, resourceType: NodeFilter.resourceType, name: node.name,
+            ipAddress: node.facts.ipAddress, computerName: node.facts.computerName,
+            sourceID: node.id.description, sourceType: NodeFilter.sourceType,
+            tags: tags.sorted { $0.key < $1.key }.map { Tag(key: $0.key, value: $0.value) })
+    }
+
+    @Sendable func connectionStatus(
+        _ input: GetConnectionStatus.Input, _ context: OperationContext
+    ) async throws -> GetConnectionStatus.Output {
+        let target = try input.target.required("target")
+        var isConnected = false
+        if let node = NodeID(target) { isConnected = await registry.isConnected(node) }
+        return GetConnectionStatus.Output(target: target, status: isConnected ? .connected : .notConnected)
+    }
+
+    // MARK: Deregister
+
+    /// From the commit on the node's certificate is worth nothing. Its connection is ended at once, its tags are gone, and
+    /// what was open for it ends as Undeliverable. The id is never given again.
+    @Sendable func deregister(
+        _ input: DeregisterManagedInstance.Input, _ context: OperationContext
+    ) async throws -> DeregisterManagedInstance.Output {
+        let text = try input.instanceID.required("instanceId")
+        guard text.hasPrefix("mi-"), let id = NodeID(text) else {
+            throw APIError.invalidInstanceID("'\(text.prefix(128))' is not the id of a managed node.")
+        }
+        try await database.write { tx in
+            guard let node = try NodeStore.node(id, in: tx), node.state != .deregistered else {
+                throw APIError.invalidInstanceID("Managed node \(id) is not registered.")
+            }
+            try NodeStore.setState(.deregistered, of: id, now: context.now, in: tx)
+            try TagStore.removeAll(of: id.description, type: TagStore.managedInstance, in: tx)
+            try AuditLog.append(
+                context.audit(
+                    DeregisterManagedInstance.name, resource: id.description, details: ["formerState": node.state.rawValue]),
+                in: tx)
+        }
+        await registry.close(id, reason: NodeAdmission.Refusal.deregistered(id).description)
+        await events.nodeDeregistered(id)
+        logger.info("node deregistered", metadata: ["node": "\(id)", "by": "\(context.caller.arn)"])
+        return DeregisterManagedInstance.Output()
+    }
+
+    // MARK: Heartbeat
+
+    /// The node is the certificate's. The id in the message only has to agree.
+    @Sendable func update(
+        _ input: UpdateInstanceInformation.Input, _ context: OperationContext
+    ) async throws -> UpdateInstanceInformation.Output {
+        guard let identity = context.node else { throw NodeAdmission.Refusal.notANodeCertificate.apiError }
+        if let named = input.instanceID, named != identity.node.description {
+            let event = context.audit(
+                UpdateInstanceInformation.name, resource: identity.node.description, outcome: .denied,
+                details: ["namedNode": String(named.prefix(64))])
+            try await database.write { tx in try AuditLog.append(event, in: tx) }
+            logger.warning("heartbeat names another node", metadata: ["node": "\(identity.node)"])
+            throw APIError.invalidInstanceID("Node \(identity.node) cannot report for another node.")
+        }
+        let news = Node.Facts(
+            computerName: input.computerName, ipAddress: input.ipAddress, platformType: input.platformType,
+            platformName: input.platformName, platformVersion: input.platformVersion, agentName: input.agentName,
+            agentVersion: input.agentVersion)
+        let admitted = try await database.read { tx in try NodeAdmission.admit(identity, in: tx) }
+        switch admitted {
+        case .failure(let refusal):
+            throw refusal.apiError
+        case .success(let node) where node.facts.updated(by: news) != node.facts:
+            try await change(identity, news, context)
+        case .success:
+            // Nothing new: the ping alone is written with those of the other nodes.
+            break
+        }
+        await registry.heard(from: identity.node)
+        return UpdateInstanceInformation.Output(serverTime: context.now)
+    }
+
+    private func change(_ identity: NodeIdentity, _ news: Node.Facts, _ context: OperationContext) async throws {
+        let refusal: NodeAdmission.Refusal? = try await database.write { tx in
+            switch try NodeAdmission.admit(identity, in: tx) {
+            case .failure(let refusal): return refusal
+            case .success(let node):
+                try NodeStore.setFacts(node.facts.updated(by: news), of: node.id, in: tx)
+                try AuditLog.append(context.audit(UpdateInstanceInformation.name, resource: node.id.description), in: tx)
+                return nil
+            }
+        }
+        if let refusal { throw refusal.apiError }
+    }
+}

@@ -1,0 +1,86 @@
+internal import HTTPTypes
+internal import MusterCrypto
+internal import MusterTLS
+internal import MusterWire
+
+/// Finds out who calls. An operator proves itself with a signature and nothing else, a node with its certificate and
+/// nothing else: what belongs to the other side is refused even when it comes along with something valid.
+package struct Authentication: Sendable {
+    /// `last_used_at` need not be younger than this.
+    private static let usageGrainSeconds: Int64 = 300
+
+    private let keys: OperatorKeyStore
+    private let database: any SQLDatabase
+    private let account: String
+    private let regions: Set<String>
+    private let signingKeys = SigningKeyCache()
+
+    package init(keys: OperatorKeyStore, database: any SQLDatabase, account: String, regions: Set<String>) {
+        self.keys = keys
+        self.database = database
+        self.account = account
+        self.regions = regions
+    }
+
+    /// What a request says about its sender, before anything of it is believed.
+    struct Evidence: Sendable {
+        let method: String
+        let path: String
+        let query: String
+        /// Host included, in arrival order.
+        let headers: [(name: String, value: String)]
+        let body: [UInt8]
+        let certificate: Certificate?
+        let sourceAddress: String
+        let userAgent: String
+
+        init(_ request: HTTPRequest, body: [UInt8], connection: UpgradeChannel.Connection) {
+            let parts = (request.path ?? "").split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+            method = request.method.rawValue
+            path = parts.first.map(String.init) ?? ""
+            query = parts.count > 1 ? String(parts[1]) : ""
+            var headers = request.headerFields.map { (name: $0.name.canonicalName, value: $0.value) }
+            // NIO's HTTP types keep Host apart from the other fields.
+            if let host = request.authority { headers.append((name: "host", value: host)) }
+            self.headers = headers
+            self.body = body
+            certificate = connection.peer?.leaf
+            sourceAddress = connection.remoteAddress
+            userAgent = request.headerFields[.userAgent] ?? ""
+        }
+
+        var authorization: String? { headers.first { $0.name == "authorization" }?.value }
+    }
+
+    func operatorCaller(_ evidence: Evidence, now: Timestamp) async throws -> (caller: Caller, region: String) {
+        guard evidence.certificate == nil else {
+            throw APIError.accessDenied("A node's certificate is no proof of identity for operators' calls. Call without a client certificate, signed with an access key.")
+        }
+        guard let header = evidence.authorization else { throw APIError.missingAuthenticationToken }
+        let authorization = try SigV4.Authorization(header: header)
+        guard let key = try await keys.key(authorization.accessKeyID) else { throw APIError.unrecognizedClient }
+        try SigV4.verify(
+            authorization: authorization, method: evidence.method, path: evidence.path, query: evidence.query,
+            headers: evidence.headers, body: evidence.body, secret: key.credentials.secretAccessKey,
+            regions: regions, now: now, keyCache: signingKeys)
+        if (key.lastUsedAt?.adding(seconds: Self.usageGrainSeconds) ?? Timestamp(milliseconds: 0)) < now {
+            try await keys.used(authorization.accessKeyID, now: now)
+        }
+        let caller = Caller(
+            accessKeyID: authorization.accessKeyID, userName: key.userName,
+            arn: "arn:aws:iam::\(account):user/\(key.userName)",
+            sourceAddress: evidence.sourceAddress, userAgent: evidence.userAgent)
+        return (caller, authorization.region)
+    }
+
+    /// The node that the certificate names, if it is still one of ours. TLS has verified the chain; the store knows the rest.
+    func node(_ certificate: Certificate?, now: Timestamp) async throws -> NodeIdentity {
+        guard let certificate else {
+            throw APIError.accessDenied("This call needs the client certificate of a registered node.")
+        }
+        switch try await database.read({ tx in try NodeAdmission.admit(certificate, at: now, in: tx) }) {
+        case .success(let node): return node.identity
+        case .failure(let refusal): throw refusal.apiError
+        }
+    }
+}

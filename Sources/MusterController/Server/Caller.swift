@@ -1,0 +1,80 @@
+package import MusterWire
+
+/// Who speaks: an operator's access key that signed the request, or the node that the client certificate names.
+package struct Caller: Sendable, Hashable {
+    package let accessKeyID: String
+    package let userName: String
+    package let arn: String
+    package let sourceAddress: String
+    package let userAgent: String
+
+    package init(accessKeyID: String, userName: String, arn: String, sourceAddress: String, userAgent: String) {
+        self.accessKeyID = accessKeyID
+        self.userName = userName
+        self.arn = arn
+        self.sourceAddress = sourceAddress
+        self.userAgent = userAgent
+    }
+
+    package static func node(_ identity: NodeIdentity, account: String, region: String, sourceAddress: String, userAgent: String) -> Caller {
+        Caller(
+            accessKeyID: "", userName: identity.node.description,
+            arn: "arn:aws:ssm:\(region):\(account):managed-instance/\(identity.node)",
+            sourceAddress: sourceAddress, userAgent: userAgent)
+    }
+
+    /// Nobody yet: enrolment, where the activation code in the body is the proof.
+    package static func anonymous(sourceAddress: String, userAgent: String) -> Caller {
+        Caller(accessKeyID: "", userName: "", arn: "anonymous", sourceAddress: sourceAddress, userAgent: userAgent)
+    }
+}
+
+/// What makes two calls the same call: SDKs repeat one with the same invocation id and the same body.
+package struct RetryKey: Sendable, Hashable {
+    package let accessKeyID: String
+    package let invocationID: String
+    package let operation: String
+    /// SHA-256 of the body, hexadecimal.
+    package let bodyDigest: String
+
+    package init(accessKeyID: String, invocationID: String, operation: String, bodyDigest: String) {
+        self.accessKeyID = accessKeyID
+        self.invocationID = invocationID
+        self.operation = operation
+        self.bodyDigest = bodyDigest
+    }
+}
+
+/// Everything an operation may know about its call besides the input.
+package struct OperationContext: Sendable {
+    package let caller: Caller
+    package let requestID: String
+    package let now: Timestamp
+    package let region: String
+    package let account: String
+    /// Present when the client sent `amz-sdk-invocation-id`.
+    package let retry: RetryKey?
+    /// The identity in the client certificate. Always present on node routes, never on operators'.
+    package let node: NodeIdentity?
+
+    package init(
+        caller: Caller, requestID: String, now: Timestamp, region: String, account: String,
+        retry: RetryKey? = nil, node: NodeIdentity? = nil
+    ) {
+        self.caller = caller
+        self.requestID = requestID
+        self.now = now
+        self.region = region
+        self.account = account
+        self.retry = retry
+        self.node = node
+    }
+
+    package func audit(
+        _ operation: String, resource: String, outcome: AuditEvent.Outcome = .success, details: [String: String] = [:]
+    ) -> AuditEvent {
+        AuditEvent(
+            time: now, caller: caller, requestID: requestID, region: region,
+            operation: operation, resource: resource, outcome: outcome, details: details)
+    }
+}

@@ -1,0 +1,474 @@
+internal import FoundationEssentials
+internal import HTTPTypes
+internal import HummingbirdCore
+package import Logging
+internal import MusterCrypto
+internal import MusterTLS
+package import MusterWire
+internal import NIOConcurrencyHelpers
+internal import NIOCore
+internal import NIOPosix
+internal import ServiceLifecycle
+
+/// Everything that listens: operators' calls, nodes' calls, control channels, health. [service]
+///
+///     POST /                            X-Amz-Target: AmazonSSM.<Operation>
+///     GET  /v1/control-channel/<node>   upgrade to a node's control channel
+///     GET  /healthz /readyz /metrics
+///
+/// Nothing else exists here, and nothing here sets anything up: the first key is made by `muster-controller init`, locally.
+package final class ControllerServer: Service {
+    package enum Side: String, Sendable, Hashable, CaseIterable {
+        case agents
+        case operators
+    }
+
+    package struct Listener: Sendable {
+        let address: String
+        let port: Int
+        let sides: Set<Side>
+        let certificate: ServerCertificate
+
+        package init(address: String, port: Int, sides: Set<Side>, certificate: ServerCertificate) {
+            self.address = address
+            self.port = port
+            self.sides = sides
+            self.certificate = certificate
+        }
+    }
+
+    package struct Limits: Sendable {
+        package var bodyBytes = 1 << 20
+        package var requestsPerSecond = 100
+        package var requestBurst = 200
+        package var handshakeSeconds = 10
+        package var requestSeconds = 30
+        package var idleSeconds = 65
+        /// A control channel that has been silent for so long is a dead link. Agents and controller ping every 20 s.
+        package var channelIdleSeconds = 60
+        package var connectionsPerSource = 4_096
+        package var connections = 16_384
+
+        package init() {}
+    }
+
+    private static let channelPath = "/v1/control-channel/"
+    private static let targetPrefix = "AmazonSSM."
+
+    private let listeners: [Listener]
+    private let limits: Limits
+    private let table: OperationTable
+    private let policy: @Sendable (Caller) -> Policy
+    private let authentication: Authentication
+    private let database: any SQLDatabase
+    private let account: String
+    private let defaultRegion: String
+    private let metrics: Metrics
+    private let serveNode: @Sendable (WebSocketPeer, NodeIdentity) async -> Void
+    private let listening: @Sendable ([String]) async throws -> Void
+    private let now: @Sendable () -> Timestamp
+    private let logger: Logger
+
+    private let callers: NIOLockedValueBox<RequestLimits>
+    private let strangers: NIOLockedValueBox<RequestLimits>
+    private let admission: NIOLockedValueBox<ConnectionLimits>
+    private let denials = NIOLockedValueBox(DenialLedger())
+    private let isReady = NIOLockedValueBox(false)
+
+    /// - Parameters:
+    ///   - policy: what a caller may do.
+    ///   - serveNode: runs a control channel until it ends.
+    ///   - listening: told the bound addresses, `address:port`, when every listener accepts connections.
+    package init(
+        listeners: [Listener], limits: Limits = Limits(), table: OperationTable,
+        policy: @escaping @Sendable (Caller) -> Policy, authentication: Authentication, database: any SQLDatabase,
+        account: String, defaultRegion: String, metrics: Metrics,
+        serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity) async -> Void,
+        listening: @escaping @Sendable ([String]) async throws -> Void,
+        now: @escaping @Sendable () -> Timestamp = { .now() }, logger: Logger
+    ) {
+        self.listeners = listeners
+        self.limits = limits
+        self.table = table
+        self.policy = policy
+        self.authentication = authentication
+        self.database = database
+        self.account = account
+        self.defaultRegion = defaultRegion
+        self.metrics = metrics
+        self.serveNode = serveNode
+        self.listening = listening
+        self.now = now
+        self.logger = logger
+        callers = NIOLockedValueBox(RequestLimits(perSecond: limits.requestsPerSecond, burst: limits.requestBurst))
+        strangers = NIOLockedValueBox(RequestLimits(perSecond: limits.requestsPerSecond, burst: limits.requestBurst))
+        admission = NIOLockedValueBox(ConnectionLimits(perSource: limits.connectionsPerSource, total: limits.connections))
+    }
+
+    package func run() async throws {
+        let (bound, continuation) = AsyncStream.makeStream(of: (Int, String).self)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for (index, listener) in listeners.enumerated() {
+                let server = server(for: listener) { address in continuation.yield((index, address)) }
+                group.addTask { try await self.serve(listener, server) }
+            }
+            group.addTask { try await self.announce(bound) }
+            group.addTask { await self.writeDenials() }
+            try await group.waitForAll()
+        }
+        isReady.withLockedValue { $0 = false }
+        await flushDenials(all: true)
+    }
+
+    private func serve(_ listener: Listener, _ server: any Service) async throws {
+        do {
+            try await server.run()
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            throw ControllerError.cannotListen(address: "\(listener.address):\(listener.port)", reason: String(describing: error))
+        }
+        if !Task.isShuttingDownGracefully, !Task.isCancelled {
+            throw ControllerError.cannotListen(address: "\(listener.address):\(listener.port)", reason: "the listener has ended")
+        }
+    }
+
+    private func server(for listener: Listener, bound: @escaping @Sendable (String) -> Void) -> any Service {
+        let channelLimits = UpgradeChannel.Limits(
+            handshake: .seconds(Int64(limits.handshakeSeconds)), request: .seconds(Int64(limits.requestSeconds)),
+            idle: .seconds(limits.idleSeconds), webSocketIdle: .seconds(Int64(limits.channelIdleSeconds)))
+        let channel = UpgradeChannel(
+            tls: { listener.certificate.context }, limits: channelLimits, admission: admission, metrics: metrics,
+            respond: { request, writer, connection in
+                try await self.respond(to: request, writer, connection, listener)
+            },
+            admitNode: { path, connection, eventLoop in
+                eventLoop.makeFutureWithTask { try await self.admit(path, connection, listener) }
+            },
+            serveNode: { peer, identity in
+                self.metrics.count("muster_control_channels_total")
+                await self.serveNode(peer, identity)
+            },
+            handshakeFailed: { source in
+                self.metrics.count("muster_tls_handshake_failures_total")
+                self.logger.debug("TLS handshake failed", metadata: ["remote": "\(source)"])
+            })
+        var quiet = logger
+        quiet.logLevel = max(.warning, logger.logLevel)
+        return channel.server(
+            configuration: .init(address: .hostname(listener.address, port: listener.port), backlog: 1024),
+            onServerRunning: { channel in
+                let address = channel.localAddress
+                bound(Self.text(address?.ipAddress ?? listener.address, address?.port ?? listener.port))
+            },
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton, logger: quiet)
+    }
+
+    private static func text(_ address: String, _ port: Int) -> String {
+        address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+    }
+
+    private func announce(_ bound: AsyncStream<(Int, String)>) async throws {
+        try await cancelWhenGracefulShutdown {
+            var addresses: [Int: String] = [:]
+            for await (index, address) in bound {
+                addresses[index] = address
+                guard addresses.count == self.listeners.count else { continue }
+                let all = addresses.sorted { $0.key < $1.key }.map(\.value)
+                try await self.listening(all)
+                self.isReady.withLockedValue { $0 = true }
+                self.logger.info("controller listening", metadata: ["addresses": "\(all.joined(separator: " "))"])
+                return
+            }
+        }
+    }
+
+    // MARK: Answers
+
+    private func respond(
+        to request: Request, _ writer: consuming ResponseWriter, _ connection: UpgradeChannel.Connection, _ listener: Listener
+    ) async throws {
+        let time = now()
+        let requestID = UUID().uuidString.lowercased()
+        let started = ContinuousClock.now
+        var answer = try await answer(to: request, requestID: requestID, at: time, connection, listener)
+        if request.head.headerFields[.connection]?.lowercased() == "close" || Task.isShuttingDownGracefully { answer.closes = true }
+        metrics.observe("muster_request_duration_seconds", seconds: Self.seconds(since: started))
+        metrics.count("muster_responses_total", [("status", String(answer.status.code))])
+        let body = request.method == .head ? ResponseBody() : ResponseBody(byteBuffer: ByteBuffer(bytes: answer.body))
+        try await writer.write(response: answer.head(requestID: requestID, now: time), body: body)
+    }
+
+    /// Throws only when the connection has failed.
+    private func answer(
+        to request: Request, requestID: String, at time: Timestamp, _ connection: UpgradeChannel.Connection, _ listener: Listener
+    ) async throws -> Answer {
+        let path = (request.head.path ?? "").split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false).first.map(String.init) ?? ""
+        switch (request.method, path) {
+        case (.post, "/"):
+            return try await call(request, requestID: requestID, at: time, connection, listener)
+        case (.get, "/healthz"):
+            return .text(.ok, "ok\n")
+        case (.get, "/readyz"):
+            return await readiness()
+        case (.get, "/metrics") where listener.sides.contains(.operators):
+            return Answer(status: .ok, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(metrics.render().utf8))
+        case (.get, _) where path.hasPrefix(Self.channelPath) && listener.sides.contains(.agents):
+            return await refuseChannel(path, requestID: requestID, at: time, connection)
+        default:
+            return .text(.notFound, "There is nothing here.\n")
+        }
+    }
+
+    private func readiness() async -> Answer {
+        guard isReady.withLockedValue({ $0 }), !Task.isShuttingDownGracefully else {
+            return .text(.serviceUnavailable, "starting or stopping\n")
+        }
+        do {
+            _ = try await database.read { tx in try tx.first("SELECT value FROM meta WHERE key = 'store_epoch'") }
+            return .text(.ok, "ready\n")
+        } catch {
+            logger.error("store not readable", metadata: ["error": "\(error)"])
+            return .text(.serviceUnavailable, "the store cannot be read\n")
+        }
+    }
+
+    private func call(
+        _ request: Request, requestID: String, at time: Timestamp, _ connection: UpgradeChannel.Connection, _ listener: Listener
+    ) async throws -> Answer {
+        let target = request.head.headerFields[.target] ?? ""
+        var name = target.hasPrefix(Self.targetPrefix) ? String(target.dropFirst(Self.targetPrefix.count)) : ""
+        var caller = Caller.anonymous(sourceAddress: connection.remoteAddress, userAgent: request.head.headerFields[.userAgent] ?? "")
+        var region = defaultRegion
+        do {
+            let body = try await collect(request)
+            guard let entry = table.entry(name) else {
+                defer { name = "unknown" }
+                throw Self.unknown(name)
+            }
+            let context: OperationContext
+            do {
+                context = try await authenticate(entry, Authentication.Evidence(request.head, body: body, connection: connection), requestID: requestID, at: time, listener)
+                (caller, region) = (context.caller, context.region)
+            } catch let error as APIError {
+                throw await refused(error, entry.name, source: connection.remoteAddress, at: time)
+            }
+            guard caller.accessKeyID.isEmpty || policy(caller).allows(entry.permission.name) else {
+                throw APIError.accessDenied(
+                    user: caller.arn, action: entry.permission.name, resource: "arn:aws:ssm:\(region):\(account):*",
+                    reason: "because no policy allows the \(entry.permission) action")
+            }
+            let answer = Answer.success(try await entry.run(body, context))
+            count(name, "success")
+            return answer
+        } catch is NIOTooManyBytesError {
+            count(name, "RequestEntityTooLarge")
+            var answer = Answer.failure(.requestTooLarge(limit: limits.bodyBytes))
+            answer.closes = true
+            return answer
+        } catch let error as APIError {
+            count(name, error.code)
+            if error.code == "AccessDeniedException", caller.arn != "anonymous" {
+                await writeDenial(error, name, caller, requestID: requestID, region: region, at: time)
+            }
+            return .failure(error)
+        } catch SQLError.tooManyWaiting {
+            count(name, "ThrottlingException")
+            return .failure(.throttling)
+        } catch let error as CancellationError {
+            throw error
+        } catch let error as ChannelError {
+            // The client left in the middle of its body.
+            throw error
+        } catch {
+            logger.error(
+                "operation failed",
+                metadata: ["operation": "\(name)", "request": "\(requestID)", "caller": "\(caller.arn)", "error": "\(error)"])
+            count(name, "InternalServerError")
+            return .failure(.internalServerError)
+        }
+    }
+
+    private func collect(_ request: Request) async throws -> [UInt8] {
+        // A declared length is believed when it is too large; the bytes are then thrown away as they come.
+        if let length = request.head.headerFields[.contentLength].flatMap(Int.init), length > limits.bodyBytes { throw NIOTooManyBytesError(maxBytes: limits.bodyBytes) }
+        let buffer = try await request.body.collect(upTo: limits.bodyBytes)
+        return Array(buffer.readableBytesView)
+    }
+
+    private static func unknown(_ name: String) -> APIError {
+        guard OperationCatalog.all.contains(name) else { return .unknownOperation }
+        return APIError(
+            code: APIError.unknownOperation.code,
+            message: "\(name) is an operation of Systems Manager that Muster does not serve yet. docs/compatibility.md lists those it does.")
+    }
+
+    // MARK: Who may
+
+    private func authenticate(
+        _ entry: OperationTable.Entry, _ evidence: Authentication.Evidence, requestID: String, at time: Timestamp, _ listener: Listener
+    ) async throws -> OperationContext {
+        let side: Side = entry.route == .operators ? .operators : .agents
+        guard listener.sides.contains(side) else {
+            throw APIError(code: APIError.unknownOperation.code, message: "This address does not serve \(side.rawValue).")
+        }
+        let caller: Caller
+        var region = defaultRegion
+        var node: NodeIdentity?
+        switch entry.route {
+        case .operators:
+            (caller, region) = try await authentication.operatorCaller(evidence, now: time)
+            try admit(caller.accessKeyID, to: callers)
+        case .nodes:
+            try refuseOperatorKey(evidence)
+            let identity = try await authentication.node(evidence.certificate, now: time)
+            node = identity
+            caller = .node(identity, account: account, region: region, sourceAddress: evidence.sourceAddress, userAgent: evidence.userAgent)
+            try admit(identity.node.description, to: callers)
+        case .enrolment:
+            try refuseOperatorKey(evidence)
+            try admit(evidence.sourceAddress, to: strangers)
+            // A renewal may come under the certificate that is to be renewed; everything else here comes from nobody yet.
+            if evidence.certificate != nil { node = try? await authentication.node(evidence.certificate, now: time) }
+            caller = node.map {
+                .node($0, account: account, region: region, sourceAddress: evidence.sourceAddress, userAgent: evidence.userAgent)
+            } ?? .anonymous(sourceAddress: evidence.sourceAddress, userAgent: evidence.userAgent)
+        }
+        let invocation = evidence.headers.first { $0.name == "amz-sdk-invocation-id" }?.value
+        let retry = invocation.flatMap { id -> RetryKey? in
+            guard !id.isEmpty, id.utf8.count <= 128, !caller.accessKeyID.isEmpty else { return nil }
+            return RetryKey(
+                accessKeyID: caller.accessKeyID, invocationID: id, operation: entry.name,
+                bodyDigest: Hex.encode(SHA256.hash(evidence.body)))
+        }
+        return OperationContext(
+            caller: caller, requestID: requestID, now: time, region: region, account: account, retry: retry, node: node)
+    }
+
+    private func refuseOperatorKey(_ evidence: Authentication.Evidence) throws {
+        guard evidence.authorization == nil else {
+            throw APIError.accessDenied("An operator's key is no proof of identity for agents' calls. Call without an Authorization header.")
+        }
+    }
+
+    private func admit(_ name: String, to limits: NIOLockedValueBox<RequestLimits>) throws {
+        let milliseconds = Self.steadyMilliseconds()
+        guard limits.withLockedValue({ $0.admit(name, now: milliseconds) }) else { throw APIError.throttling }
+    }
+
+    /// A caller who has not shown who it is: counted, audited in aggregate, and slowed down when it goes on.
+    private func refused(_ error: APIError, _ operation: String, source: String, at time: Timestamp) async -> APIError {
+        guard error.code != APIError.throttling.code, error.code != APIError.unknownOperation.code else { return error }
+        await deny(DenialLedger.Kind(source: source, operation: operation, reason: error.code), at: time)
+        do {
+            try admit(source, to: strangers)
+        } catch {
+            return .throttling
+        }
+        return error
+    }
+
+    // MARK: Control channels
+
+    private func admit(_ path: String, _ connection: UpgradeChannel.Connection, _ listener: Listener) async throws -> NodeIdentity? {
+        guard listener.sides.contains(.agents), let node = Self.node(in: path) else { return nil }
+        let identity = try await authentication.node(connection.peer?.leaf, now: now())
+        return identity.node == node ? identity : nil
+    }
+
+    private static func node(in path: String) -> NodeID? {
+        let path = path.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false).first.map(String.init) ?? ""
+        guard path.hasPrefix(channelPath) else { return nil }
+        return NodeID(String(path.dropFirst(channelPath.count)))
+    }
+
+    /// A request for a control channel that was not upgraded: says why.
+    private func refuseChannel(
+        _ path: String, requestID: String, at time: Timestamp, _ connection: UpgradeChannel.Connection
+    ) async -> Answer {
+        var error: APIError
+        do {
+            let identity = try await authentication.node(connection.peer?.leaf, now: time)
+            if identity.node == Self.node(in: path) {
+                return .text(.upgradeRequired, "A control channel is a WebSocket: RFC 6455, version 13.\n")
+            }
+            error = .accessDenied("The client certificate is node \(identity.node)'s, the control channel another node's.")
+            await writeDenial(
+                error, "OpenControlChannel",
+                .node(identity, account: account, region: defaultRegion, sourceAddress: connection.remoteAddress, userAgent: ""),
+                requestID: requestID, region: defaultRegion, at: time)
+        } catch let refusal as APIError {
+            error = await refused(refusal, "OpenControlChannel", source: connection.remoteAddress, at: time)
+        } catch {
+            logger.error("node not looked up", metadata: ["request": "\(requestID)", "error": "\(error)"])
+            return .failure(.internalServerError)
+        }
+        error = APIError(code: error.code, message: error.message, status: error.code == APIError.throttling.code ? 429 : 403)
+        return .failure(error)
+    }
+
+    // MARK: Denials
+
+    private func writeDenial(
+        _ error: APIError, _ operation: String, _ caller: Caller, requestID: String, region: String, at time: Timestamp
+    ) async {
+        await write([
+            AuditEvent(
+                time: time, caller: caller, requestID: requestID, region: region, operation: operation, resource: "*",
+                outcome: .denied, details: ["errorCode": error.code, "errorMessage": error.message])
+        ])
+    }
+
+    private func deny(_ kind: DenialLedger.Kind, at time: Timestamp) async {
+        metrics.count("muster_denials_total", [("reason", kind.reason)])
+        let action = denials.withLockedValue { $0.denied(kind, now: time.milliseconds) }
+        guard case .write(let kind) = action else { return }
+        await write([event(kind, count: 1, at: time)])
+    }
+
+    private func flushDenials(all: Bool = false) async {
+        let time = now()
+        let over = denials.withLockedValue { $0.expired(now: time.milliseconds, all: all) }
+        guard !over.isEmpty else { return }
+        await write(over.map { event($0.kind, count: $0.count, at: time) })
+    }
+
+    private func event(_ kind: DenialLedger.Kind, count: Int, at time: Timestamp) -> AuditEvent {
+        AuditEvent(
+            time: time, caller: .anonymous(sourceAddress: kind.source, userAgent: ""), requestID: "", region: defaultRegion,
+            operation: kind.operation, resource: "*", outcome: .denied,
+            details: ["errorCode": kind.reason, "count": String(count)])
+    }
+
+    private func write(_ events: [AuditEvent]) async {
+        do {
+            try await database.write { tx in
+                for event in events { try AuditLog.append(event, in: tx) }
+            }
+        } catch {
+            logger.error("denial not written to the audit trail", metadata: ["events": "\(events.count)", "error": "\(error)"])
+        }
+    }
+
+    private func writeDenials() async {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                try? await Task.sleep(for: .seconds(30))
+                await self.flushDenials()
+            }
+        }
+    }
+
+    private func count(_ operation: String, _ outcome: String) {
+        metrics.count("muster_operations_total", [("operation", operation), ("outcome", outcome)])
+    }
+
+    private static func seconds(since start: ContinuousClock.Instant) -> Double {
+        let duration = start.duration(to: .now)
+        return Double(duration.components.seconds) + Double(duration.components.attoseconds) / 1e18
+    }
+
+    private static func steadyMilliseconds() -> Int64 {
+        Int64(NIODeadline.now().uptimeNanoseconds / 1_000_000)
+    }
+}

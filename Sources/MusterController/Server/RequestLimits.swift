@@ -1,0 +1,126 @@
+/// How much one caller may ask for. [value]
+///
+/// A token bucket per caller: `rate` calls a second in the long run, `burst` at once. The table of callers is bounded, so
+/// that invented names cannot fill memory: full buckets say nothing and go first.
+package struct RequestLimits: Sendable {
+    private struct Bucket {
+        var tokens: Double
+        var asOf: Int64
+    }
+
+    private let rate: Double
+    private let burst: Double
+    private let capacity: Int
+    private var buckets: [String: Bucket] = [:]
+
+    package init(perSecond rate: Int, burst: Int, capacity: Int = 20_000) {
+        self.rate = Double(max(1, rate))
+        self.burst = Double(max(1, burst))
+        self.capacity = max(1, capacity)
+    }
+
+    package var count: Int { buckets.count }
+
+    /// Takes one token. False means: tell the caller to slow down. `now` is in milliseconds of any steady clock.
+    package mutating func admit(_ caller: String, now: Int64) -> Bool {
+        var bucket = buckets[caller] ?? Bucket(tokens: burst, asOf: now)
+        bucket.tokens = refilled(bucket, now)
+        bucket.asOf = now
+        let isAdmitted = bucket.tokens >= 1
+        if isAdmitted { bucket.tokens -= 1 }
+        if buckets[caller] == nil, buckets.count >= capacity { makeRoom(now) }
+        buckets[caller] = bucket
+        return isAdmitted
+    }
+
+    private func refilled(_ bucket: Bucket, _ now: Int64) -> Double {
+        min(burst, bucket.tokens + Double(max(0, now - bucket.asOf)) * rate / 1000)
+    }
+
+    private mutating func makeRoom(_ now: Int64) {
+        buckets = buckets.filter { refilled($0.value, now) < burst }
+        if buckets.count >= capacity, let oldest = buckets.min(by: { $0.value.asOf < $1.value.asOf })?.key {
+            buckets.removeValue(forKey: oldest)
+        }
+    }
+}
+
+/// Connections that have not shown who they are, by source address. [value]
+///
+/// A connection leaves the count when it closes or becomes a node's control channel: half-open ones are what an attacker
+/// can have for nothing (CAPEC-469), a node's certificate is not.
+package struct ConnectionLimits: Sendable {
+    private let perSource: Int
+    private let total: Int
+    private var open: [String: Int] = [:]
+    package private(set) var count = 0
+
+    package init(perSource: Int, total: Int) {
+        self.perSource = perSource
+        self.total = total
+    }
+
+    package mutating func admit(_ source: String) -> Bool {
+        guard count < total, open[source, default: 0] < perSource else { return false }
+        open[source, default: 0] += 1
+        count += 1
+        return true
+    }
+
+    package mutating func release(_ source: String) {
+        guard let number = open[source] else { return }
+        count -= 1
+        open[source] = number > 1 ? number - 1 : nil
+    }
+}
+
+/// Refusals to people who have not shown who they are, gathered so that an attacker cannot write the audit trail full. [value]
+///
+/// The first of a kind is written at once; those that follow within the window become one event with a count.
+package struct DenialLedger: Sendable {
+    package struct Kind: Sendable, Hashable {
+        package let source: String
+        package let operation: String
+        package let reason: String
+
+        package init(source: String, operation: String, reason: String) {
+            self.source = source
+            self.operation = operation
+            self.reason = reason
+        }
+    }
+
+    private let windowMilliseconds: Int64
+    private let capacity: Int
+    private var windows: [Kind: (since: Int64, unwritten: Int)] = [:]
+
+    package init(windowSeconds: Int64 = 60, capacity: Int = 1_000) {
+        self.windowMilliseconds = windowSeconds * 1000
+        self.capacity = capacity
+    }
+
+    package enum Action: Sendable, Equatable {
+        /// Write it now.
+        case write(Kind)
+        /// Counted; `expired` will return it.
+        case counted
+    }
+
+    package mutating func denied(_ kind: Kind, now: Int64) -> Action {
+        // Too many kinds at once are one kind.
+        let kind = windows[kind] != nil || windows.count < capacity ? kind : Kind(source: "many", operation: "many", reason: "many")
+        if let window = windows[kind] {
+            windows[kind] = (window.since, window.unwritten + 1)
+            return .counted
+        }
+        windows[kind] = (now, 0)
+        return .write(kind)
+    }
+
+    /// What was counted in windows that are over.
+    package mutating func expired(now: Int64, all: Bool = false) -> [(kind: Kind, count: Int)] {
+        let over = windows.filter { all || now - $0.value.since >= windowMilliseconds }
+        for kind in over.keys { windows.removeValue(forKey: kind) }
+        return over.filter { $0.value.unwritten > 0 }.map { ($0.key, $0.value.unwritten) }
+    }
+}

@@ -1,0 +1,245 @@
+internal import HTTPTypes
+internal import HummingbirdCore
+internal import Logging
+internal import MusterTLS
+internal import MusterWire
+internal import NIOConcurrencyHelpers
+internal import NIOCore
+internal import NIOHTTP1
+internal import NIOHTTPTypes
+internal import NIOHTTPTypesHTTP1
+internal import NIOWebSocket
+
+/// One accepted connection: TLS, then HTTP or a node's WebSocket on the same port.
+///
+///     bytes ─ TLSHandler ─ HTTP codec ─ UpgradeGate ─ NIO's upgrader ─┬─ HTTP parts ─ SlowClientHandler ─ requests
+///                                                                    └─ frames ─ WebSocketHandler ─ WebSocketPeer
+///
+/// `setup` must return before the first byte can arrive, hence it hands the upgrade's future to `handle`, which waits for it.
+struct UpgradeChannel: ServerChildChannel {
+    /// What is known of a connection when its first request arrives.
+    struct Connection: Sendable {
+        let peer: TLSPeer?
+        let remoteAddress: String
+        let isLoopback: Bool
+    }
+
+    struct Limits: Sendable {
+        var handshake: TimeAmount
+        var request: TimeAmount
+        var idle: Duration
+        var webSocketIdle: TimeAmount
+        /// The largest legitimate message is a reply with 24,000 control characters, escaped twice: about 400 KB.
+        var messageBytes = 1 << 20
+    }
+
+    enum Outcome: Sendable {
+        case http(NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>, Connection)
+        case webSocket(WebSocketPeer, NodeIdentity)
+    }
+
+    struct Value: ServerChildChannelValue {
+        let channel: any Channel
+        let outcome: EventLoopFuture<Outcome>
+    }
+
+    typealias Respond = @Sendable (Request, consuming ResponseWriter, Connection) async throws -> Void
+
+    let tls: @Sendable () -> TLSContext
+    let limits: Limits
+    let admission: NIOLockedValueBox<ConnectionLimits>
+    let metrics: Metrics
+    let respond: Respond
+    /// Whether this node may open a control channel now; asked before the upgrade, so that a refusal is an HTTP answer.
+    let admitNode: @Sendable (String, Connection, any EventLoop) -> EventLoopFuture<NodeIdentity?>
+    let serveNode: @Sendable (WebSocketPeer, NodeIdentity) async -> Void
+    let handshakeFailed: @Sendable (String) -> Void
+
+    /// Never fails: an error here would end the accepting of connections, not only this one.
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+        let remote = channel.remoteAddress?.ipAddress ?? "unknown"
+        let outcome: EventLoopFuture<Outcome>
+        do {
+            guard admission.withLockedValue({ $0.admit(remote) }) else { throw ConnectionRefused() }
+            let slot = ConnectionSlot(source: remote, admission: admission)
+            channel.closeFuture.whenComplete { _ in slot.release() }
+            outcome = try addHandlers(channel, remote: remote, slot: slot, logger: logger)
+        } catch {
+            metrics.count("muster_connections_refused_total")
+            try? channel.pipeline.syncOperations.addHandler(RefusedConnectionHandler(), position: .first)
+            outcome = channel.eventLoop.makeFailedFuture(error)
+        }
+        return channel.eventLoop.makeSucceededFuture(Value(channel: channel, outcome: outcome))
+    }
+
+    private func addHandlers(
+        _ channel: any Channel, remote: String, slot: ConnectionSlot, logger: Logger
+    ) throws -> EventLoopFuture<Outcome> {
+        let handlers = channel.pipeline.syncOperations
+        let tlsHandler = TLSHandler(context: tls(), serverName: nil)
+        let encoder = HTTPResponseEncoder()
+        var decoding = NIOHTTPDecoderLimitConfiguration()
+        decoding.maxHeaderFieldSize = 32 * 1024
+        decoding.maxHeaderListSize = 64 * 1024
+        decoding.maxHeaderFieldCount = 128
+        let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: decoding))
+        // Handlers live on the channel's loop; these closures run there too, when the first request has been read.
+        let tlsOnLoop = NIOLoopBound(tlsHandler, eventLoop: channel.eventLoop)
+        let connection: @Sendable () -> Connection = {
+            Connection(
+                peer: tlsOnLoop.value.peer, remoteAddress: remote,
+                isLoopback: remote == "::1" || remote == "::ffff:127.0.0.1" || remote.hasPrefix("127."))
+        }
+        let admitted = NIOLoopBoundBox<NodeIdentity?>(nil, eventLoop: channel.eventLoop)
+        let gate = UpgradeGate(deadline: limits.handshake) { path in
+            admitNode(path, connection(), channel.eventLoop).map { identity in
+                admitted.value = identity
+                return identity != nil
+            }
+        }
+        let webSocket = NIOTypedWebSocketServerUpgrader<Outcome>(
+            maxFrameSize: limits.messageBytes,
+            shouldUpgrade: { channel, _ in
+                var headers = HTTPHeaders()
+                headers.add(name: "x-muster-server-time", value: String(Timestamp.now().milliseconds))
+                return channel.eventLoop.makeSucceededFuture(headers)
+            },
+            upgradePipelineHandler: { channel, _ in
+                channel.eventLoop.makeCompletedFuture {
+                    guard let identity = admitted.value else { throw ChannelError.inappropriateOperationForState }
+                    slot.release()
+                    return .webSocket(try addWebSocketHandlers(channel, connection()), identity)
+                }
+            })
+        let upgrader = NIOTypedHTTPServerUpgradeHandler<Outcome>(
+            httpEncoder: encoder, extraHTTPHandlers: [decoder, gate],
+            upgradeConfiguration: .init(
+                upgraders: [webSocket],
+                notUpgradingCompletionHandler: { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        .http(try addRequestHandlers(channel, logger: logger), connection())
+                    }
+                }))
+        try handlers.addHandlers([tlsHandler, HandshakeFailureHandler { handshakeFailed(remote) }, encoder, decoder, gate, upgrader])
+        return upgrader.upgradeResultFuture
+    }
+
+    /// The HTTP branch, as Hummingbird's own channel has it.
+    private func addRequestHandlers(
+        _ channel: any Channel, logger: Logger
+    ) throws -> NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart> {
+        try channel.pipeline.syncOperations.addHandlers([
+            HTTP1ToHTTPServerCodec(secure: true),
+            SlowClientHandler(limit: limits.request),
+            HTTPConnectionStateHandler(idleTimeout: limits.idle, logger: logger),
+        ])
+        return try NIOAsyncChannel(wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
+    }
+
+    private func addWebSocketHandlers(_ channel: any Channel, _ connection: Connection) throws -> WebSocketPeer {
+        let handler = WebSocketHandler(idleTimeout: limits.webSocketIdle)
+        try channel.pipeline.syncOperations.addHandlers([
+            NIOWebSocketFrameAggregator(
+                minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 256, maxAccumulatedFrameSize: limits.messageBytes),
+            handler,
+        ])
+        return handler.makePeer(channel: channel, certificate: connection.peer?.leaf, remoteAddress: connection.remoteAddress)
+    }
+
+    func handle(value: Value, logger: Logger) async {
+        let outcome: Outcome
+        do {
+            outcome = try await value.outcome.get()
+        } catch {
+            // Closed before its first request was complete: a port scan, a health check, or the deadline.
+            value.channel.close(promise: nil)
+            return
+        }
+        switch outcome {
+        case .http(let asyncChannel, let connection):
+            let respond = respond
+            await RequestChannel { request, writer, _ in try await respond(request, writer, connection) }
+                .handleHTTP(asyncChannel: asyncChannel, logger: logger)
+        case .webSocket(let peer, let identity):
+            await withTaskCancellationHandler {
+                await serveNode(peer, identity)
+                await peer.close(.normal)
+                // Until the close frame is out and the socket is closed; the process must not end before.
+                try? await value.channel.closeFuture.get()
+            } onCancel: {
+                value.channel.close(promise: nil)
+            }
+        }
+    }
+}
+
+/// Hummingbird's loop over the requests of one connection, with a responder that knows that connection.
+private struct RequestChannel: HTTPChannelHandler {
+    typealias Value = UpgradeChannel.Value
+    let responder: HTTPChannelHandler.Responder
+
+    init(responder: @escaping HTTPChannelHandler.Responder) {
+        self.responder = responder
+    }
+
+    // Never called: the connection has been set up by `UpgradeChannel`.
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+        channel.eventLoop.makeFailedFuture(ChannelError.inappropriateOperationForState)
+    }
+
+    func handle(value: Value, logger: Logger) async {}
+}
+
+private struct ConnectionRefused: Error {}
+
+/// Closes a connection as soon as it can be closed: accepted channels are set up before they are registered.
+private final class RefusedConnectionHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    func channelActive(context: ChannelHandlerContext) {
+        context.close(promise: nil)
+    }
+}
+
+/// One connection's share of its source address's limit, given back once.
+private final class ConnectionSlot: Sendable {
+    private let source: String
+    private let admission: NIOLockedValueBox<ConnectionLimits>
+    private let isHeld = NIOLockedValueBox(true)
+
+    init(source: String, admission: NIOLockedValueBox<ConnectionLimits>) {
+        self.source = source
+        self.admission = admission
+    }
+
+    func release() {
+        let wasHeld = isHeld.withLockedValue { held in
+            defer { held = false }
+            return held
+        }
+        if wasHeld { admission.withLockedValue { $0.release(source) } }
+    }
+}
+
+/// Reports a handshake that failed. What comes after the first request is somebody else's.
+private final class HandshakeFailureHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    private var report: (() -> Void)?
+
+    init(report: @escaping () -> Void) {
+        self.report = report
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        report = nil
+        context.fireChannelRead(data)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if error is TLSError, let report {
+            self.report = nil
+            report()
+        }
+        context.fireErrorCaught(error)
+    }
+}

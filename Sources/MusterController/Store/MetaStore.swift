@@ -1,0 +1,32 @@
+/// Single facts about this store.
+package enum MetaStore {
+    package enum Key: String, Sendable {
+        /// Made once with the store. An agent that knows another one faces a store that was restored or replaced.
+        case storeEpoch = "store_epoch"
+        /// Grows at every start, so that what an earlier run of the controller sent can be told from what this one sends.
+        case dispatchFence = "dispatch_fence"
+        case pageTokenKey = "page_token_key"
+        case account
+        /// What the controller's own certificate is issued for, besides the configuration's names; joined by spaces.
+        case names
+        case initialisedAt = "initialised_at"
+    }
+
+    package static func value(_ key: Key, in tx: any SQLTransaction) throws -> String? {
+        try tx.first("SELECT value FROM meta WHERE key = $1", [.text(key.rawValue)])?.text("value")
+    }
+
+    package static func set(_ key: Key, to value: String, in tx: any SQLTransaction) throws {
+        try tx.execute(
+            "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2",
+            [.text(key.rawValue), .text(value)])
+    }
+
+    /// The value that is there, or else the new one.
+    package static func ensure(_ key: Key, _ make: () -> String, in tx: any SQLTransaction) throws -> String {
+        if let value = try value(key, in: tx) { return value }
+        let value = make()
+        try set(key, to: value, in: tx)
+        return value
+    }
+}

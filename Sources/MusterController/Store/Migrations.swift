@@ -1,0 +1,215 @@
+/// The schema, as the steps that made it. A step that has run on anyone's data is never changed: append another.
+///
+/// Only the subset that SQLite and PostgreSQL share: TEXT, BIGINT, explicit keys, no triggers. Times are milliseconds
+/// since 1970. JSON is TEXT. Byte strings are base64 in TEXT.
+package enum Migrations {
+    package struct Step: Sendable {
+        let version: Int64
+        let name: String
+        let statements: [String]
+    }
+
+    package static let all: [Step] = [
+        Step(version: 1, name: "controller", statements: controller),
+        Step(version: 2, name: "nodes", statements: nodes),
+        Step(version: 3, name: "commands", statements: commands),
+    ]
+
+    /// Applies what is missing. Twice is the same as once.
+    package static func run(on database: any SQLDatabase, now: Int64) async throws {
+        try await database.write { tx in
+            try tx.execute("CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)")
+            let done = Set(try tx.query("SELECT version FROM migrations").map { try $0.integer("version") })
+            let known = all.map(\.version).max() ?? 0
+            if let newest = done.max(), newest > known { throw SQLError.newerSchema(found: newest, known: known) }
+            for step in all where !done.contains(step.version) {
+                for statement in step.statements { try tx.execute(statement) }
+                try tx.execute(
+                    "INSERT INTO migrations (version, name, applied_at) VALUES ($1, $2, $3)",
+                    [.integer(step.version), .text(step.name), .integer(now)])
+            }
+        }
+    }
+
+    /// Whether the database has every step; for `check` and `/readyz`.
+    package static func isCurrent(_ database: any SQLDatabase) async throws -> Bool {
+        try await database.read { tx in
+            guard try tx.first("SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'migrations'") != nil else { return false }
+            let done = Set(try tx.query("SELECT version FROM migrations").map { try $0.integer("version") })
+            return done == Set(all.map(\.version))
+        }
+    }
+
+    private static let controller = [
+        // store_epoch, dispatch_fence, page_token_key, account
+        """
+        CREATE TABLE meta (
+            key TEXT PRIMARY KEY,
+            value TEXT NOT NULL)
+        """,
+        """
+        CREATE TABLE operator_keys (
+            access_key_id TEXT PRIMARY KEY,
+            secret_sealed TEXT NOT NULL,
+            user_name TEXT NOT NULL,
+            status TEXT NOT NULL,
+            created_at BIGINT NOT NULL,
+            last_used_at BIGINT)
+        """,
+        """
+        CREATE TABLE audit_events (
+            sequence INTEGER PRIMARY KEY,
+            event_id TEXT NOT NULL UNIQUE,
+            time_ms BIGINT NOT NULL,
+            caller TEXT NOT NULL,
+            operation TEXT NOT NULL,
+            resource TEXT NOT NULL,
+            outcome TEXT NOT NULL,
+            record TEXT NOT NULL)
+        """,
+        "CREATE INDEX audit_events_by_time ON audit_events (time_ms)",
+        "CREATE INDEX audit_events_by_resource ON audit_events (resource, time_ms)",
+        """
+        CREATE TABLE idempotent_answers (
+            access_key_id TEXT NOT NULL,
+            invocation_id TEXT NOT NULL,
+            operation TEXT NOT NULL,
+            body_digest TEXT NOT NULL,
+            answer TEXT NOT NULL,
+            expires_at BIGINT NOT NULL,
+            PRIMARY KEY (access_key_id, invocation_id, operation, body_digest))
+        """,
+        "CREATE INDEX idempotent_answers_by_expiry ON idempotent_answers (expires_at)",
+    ]
+
+    private static let nodes = [
+        """
+        CREATE TABLE activations (
+            activation_id TEXT PRIMARY KEY,
+            code_digest TEXT NOT NULL,
+            description TEXT,
+            default_instance_name TEXT,
+            iam_role TEXT NOT NULL,
+            registration_limit BIGINT NOT NULL,
+            registrations_count BIGINT NOT NULL DEFAULT 0,
+            expires_at BIGINT NOT NULL,
+            created_at BIGINT NOT NULL,
+            tags TEXT NOT NULL DEFAULT '[]',
+            deleted BIGINT NOT NULL DEFAULT 0)
+        """,
+        "CREATE INDEX activations_by_creation ON activations (created_at, activation_id)",
+        // state: registered | deregistered | quarantined. generation starts at 1 and grows when a key is replaced.
+        """
+        CREATE TABLE nodes (
+            node_id TEXT PRIMARY KEY,
+            generation BIGINT NOT NULL,
+            public_key TEXT NOT NULL,
+            key_fingerprint TEXT NOT NULL,
+            activation_id TEXT NOT NULL,
+            iam_role TEXT NOT NULL,
+            name TEXT,
+            state TEXT NOT NULL,
+            computer_name TEXT,
+            ip_address TEXT,
+            platform_type TEXT,
+            platform_name TEXT,
+            platform_version TEXT,
+            agent_name TEXT,
+            agent_version TEXT,
+            registered_at BIGINT NOT NULL,
+            deregistered_at BIGINT,
+            last_ping_at BIGINT,
+            connection_number BIGINT NOT NULL DEFAULT 0,
+            certificate_not_after BIGINT,
+            source_address TEXT)
+        """,
+        // A key belongs to one node for ever, also after the node has been deregistered.
+        "CREATE UNIQUE INDEX nodes_by_key ON nodes (key_fingerprint)",
+        "CREATE INDEX nodes_by_state ON nodes (state, node_id)",
+        """
+        CREATE TABLE tags (
+            resource_type TEXT NOT NULL,
+            resource_id TEXT NOT NULL,
+            tag_key TEXT NOT NULL,
+            tag_value TEXT NOT NULL,
+            PRIMARY KEY (resource_type, resource_id, tag_key))
+        """,
+        "CREATE INDEX tags_by_key ON tags (resource_type, tag_key, tag_value, resource_id)",
+    ]
+
+    private static let commands = [
+        // status and status_details are SSM's words. document is the whole content as JSON; parameters the caller's own.
+        """
+        CREATE TABLE commands (
+            command_id TEXT PRIMARY KEY,
+            document_name TEXT NOT NULL,
+            document_version TEXT NOT NULL,
+            document TEXT NOT NULL,
+            parameters TEXT NOT NULL,
+            comment TEXT NOT NULL,
+            instance_ids TEXT NOT NULL,
+            targets TEXT NOT NULL,
+            timeout_seconds BIGINT NOT NULL,
+            execution_timeout_seconds BIGINT NOT NULL,
+            max_concurrency TEXT NOT NULL,
+            max_errors TEXT NOT NULL,
+            service_role TEXT NOT NULL DEFAULT '',
+            requested_by TEXT NOT NULL DEFAULT '',
+            status TEXT NOT NULL,
+            status_details TEXT NOT NULL,
+            target_count BIGINT NOT NULL,
+            completed_count BIGINT NOT NULL DEFAULT 0,
+            error_count BIGINT NOT NULL DEFAULT 0,
+            delivery_timed_out_count BIGINT NOT NULL DEFAULT 0,
+            requested_at BIGINT NOT NULL,
+            start_by BIGINT NOT NULL,
+            expires_at BIGINT NOT NULL,
+            finished_at BIGINT,
+            cancel_requested BIGINT NOT NULL DEFAULT 0,
+            owner_fence BIGINT NOT NULL DEFAULT 0)
+        """,
+        "CREATE INDEX commands_by_request ON commands (requested_at, command_id)",
+        "CREATE INDEX commands_by_status ON commands (status, requested_at)",
+        // position keeps the frozen order of the targets; generation binds an invocation to one identity of the node.
+        """
+        CREATE TABLE invocations (
+            command_id TEXT NOT NULL REFERENCES commands (command_id) ON DELETE CASCADE,
+            node_id TEXT NOT NULL,
+            position BIGINT NOT NULL,
+            generation BIGINT NOT NULL,
+            instance_name TEXT NOT NULL DEFAULT '',
+            status TEXT NOT NULL,
+            status_details TEXT NOT NULL,
+            requested_at BIGINT NOT NULL,
+            sent_at BIGINT,
+            acknowledged_at BIGINT,
+            started_at BIGINT,
+            ended_at BIGINT,
+            cancel_requested BIGINT NOT NULL DEFAULT 0,
+            response_code BIGINT NOT NULL DEFAULT -1,
+            trace_output TEXT NOT NULL DEFAULT '',
+            PRIMARY KEY (command_id, node_id))
+        """,
+        "CREATE INDEX invocations_by_node ON invocations (node_id, requested_at, command_id)",
+        "CREATE UNIQUE INDEX invocations_by_position ON invocations (command_id, position)",
+        "CREATE INDEX invocations_by_status ON invocations (status, command_id)",
+        """
+        CREATE TABLE step_results (
+            command_id TEXT NOT NULL,
+            node_id TEXT NOT NULL,
+            step_name TEXT NOT NULL,
+            position BIGINT NOT NULL DEFAULT 0,
+            plugin TEXT NOT NULL,
+            status TEXT NOT NULL,
+            status_details TEXT NOT NULL DEFAULT '',
+            code BIGINT NOT NULL,
+            output TEXT NOT NULL,
+            standard_output TEXT NOT NULL,
+            standard_error TEXT NOT NULL,
+            started_at BIGINT,
+            ended_at BIGINT,
+            PRIMARY KEY (command_id, node_id, step_name),
+            FOREIGN KEY (command_id, node_id) REFERENCES invocations (command_id, node_id) ON DELETE CASCADE)
+        """,
+    ]
+}

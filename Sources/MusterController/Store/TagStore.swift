@@ -1,0 +1,52 @@
+import MusterWire
+
+/// Tags of any resource type. Case-sensitive throughout.
+package enum TagStore {
+    package static let managedInstance = "ManagedInstance"
+
+    package static func tags(of resource: String, type: String, in tx: any SQLTransaction) throws -> [String: String] {
+        var tags: [String: String] = [:]
+        for row in try tx.query(
+            "SELECT tag_key, tag_value FROM tags WHERE resource_type = $1 AND resource_id = $2",
+            [.text(type), .text(resource)])
+        {
+            tags[try row.text("tag_key")] = try row.text("tag_value")
+        }
+        return tags
+    }
+
+    /// Adds, or replaces the value of a key that is there.
+    package static func set(_ tags: [String: String], of resource: String, type: String, in tx: any SQLTransaction) throws {
+        for (key, value) in tags {
+            try tx.execute(
+                """
+                INSERT INTO tags (resource_type, resource_id, tag_key, tag_value) VALUES ($1, $2, $3, $4)
+                ON CONFLICT (resource_type, resource_id, tag_key) DO UPDATE SET tag_value = $4
+                """,
+                [.text(type), .text(resource), .text(key), .text(value)])
+        }
+    }
+
+    package static func remove(_ keys: [String], of resource: String, type: String, in tx: any SQLTransaction) throws {
+        for key in keys {
+            try tx.execute(
+                "DELETE FROM tags WHERE resource_type = $1 AND resource_id = $2 AND tag_key = $3",
+                [.text(type), .text(resource), .text(key)])
+        }
+    }
+
+    package static func removeAll(of resource: String, type: String, in tx: any SQLTransaction) throws {
+        try tx.execute("DELETE FROM tags WHERE resource_type = $1 AND resource_id = $2", [.text(type), .text(resource)])
+    }
+
+    /// Who carries the key, and with which value.
+    package static func values(of key: String, type: String, in tx: any SQLTransaction) throws -> [String: String] {
+        var values: [String: String] = [:]
+        for row in try tx.query(
+            "SELECT resource_id, tag_value FROM tags WHERE resource_type = $1 AND tag_key = $2", [.text(type), .text(key)])
+        {
+            values[try row.text("resource_id")] = try row.text("tag_value")
+        }
+        return values
+    }
+}

@@ -1,0 +1,58 @@
+import ArgumentParser
+import Glibc
+import MusterCommandLine
+
+/// Options in, library call, words out. Exit statuses: 0 done, 1 the command did not succeed everywhere, 2 usage or refused,
+/// 130 interrupted.
+@main
+struct Muster: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "muster",
+        abstract: "Runs commands on fleets of servers.",
+        discussion: """
+            The controller and your keys come from the AWS profile (--profile, AWS_PROFILE) or from AWS_ENDPOINT_URL, AWS_CA_BUNDLE,
+            AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION.
+            Completions: muster --generate-completion-script bash|zsh|fish
+            """,
+        version: "muster \(Version.text)",
+        subcommands: [Nodes.self, Run.self, Commands.self, ShowCommand.self, Cancel.self, Enroll.self, Deregister.self, TagNodes.self, SandboxGroup.self]
+    )
+
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch let status as ExitCode {
+            Glibc.exit(status.rawValue)
+        } catch {
+            // ArgumentParser knows its own errors, help and version; everything else describes itself.
+            let known = exitCode(for: error)
+            if known == .success {
+                print(fullMessage(for: error))
+                Glibc.exit(0)
+            }
+            let words = known == .validationFailure ? fullMessage(for: error) : "muster: \(error)"
+            Printer(format: .json).note(words)
+            Glibc.exit(2)
+        }
+    }
+}
+
+struct Connection: ParsableArguments {
+    @Option(help: "The AWS profile that names controller and keys.")
+    var profile: String?
+
+    @Option(name: [.short, .long], help: "table or json.")
+    var output: OutputFormat = .table
+
+    func with(_ body: (Operator, Printer) async throws -> Int32) async throws {
+        let status = try await Operator.with(profile: profile) { try await body($0, Printer(format: output)) }
+        if status != 0 { throw ExitCode(status) }
+    }
+}
+
+extension OutputFormat: ExpressibleByArgument {}

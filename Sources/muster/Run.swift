@@ -1,0 +1,89 @@
+import ArgumentParser
+import MusterCommandLine
+
+struct Run: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Runs a command on nodes and shows each result as it arrives.",
+        usage: """
+            muster run (--target tag:KEY=VALUE … | --node NODE … | --all) [options] -- COMMAND …
+            muster run (--target … | --node … | --all) --document NAME --param KEY=VALUE …
+            """,
+        discussion: "Ends with 0 if all nodes succeeded, 1 if not, 2 on wrong usage or a refusal, 130 if interrupted.")
+
+    @OptionGroup var connection: Connection
+    @Option(help: ArgumentHelp("Nodes by tag:KEY=VALUE[,VALUE], tag-key=KEY or InstanceIds=ID; several must all match.", valueName: "target"))
+    var target: [String] = []
+    @Option(help: "A node's id, Name tag or host name.") var node: [String] = []
+    @Flag(help: "All managed nodes; more than 20 are asked about first.") var all = false
+    @Option(help: "The document to run.") var document: String = "AWS-RunShellScript"
+    @Option(help: ArgumentHelp("A parameter of the document; repeat it for a list.", valueName: "key=value")) var param: [String] = []
+    @Option(help: "Nodes at a time: a number or N% (default 50).") var maxConcurrency: String?
+    @Option(help: "Errors after which no more nodes are started: a number or N% (default 0).") var maxErrors: String?
+    @Option(help: "Seconds within which each node has to start (30 to 2592000, default 3600).") var timeout: Int?
+    @Option(help: "A comment for the command's record.") var comment: String?
+    @Flag(help: "Print the command's id and do not wait.") var detach = false
+    @Flag(help: "Do not ask.") var yes = false
+    @Argument(parsing: .postTerminator, help: "What to run; the words are joined by spaces and given to the shell.") var command: [String] = []
+
+    func validate() throws {
+        let ways = [!target.isEmpty, !node.isEmpty, all].filter { $0 }.count
+        guard ways == 1 else { throw ValidationError("Say where to run it: exactly one of --target, --node and --all.") }
+        guard command.isEmpty != param.isEmpty || (document != "AWS-RunShellScript" && command.isEmpty) else {
+            throw ValidationError("Say what to run: -- COMMAND, or --document with --param.")
+        }
+        guard command.isEmpty || document == "AWS-RunShellScript" else {
+            throw ValidationError("-- COMMAND goes with AWS-RunShellScript; give other documents their parameters with --param.")
+        }
+    }
+
+    func run() async throws {
+        var request = CommandRequest()
+        request.targets = try target.map(TargetExpression.parse)
+        request.nodes = node
+        request.all = all
+        request.document = document
+        request.parameters = command.isEmpty ? try KeyValue.lists(param) : ["commands": [command.joined(separator: " ")]]
+        request.maxConcurrency = maxConcurrency
+        request.maxErrors = maxErrors
+        request.timeoutSeconds = timeout
+        request.comment = comment
+        request.detach = detach
+        request.assumeYes = yes
+        let final = request
+        try await connection.with { caller, printer in try await CommandRun(caller: caller, printer: printer).run(final) }
+    }
+}
+
+struct Commands: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Lists the latest commands.")
+
+    @OptionGroup var connection: Connection
+    @Option(help: "How many.") var limit: Int = 20
+
+    func run() async throws {
+        try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).list(limit: limit) }
+    }
+}
+
+struct ShowCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "command", abstract: "Shows a command and each node's result.")
+
+    @OptionGroup var connection: Connection
+    @Argument(help: "The command's id.") var id: String
+
+    func run() async throws {
+        try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).show(id) }
+    }
+}
+
+struct Cancel: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Cancels a command on all nodes, or on some.")
+
+    @OptionGroup var connection: Connection
+    @Argument(help: "The command's id.") var id: String
+    @Option(help: "A node's id, Name tag or host name.") var node: [String] = []
+
+    func run() async throws {
+        try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).cancel(id, nodes: node) }
+    }
+}

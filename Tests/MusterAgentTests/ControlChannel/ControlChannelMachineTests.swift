@@ -1,0 +1,123 @@
+import MusterAgent
+import MusterClient
+import Testing
+
+struct ControlChannelMachineTests {
+    private let start = ContinuousClock.now
+
+    @Test func theFirstTryComesAtOnceAndLaterOnesLater() {
+        var machine = ControlChannelMachine()
+        #expect(machine.start() == .connect)
+        #expect(machine.start() == .none)
+        #expect(machine.ended(.unreachable("refused"), at: start, random: 1) == .wait(.milliseconds(500), ticket: 1))
+        #expect(machine.standing == .unreachable)
+        #expect(machine.delayElapsed(ticket: 1) == .connect)
+        #expect(machine.delayElapsed(ticket: 1) == .none)
+        #expect(machine.ended(.unreachable("refused"), at: start, random: 1) == .wait(.seconds(1), ticket: 2))
+        #expect(machine.delayElapsed(ticket: 1) == .none)
+        #expect(machine.delayElapsed(ticket: 2) == .connect)
+        #expect(machine.opened(at: start) == .none)
+        #expect(machine.standing == .online)
+    }
+
+    @Test func noDelayIsEverBeyondTheCap() {
+        var machine = ControlChannelMachine()
+        _ = machine.start()
+        for ticket in 1...100 {
+            let failure: ControlChannelMachine.Failure = ticket.isMultiple(of: 3) ? .denied("no") : .unreachable("no")
+            guard case .wait(let delay, ticket) = machine.ended(failure, at: start, random: .random(in: 0..<1)) else {
+                Issue.record("it has to wait")
+                return
+            }
+            #expect(delay <= .seconds(60))
+            #expect(machine.delayElapsed(ticket: ticket) == .connect)
+        }
+    }
+
+    @Test func aGoodChannelBeginsAgainWithATryAtOnce() {
+        var machine = ControlChannelMachine()
+        _ = machine.start()
+        _ = machine.ended(.unreachable(""), at: start, random: 1)
+        _ = machine.delayElapsed(ticket: 1)
+        _ = machine.opened(at: start)
+        #expect(machine.ended(.unreachable("dropped"), at: start + .seconds(30), random: 1) == .wait(.zero, ticket: 2))
+    }
+
+    @Test func aChannelThatIsDroppedAtOnceDoesNotResetTheBackOff() {
+        var machine = ControlChannelMachine()
+        _ = machine.start()
+        var delays: [Duration] = []
+        for ticket in 1...4 {
+            _ = machine.opened(at: start)
+            if case .wait(let delay, _) = machine.ended(nil, at: start + .seconds(1), random: 1) { delays.append(delay) }
+            _ = machine.delayElapsed(ticket: ticket)
+        }
+        #expect(delays == [.milliseconds(500), .seconds(1), .seconds(2), .seconds(4)])
+    }
+
+    @Test func aDeniedNodeKeepsTryingAtTheCap() {
+        var machine = ControlChannelMachine()
+        _ = machine.start()
+        #expect(machine.ended(.denied("deregistered"), at: start, random: 0) == .wait(.seconds(30), ticket: 1))
+        #expect(machine.standing == .denied)
+        #expect(machine.delayElapsed(ticket: 1) == .connect)
+        #expect(machine.ended(.denied("deregistered"), at: start, random: 1) == .wait(.seconds(60), ticket: 2))
+        #expect(machine.delayElapsed(ticket: 2) == .connect)
+        // The refusal may still come, now that it is connected.
+        #expect(machine.opened(at: start) == .wait(.seconds(5), ticket: 3))
+        #expect(machine.ended(.denied("deregistered"), at: start, random: 1) == .wait(.seconds(60), ticket: 4))
+        #expect(machine.delayElapsed(ticket: 3) == .none)
+        #expect(machine.standing == .denied)
+        #expect(machine.delayElapsed(ticket: 4) == .connect)
+        #expect(machine.opened(at: start) == .wait(.seconds(5), ticket: 5))
+        #expect(machine.delayElapsed(ticket: 5) == .none)
+        #expect(machine.standing == .online)
+    }
+
+    @Test func aNewCertificateMeansANewChannelAtOnce() {
+        var machine = ControlChannelMachine()
+        #expect(machine.identityReplaced() == .none)
+        _ = machine.start()
+        #expect(machine.identityReplaced() == .none)
+        _ = machine.opened(at: start)
+        #expect(machine.identityReplaced() == .close)
+        #expect(machine.identityReplaced() == .none)
+        #expect(machine.ended(nil, at: start, random: 1) == .connect)
+        // And one that waits because it was denied waits no longer.
+        _ = machine.ended(.denied("expired"), at: start, random: 1)
+        #expect(machine.identityReplaced() == .connect)
+        #expect(machine.delayElapsed(ticket: 1) == .none)
+    }
+
+    @Test func itStopsFromEverywhere() {
+        var idle = ControlChannelMachine()
+        #expect(idle.stopRequested() == .finish)
+        #expect(idle.isFinished)
+        #expect(idle.start() == .none)
+
+        var connecting = ControlChannelMachine()
+        _ = connecting.start()
+        #expect(connecting.stopRequested() == .finish)
+        #expect(connecting.ended(.unreachable(""), at: start, random: 0) == .none)
+
+        var waiting = ControlChannelMachine()
+        _ = waiting.start()
+        _ = waiting.ended(nil, at: start, random: 0)
+        #expect(waiting.stopRequested() == .finish)
+        #expect(waiting.delayElapsed(ticket: 1) == .none)
+
+        var open = ControlChannelMachine()
+        _ = open.start()
+        _ = open.opened(at: start)
+        #expect(open.stopRequested() == .close)
+        #expect(!open.isFinished)
+        #expect(open.ended(nil, at: start, random: 0) == .finish)
+
+        var replacing = ControlChannelMachine()
+        _ = replacing.start()
+        _ = replacing.opened(at: start)
+        _ = replacing.identityReplaced()
+        #expect(replacing.stopRequested() == .none)
+        #expect(replacing.ended(nil, at: start, random: 0) == .finish)
+    }
+}

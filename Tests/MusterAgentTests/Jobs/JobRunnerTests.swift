@@ -1,0 +1,416 @@
+import FoundationEssentials
+import Glibc
+import Logging
+import MusterAgent
+import MusterWire
+import ServiceLifecycle
+import Synchronization
+import Testing
+
+@Suite(.timeLimit(.minutes(2))) struct JobRunnerTests {
+    private let temporary: TemporaryFolder
+    private let node = NodeID.random()
+
+    init() throws { temporary = try TemporaryFolder() }
+
+    /// The other side: what the agent said, in order.
+    private final class Controller: Sendable {
+        private let messages = Mutex<[(id: UUID, reply: AgentJobReply)]>([])
+
+        var replies: [(id: UUID, reply: AgentJobReply)] { messages.withLock { $0 } }
+
+        func take(_ message: AgentMessage) {
+            guard let reply = try? message.decodePayload(AgentJobReply.self) else { return }
+            messages.withLock { $0.append((message.messageID, reply)) }
+        }
+
+        func contents(_ id: CommandID) -> [(id: UUID, content: JobReplyContent)] {
+            replies.filter { $0.reply.jobID.contains(id.rawValue) }.compactMap { entry in (try? entry.reply.decodeContent()).map { (entry.id, $0) } }
+        }
+
+        func final(_ id: CommandID) async throws -> (id: UUID, content: JobReplyContent) {
+            func find() -> (id: UUID, content: JobReplyContent)? { contents(id).last { $0.content.documentStatus != "InProgress" } }
+            _ = try await eventually(within: 20) { find() != nil }
+            return try #require(find())
+        }
+    }
+
+    private func configuration(parallel: Int = 5, queued: Int = 5, program: String = AgentProgram.path) -> JobRunnerConfiguration {
+        JobRunnerConfiguration(
+            stateDirectory: temporary.path + "/state", node: node, region: "eu-test-1", agentVersion: "3.3.1.0", platformName: "Debian", platformVersion: "12",
+            maximumParallelJobs: parallel, queuedJobs: queued, identityGeneration: 2, agentExecutable: program)
+    }
+
+    /// An agent's life: from its start to its end, which leaves its supervisors alone as kill -9 would.
+    private func withAgent<T: Sendable>(
+        _ configuration: JobRunnerConfiguration? = nil, controller: Controller = Controller(), connected: Bool = true,
+        _ body: (JobRunner, Controller) async throws -> T
+    ) async throws -> T {
+        var opened: JobRunner?
+        // The runner before this one lets go of the ledger when its last task is gone.
+        _ = try await eventually {
+            opened = try? JobRunner(configuration: configuration ?? self.configuration(), logger: Logger(label: "test"))
+            return opened != nil
+        }
+        let runner = try #require(opened)
+        opened = nil
+        let running = Task { try await runner.run() }
+        if connected {
+            runner.serverTime(0)
+            runner.attach { controller.take($0) }
+        }
+        let result: Result<T, any Error>
+        do { result = .success(try await body(runner, controller)) } catch { result = .failure(error) }
+        running.cancel()
+        try await running.value
+        return try result.get()
+    }
+
+    private func job(
+        _ commands: [String], id: CommandID, startBy: Int64? = nil, generation: Int = 2, document: JSONValue? = nil, timeout: String = "3600"
+    ) throws -> AgentJob {
+        let content: JSONValue = document ?? .object([
+            "schemaVersion": .string("2.2"),
+            "parameters": .object(["commands": .object(["type": .string("StringList")])]),
+            "mainSteps": .array([
+                .object([
+                    "action": .string("aws:runShellScript"), "name": .string("run"),
+                    "inputs": .object(["runCommand": .string("{{ commands }}"), "timeoutSeconds": .string(timeout)]),
+                ])
+            ]),
+        ])
+        return try AgentJob(
+            SendCommandContent(
+                parameters: document == nil ? ["commands": .array(commands.map(JSONValue.string))] : [:], documentContent: content, commandID: id.rawValue,
+                documentName: "AWS-RunShellScript", startBy: startBy ?? Timestamp.now().milliseconds + 60_000, identityGeneration: generation, storeEpoch: "e",
+                dispatchFence: 1),
+            jobID: JobID(command: id, node: node))
+    }
+
+    private func steps(_ steps: [(name: String, command: String, extra: [String: JSONValue])]) -> JSONValue {
+        .object([
+            "schemaVersion": .string("2.2"),
+            "mainSteps": .array(steps.map { step in
+                .object([
+                    "action": .string("aws:runShellScript"), "name": .string(step.name),
+                    "inputs": .object(["runCommand": .array([.string(step.command)])].merging(step.extra) { $1 }),
+                ])
+            }),
+        ])
+    }
+
+    private func deliver(_ job: AgentJob, to runner: JobRunner) async -> String {
+        await runner.receive(job, messageID: UUID(), createdDate: .now()).statusCode
+    }
+
+    private func cancel(_ id: CommandID, at runner: JobRunner) async throws -> String {
+        let target = JobID(command: id, node: node)
+        return await deliver(try AgentJob(CancelCommandContent(cancelMessageID: target.description), jobID: JobID(command: .random(), node: node)), to: runner)
+    }
+
+    // MARK: One job
+
+    @Test func aJobFromAcceptanceToTombstone() async throws {
+        let id = CommandID.random()
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            let job = try job(["echo hi; echo $SSM_COMMAND_ID $AWS_SSM_INSTANCE_ID $AWS_SSM_REGION_NAME $AWS_SSM_PLATFORM_NAME $AWS_SSM_PLATFORM_VERSION"], id: id)
+            let acknowledge = await runner.receive(job, messageID: UUID(), createdDate: Timestamp(milliseconds: 1_700_000_000_123))
+            #expect(acknowledge.statusCode == "200")
+            #expect(acknowledge.createdDate == "2023-11-14T22:13:20.123Z")
+            let final = try await controller.final(id)
+            #expect(final.content.documentStatus == "Success")
+            let step = try #require(final.content.runtimeStatus?["run"])
+            #expect(step.output == "hi\n\(id) \(node) eu-test-1 Debian 12\n")
+            #expect(controller.contents(id).first?.content.runtimeStatus == nil)
+            // Not acknowledged: a duplicate brings the same message again.
+            #expect(await deliver(job, to: runner) == "51405")
+            #expect(try await eventually { controller.contents(id).filter { $0.id == final.id }.count == 2 })
+            await runner.replyAcknowledged(jobID: job.jobID, messageID: UUID())
+            #expect(text(temporary.path + "/state/jobs/\(id)/job.json") != "")
+            await runner.replyAcknowledged(jobID: job.jobID, messageID: final.id)
+            #expect(text(temporary.path + "/state/jobs/\(id)/job.json") == "")
+            #expect(text(temporary.path + "/state/jobs/\(id)/tombstone.json").contains("Success"))
+            #expect(text(temporary.path + "/state/jobs/\(id)/step.run/stdout").hasPrefix("hi\n"))
+            #expect(await deliver(job, to: runner) == "51405")
+        }
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job(["echo again"], id: id), to: runner) == "51405")
+            #expect(controller.contents(id).isEmpty)
+        }
+    }
+
+    @Test(arguments: [("exit 3", "Failed", 3), ("exit 137", "TimedOut", 137), ("exit 168", "Success", 168), ("exit 194", "Failed", 194), ("exit 0", "Success", 0)])
+    func exitCodes(_ command: String, _ status: String, _ code: Int) async throws {
+        let id = CommandID.random()
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job([command], id: id), to: runner) == "200")
+            let final = try await controller.final(id).content
+            #expect(final.documentStatus == status)
+            #expect(final.runtimeStatus?["run"]?.code == code)
+        }
+    }
+
+    @Test func aMegabyteShowsAs2500() async throws {
+        let id = CommandID.random()
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job(["head -c 1048576 /dev/zero | tr '\\0' '\\001'"], id: id), to: runner) == "200")
+            let final = try await controller.final(id).content
+            #expect(final.runtimeStatus?["run"]?.output.unicodeScalars.count == 2500)
+        }
+    }
+
+    @Test func stepsFollowTheDocument() async throws {
+        let id = CommandID.random()
+        let document = steps([
+            ("one", "echo 1", [:]), ("two", "exit 4", ["onFailure": .string("exit")]), ("three", "echo 3", [:]), ("four", "echo 4", ["finallyStep": .bool(true)]),
+        ])
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job([], id: id, document: document), to: runner) == "200")
+            let final = try await controller.final(id).content
+            #expect(final.documentStatus == "Failed")
+            #expect(final.runtimeStatus?.mapValues(\.status) == ["one": .success, "two": .failed, "three": .skipped, "four": .success])
+            #expect(controller.contents(id).filter { $0.content.runtimeStatus?.count == 1 }.count == 4)
+        }
+    }
+
+    @Test func anUnknownPluginFailsInWords() async throws {
+        let id = CommandID.random()
+        let document: JSONValue = .object([
+            "schemaVersion": .string("2.2"),
+            "mainSteps": .array([.object(["action": .string("aws:softwareInventory"), "name": .string("inv"), "inputs": .object([:])])]),
+        ])
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job([], id: id, document: document), to: runner) == "200")
+            let final = try await controller.final(id).content
+            #expect(final.documentStatus == "Failed")
+            #expect(final.runtimeStatus?["inv"]?.output.contains("aws:softwareInventory") == true)
+        }
+    }
+
+    // MARK: What is not run
+
+    @Test func aJobPastStartByIsNeverStarted() async throws {
+        let id = CommandID.random()
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            // The host's clock is an hour behind the server's.
+            runner.serverTime(3_600_000)
+            #expect(try await deliver(job(["touch \(temporary.path)/ran"], id: id, startBy: Timestamp.now().milliseconds + 60_000), to: runner) == "200")
+            let final = try await controller.final(id).content
+            #expect(final.documentStatus == "TimedOut")
+            #expect(final.documentTraceOutput.hasPrefix("Not started"))
+        }
+        try await withAgent { (_: JobRunner, controller: Controller) async throws in
+            // Found again with another clock, it stays what it was.
+            #expect(try await controller.final(id).content.documentStatus == "TimedOut")
+        }
+        #expect(access(temporary.path + "/ran", F_OK) != 0)
+    }
+
+    @Test func badJobsAreRefusedAndSaidSo() async throws {
+        let before = try Set(FileManager.default.contentsOfDirectory(atPath: temporary.path))
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            let good = try job(["true"], id: .random())
+            var bad: [AgentJob] = ["{", "[]", "{\"DocumentContent\":{},\"CommandId\":\"\",\"DocumentName\":\"\"}", String(repeating: "[", count: 20_000)].map {
+                AgentJob(content: $0, jobID: good.jobID, topic: good.topic)
+            }
+            for name in ["", "../../etc/cron.d/x", "aws.ssm.../../x.\(node)", "aws.ssm.\(CommandID.random()).\(NodeID.random())", "aws.ssm.\0.\(node)", String(repeating: "a", count: 4096)] {
+                bad.append(AgentJob(content: good.content, jobID: name, topic: good.topic))
+            }
+            bad.append(try job(["true"], id: .random(), generation: 1))
+            for job in bad { #expect(await deliver(job, to: runner) == "51408", "\(job.jobID.prefix(60))") }
+            // All but the one whose name is too long to be said back.
+            #expect(controller.replies.count == bad.count - 1)
+            let statuses = Set(controller.replies.map { try? $0.reply.decodeContent().documentStatus })
+            #expect(statuses == ["Failed"])
+            #expect(await deliver(AgentJob(content: "", jobID: good.jobID, topic: "other"), to: runner) == "51403")
+            #expect(try FileManager.default.contentsOfDirectory(atPath: temporary.path + "/state/jobs") == [".lock"])
+        }
+        #expect(try Set(FileManager.default.contentsOfDirectory(atPath: temporary.path)) == before.union(["state"]))
+    }
+
+    @Test func aFullBufferStoresNothingAndAStuckJobBlocksNobody() async throws {
+        let ids = (0..<4).map { _ in CommandID.random() }
+        try await withAgent(configuration(parallel: 2, queued: 1)) { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job(["sleep 1000"], id: ids[0]), to: runner) == "200")
+            #expect(try await deliver(job(["while [ ! -e \(temporary.path)/go ]; do sleep 0.02; done"], id: ids[1]), to: runner) == "200")
+            #expect(try await deliver(job(["echo third"], id: ids[2]), to: runner) == "200")
+            #expect(try await deliver(job(["echo fourth"], id: ids[3]), to: runner) == "51402")
+            #expect(access(temporary.path + "/state/jobs/\(ids[3])", F_OK) != 0)
+            creat(temporary.path + "/go", 0o600)
+            #expect(try await controller.final(ids[1]).content.documentStatus == "Success")
+            #expect(try await controller.final(ids[2]).content.documentStatus == "Success")
+            #expect(try await deliver(job(["echo fourth"], id: ids[3]), to: runner) == "200")
+            #expect(try await controller.final(ids[3]).content.documentStatus == "Success")
+            #expect(try await cancel(ids[0], at: runner) == "200")
+            #expect(try await controller.final(ids[0]).content.documentStatus == "Cancelled")
+        }
+    }
+
+    // MARK: Cancelling
+
+    @Test func cancelWhileRunningEndsTheTree() async throws {
+        let id = CommandID.random()
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            let script = "(setsid sh -c 'echo $$ > \(temporary.path)/a; exec sleep 1000' &) ; echo $$ > \(temporary.path)/b; sleep 1000"
+            #expect(try await deliver(job([script], id: id), to: runner) == "200")
+            let (a, b) = (try await pid(in: temporary.path + "/a"), try await pid(in: temporary.path + "/b"))
+            #expect(try await cancel(id, at: runner) == "200")
+            let final = try await controller.final(id).content
+            #expect(final.documentStatus == "Cancelled")
+            #expect(final.runtimeStatus?["run"]?.code == 137)
+            #expect(!isAlive(a) && !isAlive(b))
+        }
+    }
+
+    @Test func cancelWhileWaitingIsAnsweredAtOnce() async throws {
+        let (first, second) = (CommandID.random(), CommandID.random())
+        try await withAgent(configuration(parallel: 1)) { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job(["sleep 1000"], id: first), to: runner) == "200")
+            #expect(try await deliver(job(["touch \(temporary.path)/ran"], id: second), to: runner) == "200")
+            #expect(try await cancel(second, at: runner) == "200")
+            #expect(try await controller.final(second).content.documentStatus == "Cancelled")
+            #expect(try await cancel(first, at: runner) == "200")
+            #expect(try await controller.final(first).content.documentStatus == "Cancelled")
+            #expect(try await cancel(.random(), at: runner) == "200")
+        }
+        #expect(access(temporary.path + "/ran", F_OK) != 0)
+    }
+
+    @Test func cancelInTheFirstMoments() async throws {
+        try await withAgent(configuration(parallel: 20)) { (runner: JobRunner, controller: Controller) async throws in
+            for round in 0..<20 {
+                let id = CommandID.random()
+                #expect(try await deliver(job(["sleep 1000"], id: id), to: runner) == "200")
+                if round % 2 == 1 { try await Task.sleep(for: .milliseconds(round)) }
+                #expect(try await cancel(id, at: runner) == "200")
+                #expect(try await controller.final(id).content.documentStatus == "Cancelled")
+            }
+        }
+    }
+
+    // MARK: A new agent after the old one
+
+    @Test func aRunningStepIsAdopted() async throws {
+        let id = CommandID.random()
+        try await withAgent { (runner: JobRunner, _: Controller) async throws in
+            #expect(try await deliver(job(["echo x >> \(temporary.path)/runs; while [ ! -e \(temporary.path)/go ]; do sleep 0.02; done; exit 6"], id: id), to: runner) == "200")
+            #expect(try await eventually { text(temporary.path + "/runs") == "x\n" })
+        }
+        try await withAgent { (_: JobRunner, controller: Controller) async throws in
+            creat(temporary.path + "/go", 0o600)
+            #expect(try await controller.final(id).content.runtimeStatus?["run"]?.code == 6)
+        }
+        #expect(text(temporary.path + "/runs") == "x\n")
+    }
+
+    @Test func aStepThatEndedMeanwhileIsReported() async throws {
+        let id = CommandID.random()
+        try await withAgent { (runner: JobRunner, _: Controller) async throws in
+            #expect(try await deliver(job(["echo x >> \(temporary.path)/runs; sleep 0.3"], id: id), to: runner) == "200")
+            #expect(try await eventually { text(temporary.path + "/runs") == "x\n" })
+        }
+        #expect(try await eventually { text(temporary.path + "/state/jobs/\(id)/step.run/result.json") != "" })
+        try await withAgent { (_: JobRunner, controller: Controller) async throws in
+            #expect(try await controller.final(id).content.documentStatus == "Success")
+        }
+        #expect(text(temporary.path + "/runs") == "x\n")
+    }
+
+    @Test func anUnacknowledgedReplyIsSentAgainAsTheSameMessage() async throws {
+        let id = CommandID.random()
+        let first = try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job(["echo hi"], id: id), to: runner) == "200")
+            return try await controller.final(id).id
+        }
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await controller.final(id).id == first)
+            runner.detach()
+            let later = Controller()
+            runner.attach { later.take($0) }
+            #expect(try await later.final(id).id == first)
+        }
+        // Lost with the power: made again from the results.
+        unlink(temporary.path + "/state/jobs/\(id)/reply.json")
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            let final = try await controller.final(id)
+            #expect(final.id == first)
+            #expect(final.content.runtimeStatus?["run"]?.output == "hi\n")
+        }
+    }
+
+    @Test func acceptedAndNotStartedIsStartedOnceTheTimeIsKnown() async throws {
+        let id = CommandID.random()
+        // Accepted while nothing can start: the first job holds the only place.
+        let first = CommandID.random()
+        try await withAgent(configuration(parallel: 1)) { (runner: JobRunner, _: Controller) async throws in
+            #expect(try await deliver(job(["sleep 0.2"], id: first), to: runner) == "200")
+            #expect(try await deliver(job(["echo x >> \(temporary.path)/runs"], id: id), to: runner) == "200")
+        }
+        try await withAgent(connected: false) { (runner: JobRunner, controller: Controller) async throws in
+            try await Task.sleep(for: .milliseconds(400))
+            #expect(text(temporary.path + "/runs") == "")
+            runner.attach { controller.take($0) }
+            runner.serverTime(0)
+            #expect(try await controller.final(id).content.documentStatus == "Success")
+        }
+        #expect(text(temporary.path + "/runs") == "x\n")
+    }
+
+    @Test func aLostSupervisorIsUnknownAndNotRunAgain() async throws {
+        let id = CommandID.random()
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job(["echo x >> \(temporary.path)/runs; echo partial; echo $$ > \(temporary.path)/pid; sleep 1000"], id: id), to: runner) == "200")
+            let script = try await pid(in: temporary.path + "/pid")
+            let supervisor = try #require(StepFolder.decode(Array(text(temporary.path + "/state/jobs/\(id)/step.run/lock").utf8)))
+            kill(supervisor.pid, SIGKILL)
+            let final = try await controller.final(id).content
+            #expect(final.documentStatus == "Failed")
+            #expect(final.documentTraceOutput.contains("unknown"))
+            let step = try #require(final.runtimeStatus?["run"])
+            #expect(step.code == -1)
+            #expect(step.output.hasPrefix("partial\n"))
+            #expect(step.standardError.contains("Outcome unknown"))
+            #expect(!isAlive(script))
+        }
+        #expect(text(temporary.path + "/runs") == "x\n")
+    }
+
+    @Test func agentAndSupervisorLostTogether() async throws {
+        let id = CommandID.random()
+        let document = steps([("one", "echo x >> \(temporary.path)/runs; echo $$ > \(temporary.path)/pid; exec sleep 1000", [:]), ("two", "touch \(temporary.path)/second", [:])])
+        try await withAgent { (runner: JobRunner, _: Controller) async throws in
+            #expect(try await deliver(job([], id: id, document: document), to: runner) == "200")
+            _ = try await pid(in: temporary.path + "/pid")
+        }
+        let supervisor = try #require(StepFolder.decode(Array(text(temporary.path + "/state/jobs/\(id)/step.one/lock").utf8)))
+        kill(supervisor.pid, SIGKILL)
+        #expect(try await eventually { !isAlive(supervisor.pid) })
+        try await withAgent { (_: JobRunner, controller: Controller) async throws in
+            let final = try await controller.final(id).content
+            #expect(final.documentStatus == "Failed")
+            #expect(final.runtimeStatus?.mapValues(\.status) == ["one": .failed, "two": .skipped])
+            #expect(try await !isAlive(pid(in: temporary.path + "/pid")))
+        }
+        #expect(text(temporary.path + "/runs") == "x\n")
+        #expect(access(temporary.path + "/second", F_OK) != 0)
+    }
+
+    @Test func aRebootBetweenMarkAndResultIsUnknown() async throws {
+        let id = CommandID.random()
+        try await withAgent(configuration(program: "/bin/false")) { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job(["true"], id: id), to: runner) == "200")
+            // A program that ends without doing anything: nothing was started, and that is what is said.
+            let final = try await controller.final(id).content
+            #expect(final.documentStatus == "Failed")
+            #expect(final.runtimeStatus?["run"]?.output.contains("before it starts the script") == true)
+        }
+        unlink(temporary.path + "/state/jobs/\(id)/reply.json")
+        let mark = temporary.path + "/state/jobs/\(id)/step.run/started"
+        try Data("another boot".utf8).write(to: URL(filePath: mark))
+        try await withAgent { (_: JobRunner, controller: Controller) async throws in
+            let final = try await controller.final(id).content
+            #expect(final.documentStatus == "Failed")
+            #expect(final.runtimeStatus?["run"]?.standardError.contains("rebooted") == true)
+        }
+    }
+}

@@ -1,0 +1,215 @@
+@testable import MusterClient
+import MusterTLS
+import NIOCore
+import NIOHTTP1
+import NIOWebSocket
+import Synchronization
+import Testing
+
+struct WebSocketConnectionTests {
+    private func connect(
+        _ server: TestServer, _ group: any EventLoopGroup, _ authority: TestAuthority, maxMessageBytes: Int = 1 << 20,
+        keepAlive: TimeAmount = .seconds(20), within: TimeAmount = .seconds(10)
+    ) async throws -> WebSocketConnection {
+        try await WebSocketConnection.connect(
+            endpoint: server.endpoint, path: "/v1/x?role=subscribe", tls: try authority.client(), maxMessageBytes: maxMessageBytes,
+            keepAlive: keepAlive, group: group, deadline: .now() + within)
+    }
+
+    @Test func messagesGoBothWays() async throws {
+        let authority = try TestAuthority()
+        try await TestServer.withWebSocket(
+            authority, headers: ["x-muster-server-time": "5"],
+            frame: { frame, channel in
+                // A client must mask what it sends.
+                guard frame.maskKey != nil, frame.opcode == .text || frame.opcode == .binary else { return }
+                channel.writeAndFlush(WebSocketFrame(fin: true, opcode: frame.opcode, data: frame.unmaskedData), promise: nil)
+            }
+        ) { server, group in
+            let socket = try await connect(server, group, authority)
+            #expect(socket.header("x-muster-server-time") == "5")
+            var iterator = socket.inbound.makeAsyncIterator()
+            for text in ["", "hello", String(repeating: "é", count: 60_000)] {
+                try await socket.send(text: text)
+                #expect(try await iterator.next() == .text(text))
+            }
+            let bytes = ByteBuffer(repeating: 7, count: 200_000)
+            try await socket.send(binary: bytes)
+            #expect(try await iterator.next() == .binary(bytes))
+            await socket.close()
+            #expect(try await iterator.next() == nil)
+        }
+    }
+
+    @Test func fragmentsBecomeOneMessageWithPingsBetween() async throws {
+        let authority = try TestAuthority()
+        let pongs = Mutex<[String]>([])
+        try await TestServer.withWebSocket(
+            authority,
+            open: { channel in
+                channel.write(WebSocketFrame(fin: false, opcode: .text, data: ByteBuffer(string: "he")), promise: nil)
+                channel.write(WebSocketFrame(fin: true, opcode: .ping, data: ByteBuffer(string: "are you there")), promise: nil)
+                channel.write(WebSocketFrame(fin: false, opcode: .continuation, data: ByteBuffer(string: "ll")), promise: nil)
+                channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .continuation, data: ByteBuffer(string: "o")), promise: nil)
+            },
+            frame: { frame, channel in
+                guard frame.opcode == .pong else { return }
+                pongs.withLock { $0.append(String(buffer: frame.unmaskedData)) }
+                channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .connectionClose, data: ByteBuffer()), promise: nil)
+            }
+        ) { server, group in
+            let socket = try await connect(server, group, authority)
+            var messages: [WebSocketConnection.Message] = []
+            for try await message in socket.inbound { messages.append(message) }
+            #expect(messages == [.text("hello")])
+        }
+        #expect(pongs.withLock { $0 } == ["are you there"])
+    }
+
+    @Test func aMessageBeyondTheLimitEndsIt() async throws {
+        let authority = try TestAuthority()
+        for fragments in [1, 3] {
+            try await TestServer.withWebSocket(
+                authority,
+                open: { channel in
+                    for index in 0..<fragments {
+                        let part = ByteBuffer(repeating: 1, count: 1200 / fragments)
+                        channel.writeAndFlush(
+                            WebSocketFrame(fin: index == fragments - 1, opcode: index == 0 ? .binary : .continuation, data: part), promise: nil)
+                    }
+                },
+                frame: { _, _ in }
+            ) { server, group in
+                let socket = try await connect(server, group, authority, maxMessageBytes: 1000)
+                let ended = try await kind { for try await _ in socket.inbound {} }
+                #expect(ended == .tooLarge)
+            }
+        }
+    }
+
+    @Test func aSilentServerIsNoticed() async throws {
+        let authority = try TestAuthority()
+        let pings = Mutex(0)
+        try await TestServer.withWebSocket(authority, frame: { frame, _ in if frame.opcode == .ping { pings.withLock { $0 += 1 } } }) { server, group in
+            let socket = try await connect(server, group, authority, keepAlive: .milliseconds(50))
+            let refusal = try await kind { for try await _ in socket.inbound {} }
+            #expect(refusal == .timedOut)
+        }
+        #expect(pings.withLock { $0 } >= 1)
+    }
+
+    @Test func answeredPingsKeepItAlive() async throws {
+        let authority = try TestAuthority()
+        let pings = Mutex(0)
+        try await TestServer.withWebSocket(
+            authority,
+            frame: { frame, channel in
+                guard frame.opcode == .ping else { return }
+                let isEnough = pings.withLock { count in
+                    count += 1
+                    return count == 4
+                }
+                channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .pong, data: frame.unmaskedData), promise: nil)
+                if isEnough { channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .text, data: ByteBuffer(string: "enough")), promise: nil) }
+            }
+        ) { server, group in
+            let socket = try await connect(server, group, authority, keepAlive: .milliseconds(400))
+            var iterator = socket.inbound.makeAsyncIterator()
+            #expect(try await iterator.next() == .text("enough"))
+            await socket.close()
+        }
+    }
+
+    @Test(arguments: [
+        (WebSocketErrorCode.policyViolation, ClientError.Kind.denied), (.unknown(4000), .closed), (.protocolError, .closed),
+    ])
+    func theServersReasonIsKept(code: WebSocketErrorCode, expected: ClientError.Kind) async throws {
+        let authority = try TestAuthority()
+        try await TestServer.withWebSocket(
+            authority,
+            open: { channel in
+                var data = ByteBuffer()
+                data.write(webSocketErrorCode: code)
+                data.writeString("because\n")
+                channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .connectionClose, data: data), promise: nil)
+            },
+            frame: { _, _ in }
+        ) { server, group in
+            let socket = try await connect(server, group, authority)
+            do {
+                for try await _ in socket.inbound {}
+                Issue.record("the end has to have a reason")
+            } catch let error as ClientError {
+                #expect(error.kind == expected)
+                #expect(error.description.contains("because"))
+                #expect(!error.description.contains("\n"))
+            }
+            let refusal = try await kind { try await socket.send(text: "late") }
+            #expect(refusal == .closed)
+        }
+    }
+
+    @Test(arguments: [(403, ClientError.Kind.denied), (401, .denied), (503, .refused(status: 503)), (200, .refused(status: 200))])
+    func aRefusedUpgradeSaysItsStatus(status: Int, expected: ClientError.Kind) async throws {
+        let authority = try TestAuthority()
+        try await TestServer.withHTTP(authority, answer: { _, _ in .send(json("{}", status: "\(status) Nope")) }) { server, group in
+            let refusal = try await kind { try await connect(server, group, authority) }
+            #expect(refusal == expected)
+        }
+    }
+
+    @Test func aWrongKeyIsRefused() async throws {
+        let authority = try TestAuthority()
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Accept: AAAA\r\n\r\n"
+        try await TestServer.withHTTP(authority, answer: { _, _ in .send(answer) }) { server, group in
+            let refusal = try await kind { try await connect(server, group, authority) }
+            #expect(refusal != nil)
+        }
+    }
+
+    @Test func aSlowOrTruncatedUpgradeEnds() async throws {
+        let authority = try TestAuthority()
+        try await TestServer.withHTTP(authority, answer: { _, _ in .silence }) { server, group in
+            let refusal = try await kind { try await connect(server, group, authority, within: .milliseconds(300)) }
+            #expect(refusal == .timedOut)
+        }
+        try await TestServer.withHTTP(authority, answer: { _, _ in .sendThenClose("HTTP/1.1 101 Swi") }) { server, group in
+            let refusal = try await kind { try await connect(server, group, authority) }
+            #expect(refusal == .closed)
+        }
+    }
+
+    @Test func aDroppedConnectionIsAnError() async throws {
+        let authority = try TestAuthority()
+        try await TestServer.withWebSocket(authority, open: { $0.close(promise: nil) }, frame: { _, _ in }) { server, group in
+            let socket = try await connect(server, group, authority)
+            let refusal = try await kind { for try await _ in socket.inbound {} }
+            #expect(refusal == .closed)
+        }
+    }
+}
+
+struct MessageAssemblerTests {
+    private func bytes(_ text: String) -> ByteBuffer { ByteBuffer(string: text) }
+
+    @Test func refusesWhatTheProtocolForbids() {
+        var assembler = MessageAssembler(maxBytes: 10)
+        #expect(assembler.frame(.continuation, isFinal: true, data: bytes("x")) == .fail(.protocolError, "a continuation without a message"))
+        #expect(assembler.frame(.text, isFinal: false, data: bytes("x")) == .none)
+        #expect(assembler.frame(.text, isFinal: true, data: bytes("x")) == .fail(.protocolError, "a new message inside another"))
+    }
+
+    @Test func aCharacterMayBeSplitButNotBroken() {
+        var assembler = MessageAssembler(maxBytes: 10)
+        #expect(assembler.frame(.text, isFinal: false, data: ByteBuffer(bytes: [0xC3])) == .none)
+        #expect(assembler.frame(.continuation, isFinal: true, data: ByteBuffer(bytes: [0xA9])) == .message(.text("é")))
+        #expect(assembler.frame(.text, isFinal: true, data: ByteBuffer(bytes: [0xC3])) == .fail(.dataInconsistentWithMessage, "a text that is not UTF-8"))
+    }
+
+    @Test func theLimitCountsAllFragments() {
+        var assembler = MessageAssembler(maxBytes: 4)
+        #expect(assembler.frame(.binary, isFinal: false, data: bytes("abc")) == .none)
+        #expect(assembler.frame(.continuation, isFinal: false, data: bytes("d")) == .none)
+        #expect(assembler.frame(.continuation, isFinal: true, data: bytes("e")) == .fail(.messageTooLarge, "a message of more than 4 bytes"))
+    }
+}

@@ -1,0 +1,259 @@
+import FoundationEssentials
+import Logging
+@testable import MusterController
+import MusterCrypto
+import MusterWire
+import Synchronization
+import Testing
+
+/// The dispatcher over a real store, with agents that keep their promises and no sockets.
+@Suite struct CommandDispatcherTests {
+    @Test func everyTargetRunsOnceAndItsResultIsKept() async throws {
+        let bench = try await DispatchBench(nodes: 20)
+        defer { bench.remove() }
+        let id = try await bench.withDispatcher { _, operations in
+            let output = try await operations.send(.shell(targets: [Target(key: "tag:all", values: ["yes"])]), bench.context)
+            #expect(output.command.status == .pending)
+            #expect(output.command.targetCount == 20)
+            try await bench.untilFinished(output.command.commandID)
+            let shown = try await operations.getInvocation(
+                .init(commandID: output.command.commandID.description, instanceID: bench.nodes[3].description), bench.context)
+            #expect(shown.status == .success)
+            #expect(shown.standardOutputContent == "hi\n")
+            #expect(shown.responseCode == 0)
+            #expect(shown.executionElapsedTime == "PT0.091S")
+            #expect(shown.executionStartDateTime == "2026-11-23T12:55:23.736Z")
+            #expect(shown.pluginName == "runShellScript")
+            return output.command.commandID
+        }
+        let command = try await bench.command(id)
+        #expect(command.progress == CommandProgress(status: .success, targetCount: 20, completedCount: 20, errorCount: 0, deliveryTimedOutCount: 0))
+        #expect(bench.fleet.mostStarts == 1)
+    }
+
+    @Test func maxErrorsStopsTheRest() async throws {
+        let bench = try await DispatchBench(nodes: 10)
+        defer { bench.remove() }
+        for node in bench.nodes.prefix(3) { bench.fleet[node].behaviour = .fails(7) }
+        try await bench.withDispatcher { _, operations in
+            let id = try await operations.send(.shell(bench.nodes, concurrency: "1", errors: "1"), bench.context).command.commandID
+            try await bench.untilFinished(id)
+            let states = try await bench.states(id)
+            #expect(states == [.failed, .failed] + Array(repeating: .terminated, count: 8))
+            let shown = try await operations.getInvocation(
+                .init(commandID: id.description, instanceID: bench.nodes[0].description), bench.context)
+            #expect(shown.status == .failed)
+            #expect(shown.responseCode == 7)
+            #expect(shown.standardErrorContent == "no\n")
+            let terminated = try await operations.getInvocation(
+                .init(commandID: id.description, instanceID: bench.nodes[9].description), bench.context)
+            #expect(terminated.status == .cancelled && terminated.statusDetails == "Terminated")
+            #expect(terminated.responseCode == -1)
+            #expect(terminated.standardErrorContent.contains("error limit"))
+        }
+    }
+
+    @Test func offlineNodesWaitAndDoNotHoldUpTheOthers() async throws {
+        let bench = try await DispatchBench(nodes: 3)
+        defer { bench.remove() }
+        bench.fleet[bench.nodes[0]].isConnected = false
+        try await bench.withDispatcher { dispatcher, operations in
+            let id = try await operations.send(.shell(bench.nodes, concurrency: "1"), bench.context).command.commandID
+            try await bench.until(id) { states, _ in states == [.pending, .success, .success] }
+            await bench.fleet.connect(bench.nodes[0], dispatcher)
+            try await bench.untilFinished(id)
+            #expect(try await bench.command(id).progress.status == .success)
+        }
+    }
+
+    @Test func cancelEndsWaitingAndRunning() async throws {
+        let bench = try await DispatchBench(nodes: 3)
+        defer { bench.remove() }
+        for node in bench.nodes { bench.fleet[node].behaviour = .runsUntilCancelled }
+        bench.fleet[bench.nodes[2]].isConnected = false
+        try await bench.withDispatcher { _, operations in
+            let id = try await operations.send(.shell(bench.nodes), bench.context).command.commandID
+            try await bench.until(id) { states, _ in states == [.inProgress, .inProgress, .pending] }
+            _ = try await operations.cancel(.init(commandID: id.description), bench.context)
+            try await bench.untilFinished(id)
+            #expect(try await bench.states(id) == [.cancelled, .cancelled, .cancelled])
+            #expect(try await bench.command(id).progress.status == .cancelled)
+        }
+    }
+
+    @Test func cancelOfOneNode() async throws {
+        let bench = try await DispatchBench(nodes: 2)
+        defer { bench.remove() }
+        bench.fleet[bench.nodes[0]].behaviour = .runsUntilCancelled
+        try await bench.withDispatcher { _, operations in
+            let id = try await operations.send(.shell(bench.nodes), bench.context).command.commandID
+            try await bench.until(id) { states, _ in states == [.inProgress, .success] }
+            _ = try await operations.cancel(.init(commandID: id.description, instanceIDs: [bench.nodes[0].description]), bench.context)
+            try await bench.untilFinished(id)
+            #expect(try await bench.states(id) == [.cancelled, .success])
+        }
+    }
+
+    @Test func aFullAgentIsTriedAgainWithoutAnError() async throws {
+        let bench = try await DispatchBench(nodes: 2)
+        defer { bench.remove() }
+        bench.fleet[bench.nodes[0]].behaviour = .full
+        var settings = CommandDispatcher.Settings()
+        settings.timing.retry = 200
+        try await bench.withDispatcher(settings) { _, operations in
+            let id = try await operations.send(.shell(bench.nodes, concurrency: "1"), bench.context).command.commandID
+            try await bench.until(id) { states, _ in states == [.delayed, .success] }
+            bench.fleet[bench.nodes[0]].behaviour = .succeeds("late\n")
+            try await bench.untilFinished(id)
+            #expect(try await bench.command(id).progress.status == .success)
+        }
+    }
+
+    @Test func deregisteredNodesEndUndeliverable() async throws {
+        let bench = try await DispatchBench(nodes: 2)
+        defer { bench.remove() }
+        bench.fleet[bench.nodes[0]].isConnected = false
+        try await bench.withDispatcher { dispatcher, operations in
+            let id = try await operations.send(.shell(bench.nodes), bench.context).command.commandID
+            try await bench.until(id) { states, _ in states == [.pending, .success] }
+            await dispatcher.nodeDeregistered(bench.nodes[0])
+            #expect(try await bench.states(id) == [.undeliverable, .success])
+            #expect(try await bench.command(id).progress.status == .success)
+        }
+    }
+
+    @Test func noMatchEndsAsNoInstancesInTag() async throws {
+        let bench = try await DispatchBench(nodes: 1)
+        defer { bench.remove() }
+        try await bench.withDispatcher { _, operations in
+            let id = try await operations.send(.shell(targets: [Target(key: "tag:role", values: ["nobody"])]), bench.context).command.commandID
+            try await bench.untilFinished(id)
+            #expect(try await bench.command(id).progress.status == .noInstancesInTag)
+        }
+    }
+
+    // MARK: Restarts
+
+    @Test func everyStopIsSurvived() async throws {
+        let bench = try await DispatchBench(nodes: 30)
+        defer { bench.remove() }
+        // Not dispatched at all in the first life: the controller ends after the commit and before anything else.
+        let logger = Self.silent
+        let idle = CommandDispatcher(database: bench.database, registry: bench.fleet, logger: logger)
+        let id = try await bench.operations(idle).send(.shell(bench.nodes, concurrency: "3"), bench.context).command.commandID
+        var settings = CommandDispatcher.Settings()
+        settings.timing.retry = 50
+        for life in 0..<200 {
+            let isFinished = try await bench.withDispatcher(settings) { _, _ in
+                try await Task.sleep(for: .milliseconds(1 + life % 7 * 3))
+                return try await bench.command(id).progress.status.isFinal
+            }
+            if isFinished { break }
+        }
+        #expect(try await bench.command(id).progress.status == .success)
+        #expect(try await bench.command(id).progress.completedCount == 30)
+        #expect(bench.fleet.mostStarts == 1)
+    }
+
+    @Test func cancelOutlivesTheController() async throws {
+        let bench = try await DispatchBench(nodes: 2)
+        defer { bench.remove() }
+        bench.fleet[bench.nodes[0]].behaviour = .runsUntilCancelled
+        bench.fleet[bench.nodes[1]].isConnected = false
+        let id = try await bench.withDispatcher { _, operations in
+            let id = try await operations.send(.shell(bench.nodes), bench.context).command.commandID
+            try await bench.until(id) { states, _ in states[0] == .inProgress }
+            return id
+        }
+        try await bench.database.write { tx in try CommandStore.requestCancel(of: id, in: tx) }
+        try await bench.withDispatcher { _, _ in
+            try await bench.untilFinished(id)
+            #expect(try await bench.states(id) == [.cancelled, .cancelled])
+        }
+    }
+
+    @Test func aFailedCommitLosesNothing() async throws {
+        let bench = try await DispatchBench(nodes: 10)
+        defer { bench.remove() }
+        let flaky = FlakyDatabase(database: bench.database)
+        try await bench.withDispatcher(database: flaky) { _, operations in
+            let id = try await operations.send(.shell(bench.nodes), bench.context).command.commandID
+            flaky.failEvery(3)
+            try await bench.untilFinished(id)
+            #expect(try await bench.command(id).progress.status == .success)
+            #expect(bench.fleet.mostStarts == 1)
+        }
+        #expect(flaky.failures > 0)
+    }
+
+    @Test func twoDispatchersOnOneStore() async throws {
+        let bench = try await DispatchBench(nodes: 1)
+        defer { bench.remove() }
+        await #expect(throws: FenceLost.self) {
+            try await bench.withDispatcher { _, operations in
+                // Another one takes over.
+                try await Task.sleep(for: .milliseconds(100))
+                _ = try await bench.database.write { tx in try CommandStore.takeFence(in: tx) }
+                _ = try await operations.send(.shell(bench.nodes), bench.context)
+                try await Task.sleep(for: .seconds(10))
+            }
+        }
+        #expect(bench.fleet.mostStarts == 0)
+    }
+
+    // MARK: Speed
+
+    @Test(arguments: [50, 2_000])
+    func manyNodes(_ count: Int) async throws {
+        let bench = try await DispatchBench(nodes: count)
+        defer { bench.remove() }
+        try await bench.withDispatcher { _, operations in
+            let clock = ContinuousClock()
+            let start = clock.now
+            let id = try await operations.send(
+                .shell(targets: [Target(key: "tag-key", values: ["all"])], concurrency: "100%"), bench.context
+            ).command.commandID
+            try await bench.untilFinished(id)
+            let took = clock.now - start
+            print("\(count) targets, every result durable: \(took)")
+            #expect(try await bench.command(id).progress.status == .success)
+            #expect(took < .seconds(20))
+        }
+    }
+
+    static var silent: Logger {
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        return logger
+    }
+}
+
+/// Fails commits of the dispatcher now and then, as a full disk does.
+private final class FlakyDatabase: SQLDatabase {
+    struct Failure: Error {}
+
+    private let database: any SQLDatabase
+    private let state = Mutex((every: 0, count: 0, failures: 0))
+
+    init(database: any SQLDatabase) { self.database = database }
+
+    func failEvery(_ count: Int) { state.withLock { $0.every = count } }
+    var failures: Int { state.withLock { $0.failures } }
+
+    func read<T: Sendable>(_ body: @escaping @Sendable (any SQLTransaction) throws -> T) async throws -> T { try await database.read(body) }
+
+    func write<T: Sendable>(_ body: @escaping @Sendable (any SQLTransaction) throws -> T) async throws -> T {
+        let fails = state.withLock { state -> Bool in
+            guard state.every > 0, state.failures < 5 else { return false }
+            state.count += 1
+            guard state.count % state.every == 0 else { return false }
+            state.failures += 1
+            return true
+        }
+        return try await database.write { tx in
+            let result = try body(tx)
+            if fails { throw Failure() }
+            return result
+        }
+    }
+}

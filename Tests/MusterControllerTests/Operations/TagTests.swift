@@ -1,0 +1,58 @@
+import MusterWire
+import Testing
+
+@testable import MusterController
+
+@Suite(.timeLimit(.minutes(1))) struct TagTests {
+    func code(_ body: () async throws -> Void) async -> String? {
+        do {
+            try await body()
+            return nil
+        } catch { return (error as? APIError)?.code }
+    }
+
+    @Test func addsReplacesAndRemoves() async throws {
+        let fixture = try await EnrolmentFixture()
+        let node = try await fixture.node(tags: [Tag(key: "role", value: "web")]).identity.node.description
+        func tags() async throws -> [Tag] {
+            try await fixture.tags.list(.init(resourceType: "ManagedInstance", resourceID: node), fixture.context()).tagList
+        }
+        func add(_ tags: [Tag]) async throws {
+            _ = try await fixture.tags.add(.init(resourceType: "ManagedInstance", resourceID: node, tags: tags), fixture.context())
+        }
+        try await add([Tag(key: "role", value: "db"), Tag(key: "Role", value: "")])
+        #expect(try await tags() == [Tag(key: "Role", value: ""), Tag(key: "role", value: "db")])
+        _ = try await fixture.tags.remove(
+            .init(resourceType: "ManagedInstance", resourceID: node, tagKeys: ["role", "absent"]), fixture.context())
+        #expect(try await tags() == [Tag(key: "Role", value: "")])
+
+        try await add((0..<49).map { Tag(key: "k\($0)", value: "v") })
+        #expect(try await tags().count == 50)
+        try await add([Tag(key: "k0", value: "new")])
+        #expect(await code { try await add([Tag(key: "one more", value: "")]) } == "TooManyTagsError")
+        #expect(try await tags().count == 50)
+        #expect(await code { try await add([Tag(key: "AWS:x", value: "")]) } == "ValidationException")
+        #expect(await code { try await add([Tag(key: "x", value: "1"), Tag(key: "x", value: "2")]) } == "ValidationException")
+        #expect(try await fixture.audit("AddTagsToResource").count == 3)
+        #expect(try await fixture.audit("RemoveTagsFromResource").count == 1)
+    }
+
+    @Test(arguments: [
+        ("ManagedInstance", "mi-0123456789abcdef0"), ("ManagedInstance", "i-0123456789abcdef0"), ("ManagedInstance", "../x"),
+        ("Document", "AWS-RunShellScript"), ("MaintenanceWindow", "mw-0123456789abcdef0"),
+    ])
+    func otherResourcesAreRefused(type: String, id: String) async throws {
+        let fixture = try await EnrolmentFixture()
+        #expect(await code { _ = try await fixture.tags.list(.init(resourceType: type, resourceID: id), fixture.context()) } == "InvalidResourceId")
+        #expect(
+            await code {
+                _ = try await fixture.tags.add(
+                    .init(resourceType: type, resourceID: id, tags: [Tag(key: "a", value: "b")]), fixture.context())
+            } == "InvalidResourceId")
+        #expect(
+            await code {
+                _ = try await fixture.tags.remove(.init(resourceType: type, resourceID: id, tagKeys: ["a"]), fixture.context())
+            } == "InvalidResourceId")
+        #expect(try await fixture.audit("AddTagsToResource").isEmpty)
+    }
+}

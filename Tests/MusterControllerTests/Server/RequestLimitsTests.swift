@@ -1,0 +1,61 @@
+import MusterController
+import Testing
+
+@Suite struct RequestLimitsTests {
+    @Test func aBurstThenTheRate() {
+        var limits = RequestLimits(perSecond: 10, burst: 3)
+        #expect((0..<5).map { _ in limits.admit("a", now: 1_000) } == [true, true, true, false, false])
+        #expect(limits.admit("b", now: 1_000) == true)
+        #expect(limits.admit("a", now: 1_100) == true)
+        #expect(limits.admit("a", now: 1_150) == false)
+        #expect((0..<5).map { _ in limits.admit("a", now: 60_000) } == [true, true, true, false, false])
+    }
+
+    @Test func aClockThatGoesBackGivesNothing() {
+        var limits = RequestLimits(perSecond: 10, burst: 1)
+        #expect(limits.admit("a", now: 1_000) == true)
+        #expect(limits.admit("a", now: 0) == false)
+    }
+
+    @Test func inventedNamesDoNotFillMemory() {
+        var limits = RequestLimits(perSecond: 10, burst: 2, capacity: 100)
+        for number in 0..<10_000 { _ = limits.admit("name \(number)", now: Int64(number)) }
+        #expect(limits.count <= 100)
+    }
+
+    @Test func connectionsAreBoundedBySourceAndInAll() {
+        var limits = ConnectionLimits(perSource: 2, total: 3)
+        #expect(limits.admit("a") == true)
+        #expect(limits.admit("a") == true)
+        #expect(limits.admit("a") == false)
+        #expect(limits.admit("b") == true)
+        #expect(limits.admit("c") == false)
+        limits.release("a")
+        limits.release("nobody")
+        #expect(limits.count == 2)
+        #expect(limits.admit("c") == true)
+    }
+
+    @Test func aDenialIsWrittenOnceAndThenCounted() {
+        var ledger = DenialLedger(windowSeconds: 60, capacity: 2)
+        let kind = DenialLedger.Kind(source: "a", operation: "Echo", reason: "InvalidSignatureException")
+        #expect(ledger.denied(kind, now: 0) == .write(kind))
+        #expect(ledger.denied(kind, now: 1) == .counted)
+        #expect(ledger.denied(kind, now: 2) == .counted)
+        let early = ledger.expired(now: 59_999)
+        #expect(early.isEmpty)
+        let over = ledger.expired(now: 60_000)
+        #expect(over.map(\.kind) == [kind])
+        #expect(over.map(\.count) == [2])
+        #expect(ledger.denied(kind, now: 60_001) == .write(kind))
+    }
+
+    @Test func manyKindsAreOneKind() {
+        var ledger = DenialLedger(windowSeconds: 60, capacity: 2)
+        let kinds = (0..<50).map { DenialLedger.Kind(source: "source \($0)", operation: "Echo", reason: "x") }
+        let written = kinds.count { if case .write = ledger.denied($0, now: 0) { true } else { false } }
+        #expect(written == 3)
+        let all = ledger.expired(now: 0, all: true)
+        #expect(all.reduce(0) { $0 + $1.count } == 47)
+    }
+}

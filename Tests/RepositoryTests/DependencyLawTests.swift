@@ -1,0 +1,65 @@
+import Foundation
+import Testing
+
+/// docs/architecture.md, "What may import what", held against every import of every file.
+@Suite struct DependencyLawTests {
+    static let system: Set<String> = ["Glibc", "Dispatch", "Synchronization"]
+    static let foundation: Set<String> = ["FoundationEssentials"]
+    static let nio: Set<String> = ["NIOCore", "NIOPosix", "NIOTLS", "NIOHTTP1", "NIOWebSocket", "NIOConcurrencyHelpers"]
+
+    static let law: [String: Set<String>] = [
+        "MusterCrypto": ["COpenSSL"],
+        "MusterTLS": ["COpenSSL", "MusterCrypto", "NIOCore", "NIOTLS"],
+        "MusterWire": ["MusterCrypto", "NIOCore", "HTTPTypes", "FoundationEssentials"],
+        "MusterDocuments": ["FoundationEssentials"],
+        "MusterConfiguration": ["FoundationEssentials"],
+        "MusterClient": nio.union(["MusterTLS", "MusterWire", "MusterCrypto", "HTTPTypes", "Logging", "FoundationEssentials"]),
+        "MusterAgent": nio.union([
+            "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS", "CLinux", "ServiceLifecycle",
+            "Logging", "Metrics", "FoundationEssentials",
+        ]),
+        "MusterController": nio.union([
+            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "Hummingbird", "HummingbirdCore", "HTTPTypes", "GRDB",
+            "ServiceLifecycle", "Logging", "Metrics", "CoreMetrics", "UnixSignals", "FoundationEssentials",
+        ]),
+        "MusterCommandLine": ["MusterClient", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", "Logging", "FoundationEssentials"],
+        "muster": ["MusterCommandLine", "ArgumentParser"],
+        "muster-agent": ["MusterAgent", "ArgumentParser"],
+        "muster-controller": ["MusterController", "ArgumentParser"],
+    ]
+
+    @Test(arguments: law.keys.sorted())
+    func importsOnlyWhatTheLawAllows(module: String) throws {
+        let allowed = Self.law[module, default: []].union(Self.system)
+        let files = Repository.files(below: "Sources/\(module)", ending: ".swift")
+        #expect(!files.isEmpty)
+        for file in files {
+            for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n") {
+                let words = line.split(separator: " ")
+                guard let position = words.firstIndex(of: "import"), position <= 2, !line.hasPrefix(" "), !line.hasPrefix("/"), words.count > position + 1
+                else { continue }
+                // `import struct Module.Type` names a kind before the module.
+                let kinds: Set<Substring> = ["struct", "class", "enum", "protocol", "func", "var", "let", "typealias"]
+                let name = kinds.contains(words[position + 1]) ? words[position + 2] : words[position + 1]
+                let imported = String(name.split(separator: ".")[0])
+                #expect(allowed.contains(imported), "\(file.lastPathComponent) of \(module) imports \(imported)")
+            }
+        }
+    }
+
+    @Test func everyModuleIsUnderTheLaw() throws {
+        let folders = try FileManager.default.contentsOfDirectory(atPath: Repository.root.appending(path: "Sources").path)
+        for folder in folders where !folder.hasPrefix("C") {
+            #expect(Self.law[folder] != nil, "\(folder) is not in the law")
+        }
+    }
+
+    @Test func nothingIsPublic() throws {
+        for file in Repository.files(below: "Sources", ending: ".swift") {
+            for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n") {
+                let code = line.trimmingCharacters(in: .whitespaces)
+                #expect(!code.hasPrefix("public ") && !code.hasPrefix("open class"), "\(file.lastPathComponent): \(code)")
+            }
+        }
+    }
+}

@@ -1,0 +1,166 @@
+"""Sandboxes of real processes for the end-to-end and conformance tests."""
+
+import os
+import pathlib
+import shlex
+import signal
+import subprocess
+import time
+
+import boto3
+import botocore.config
+import pytest
+
+BIN = pathlib.Path(os.environ.get("MUSTER_BIN", pathlib.Path(__file__).parents[1] / ".build" / "debug"))
+
+
+def muster(*arguments, env=None, check=True, timeout=120, stdin=subprocess.DEVNULL):
+    """Runs the `muster` binary and returns the completed process; fails the test with its words if it fails."""
+    result = subprocess.run(
+        [str(BIN / "muster"), *map(str, arguments)],
+        env={**os.environ, **(env or {})}, stdin=stdin, capture_output=True, text=True, timeout=timeout,
+    )
+    if check and result.returncode != 0:
+        raise AssertionError(f"muster {' '.join(map(str, arguments))} ended {result.returncode}\n{result.stdout}{result.stderr}")
+    return result
+
+
+def eventually(condition, timeout=30, every=0.02, what="the condition"):
+    """Waits for something another process does and this one cannot await. Returns the first true value."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true within {timeout} s")
+        time.sleep(every)
+
+
+class Sandbox:
+    def __init__(self, directory, agents, up=True):
+        self.directory = pathlib.Path(directory)
+        if up:
+            muster("sandbox", "up", "--dir", self.directory, "--agents", agents, timeout=180)
+        self.load()
+
+    def load(self):
+        self.env = {}
+        for line in (self.directory / "env").read_text().splitlines():
+            assert line.startswith("export "), line
+            name, value = shlex.split(line[len("export "):])[0].split("=", 1)
+            self.env[name] = value
+
+    def client(self, service="ssm", retries=0, **settings):
+        config = botocore.config.Config(retries={"max_attempts": retries, "mode": "standard"},
+                                        connect_timeout=10, read_timeout=30, **settings)
+        return boto3.client(
+            service, endpoint_url=self.env["AWS_ENDPOINT_URL"], verify=self.env["AWS_CA_BUNDLE"],
+            aws_access_key_id=self.env["AWS_ACCESS_KEY_ID"], aws_secret_access_key=self.env["AWS_SECRET_ACCESS_KEY"],
+            region_name=self.env["AWS_DEFAULT_REGION"], config=config,
+        )
+
+    def clean_env(self):
+        """The environment of a stranger: none of the machine's AWS settings, only what `env` exports."""
+        base = {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and k != "SSL_CERT_FILE"}
+        return {**base, **self.env, "HOME": str(self.directory)}
+
+    def aws(self, *arguments, check=True):
+        aws = pathlib.Path(os.environ.get("VIRTUAL_ENV", pathlib.Path(__file__).parents[1] / ".venv")) / "bin" / "aws"
+        result = subprocess.run([str(aws) if aws.exists() else "aws", "ssm", *map(str, arguments)],
+                                env=self.clean_env(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        if check and result.returncode != 0:
+            raise AssertionError(f"aws ssm {arguments} ended {result.returncode}\n{result.stdout}{result.stderr}")
+        return result
+
+    def muster(self, *arguments, check=True, timeout=120):
+        return muster(*arguments, env=self.env, check=check, timeout=timeout)
+
+    def control(self, verb, what):
+        muster("sandbox", verb, what, "--dir", self.directory)
+
+    @property
+    def pids(self):
+        return {name: int(pid) for name, pid in (line.split() for line in (self.directory / "pids").read_text().splitlines())}
+
+    def kill(self, what, number=signal.SIGKILL):
+        """Kills a process of the sandbox and returns once it is gone."""
+        pid = self.pids[what]
+        os.kill(pid, number)
+        eventually(lambda: not alive(pid), what=f"the end of {what}")
+
+    def nodes(self):
+        """Node ids by index, as the tags say."""
+        ssm, found = self.client(), {}
+        for page in ssm.get_paginator("describe_instance_information").paginate():
+            for node in page["InstanceInformationList"]:
+                tags = ssm.list_tags_for_resource(ResourceType="ManagedInstance", ResourceId=node["InstanceId"])["TagList"]
+                found[int({t["Key"]: t["Value"] for t in tags}["index"])] = node["InstanceId"]
+        return [found[i] for i in sorted(found)]
+
+    def send(self, commands, nodes=None, **arguments):
+        ssm = self.client()
+        if nodes is not None:
+            arguments["InstanceIds"] = nodes
+        return ssm.send_command(DocumentName="AWS-RunShellScript", Parameters={"commands": commands if isinstance(commands, list) else [commands]},
+                                **arguments)["Command"]["CommandId"]
+
+    def invocations(self, command, details=True):
+        ssm, found = self.client(), {}
+        for page in ssm.get_paginator("list_command_invocations").paginate(CommandId=command, Details=details):
+            found.update({i["InstanceId"]: i for i in page["CommandInvocations"]})
+        return found
+
+    def finished(self, command, timeout=60):
+        """Waits until the command has ended and returns it."""
+        ssm = self.client()
+
+        def ended():
+            c = ssm.list_commands(CommandId=command)["Commands"][0]
+            return c if c["Status"] not in ("Pending", "InProgress", "Cancelling") else None
+
+        return eventually(ended, timeout, every=0.05, what=f"the end of command {command}")
+
+    def run(self, commands, nodes=None, timeout=60, **arguments):
+        command = self.send(commands, nodes, **arguments)
+        return self.finished(command, timeout), self.invocations(command)
+
+    def down(self):
+        muster("sandbox", "down", "--dir", self.directory)
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def make_sandbox(tmp_path_factory):
+    made = []
+
+    def make(agents):
+        sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "s", agents)
+        made.append(sandbox)
+        return sandbox
+
+    yield make
+    for sandbox in made:
+        sandbox.down()
+
+
+@pytest.fixture(scope="session")
+def sandbox(make_sandbox):
+    """Five agents shared by all tests that leave them as they were."""
+    return make_sandbox(5)
+
+
+@pytest.fixture
+def ssm(sandbox):
+    return sandbox.client()
+
+
+@pytest.fixture(scope="session")
+def nodes(sandbox):
+    return sandbox.nodes()
