@@ -20,9 +20,12 @@ let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-htt
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
 let coreMetrics = Target.Dependency.product(name: "CoreMetrics", package: "swift-metrics")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
+let nioHTTPTypes = Target.Dependency.product(name: "NIOHTTPTypes", package: "swift-nio-extras")
+let nioHTTPTypesHTTP1 = Target.Dependency.product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -34,8 +37,8 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
     .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
 }
 
-func executable(_ name: String, _ library: Target.Dependency) -> Target {
-    .executableTarget(name: name, dependencies: [library, arguments], swiftSettings: settings)
+func executable(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies + [arguments], swiftSettings: settings)
 }
 
 let package = Package(
@@ -47,6 +50,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.2"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
@@ -68,24 +72,24 @@ let package = Package(
         // Shared
         module("MusterDocuments", [], resources: [.embedInCode("BuiltIn")]),
         module("MusterConfiguration", []),
-        module("MusterClient", ["MusterTLS", "MusterWire", "MusterCrypto", nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, logging]),
+        module("MusterClient", ["MusterTLS", "MusterWire", "MusterCrypto", httpTypes, nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, logging]),
 
         // Sides
         module("MusterAgent", [
             "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux",
-            lifecycle, nioCore, nioPosix, nioConcurrencyHelpers, logging, metrics,
+            lifecycle, unixSignals, nioCore, nioPosix, logging,
         ]),
         module("MusterController", [
             "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto",
-            hummingbird, hummingbirdCore, httpTypes, grdb, lifecycle, logging, metrics, coreMetrics,
-            nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, nioConcurrencyHelpers,
+            hummingbird, hummingbirdCore, httpTypes, grdb, lifecycle, unixSignals, logging, metrics, coreMetrics,
+            nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, nioHTTPTypes, nioHTTPTypesHTTP1, nioConcurrencyHelpers,
         ]),
         module("MusterCommandLine", ["MusterClient", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", logging]),
 
         // Executables: options in, library call, words out
-        executable("muster", "MusterCommandLine"),
-        executable("muster-agent", "MusterAgent"),
-        executable("muster-controller", "MusterController"),
+        executable("muster", ["MusterCommandLine"]),
+        executable("muster-agent", ["MusterAgent"]),
+        executable("muster-controller", ["MusterController", logging, metrics]),
 
         // Tests
         tests("MusterCryptoTests", ["MusterCrypto"]),
@@ -94,8 +98,11 @@ let package = Package(
         tests("MusterDocumentsTests", ["MusterDocuments"]),
         tests("MusterConfigurationTests", ["MusterConfiguration"]),
         tests("MusterClientTests", ["MusterClient", "MusterWire", "MusterTLS", "MusterCrypto", nioCore, nioPosix, nioHTTP1, nioWebSocket]),
-        tests("MusterAgentTests", ["MusterAgent", "MusterWire", "MusterDocuments", "MusterClient", "MusterCrypto", nioCore]),
-        tests("MusterControllerTests", ["MusterController", "MusterWire", "MusterDocuments", "MusterCrypto", nioCore]),
+        tests("MusterAgentTests", ["MusterAgent", "muster-agent", "MusterWire", "MusterDocuments", "MusterClient", "MusterCrypto", "CLinux", nioCore, lifecycle, logging]),
+        tests("MusterControllerTests", [
+            "MusterController", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS",
+            nioCore, nioPosix, nioConcurrencyHelpers, httpTypes, lifecycle, logging, coreMetrics,
+        ]),
         tests("MusterCommandLineTests", ["MusterCommandLine", "MusterWire"]),
         tests("RepositoryTests", []),
     ]

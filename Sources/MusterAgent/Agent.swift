@@ -1,9 +1,9 @@
-package import NIOPosix
 import Logging
 import MusterClient
 import MusterCrypto
 import MusterWire
 import NIOCore
+package import NIOPosix
 import ServiceLifecycle
 import UnixSignals
 
@@ -33,7 +33,8 @@ package struct Agent: Sendable {
         defer { withExtendedLifetime(lock) {} }
         guard let identity = try store.load() else {
             throw AgentError(
-                "This host is not registered: there is no identity in \(configuration.stateDirectory). Run the join line that muster enroll prints.")
+                "This host is not registered: there is no identity in \(configuration.stateDirectory). Run the join line that muster enroll prints."
+            )
         }
         let facts = HostFacts.current()
         let runner = try JobRunner(
@@ -75,7 +76,9 @@ package struct Agent: Sendable {
         let renewal = CertificateRenewal(
             current: current, group: group, logger: logger, refused: refusals, renewed: { channel.identityReplaced() })
 
-        logger.info("starting", metadata: ["node": "\(identity.node)", "controller": "\(identity.controller)", "version": "\(AgentVersion.current)"])
+        logger.info(
+            "starting",
+            metadata: ["node": "\(identity.node)", "controller": "\(identity.controller)", "version": "\(AgentVersion.current)"])
         var services = ServiceGroupConfiguration(
             services: ([runner, renewal, channel, heartbeat] as [any Service]).map { .init(service: $0) },
             gracefulShutdownSignals: [.sigterm, .sigint],

@@ -1,6 +1,6 @@
-package import MusterConfiguration
-package import Logging
 import Glibc
+package import Logging
+package import MusterConfiguration
 
 /// What agent.json5 holds. Every key has a default; the controller usually comes from the identity that `register` stored.
 package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {

@@ -1,8 +1,8 @@
 package import Logging
-package import NIOCore
-package import ServiceLifecycle
 import MusterClient
 import MusterWire
+package import NIOCore
+package import ServiceLifecycle
 
 /// Tells the controller that this node is alive and what it is (UpdateInstanceInformation): each time the control channel comes up,
 /// and every few minutes, over a short connection of its own. So it also is a second way to notice, on the controller's side, that a

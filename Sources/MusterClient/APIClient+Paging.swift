@@ -37,7 +37,8 @@ extension APIClient {
                 let token = page[keyPath: pages.token]
                 if let token, !token.isEmpty {
                     guard token != input[keyPath: pages.next] else {
-                        throw ClientError(.protocolViolation, "\(pages.client.endpoint) answers \(O.name) with the same page again and again.")
+                        throw ClientError(
+                            .protocolViolation, "\(pages.client.endpoint) answers \(O.name) with the same page again and again.")
                     }
                     input[keyPath: pages.next] = token
                 } else {

@@ -1,11 +1,11 @@
+import FoundationEssentials
+import HTTPTypes
 package import Logging
 package import MusterTLS
 package import MusterWire
 package import NIOCore
-package import NIOPosix
-import FoundationEssentials
-import HTTPTypes
 import NIOHTTP1
+package import NIOPosix
 import Synchronization
 
 /// Calls the controller's API: AWS JSON 1.1 (https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html), signed with

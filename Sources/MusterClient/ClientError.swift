@@ -75,7 +75,9 @@ extension ClientError {
             return .untrusted
         case .handshake, .connection:
             // An alert about a certificate or about access, sent by the other side, is about us (RFC 8446 §6.2).
-            let alerts = ["alert bad certificate", "alert certificate", "alert unknown ca", "alert access denied", "alert unsupported certificate"]
+            let alerts = [
+                "alert bad certificate", "alert certificate", "alert unknown ca", "alert access denied", "alert unsupported certificate",
+            ]
             if alerts.contains(where: says) { return .denied }
             return error.code == .handshake && !says("the connection ended") ? .untrusted : .closed
         case .configuration:

@@ -75,7 +75,8 @@ package final class HTTPConnection: Sendable {
             }
         } catch {
             channel.close(promise: nil)
-            let fallback = error as? ClientError ?? ClientError(.closed, "The connection to \(endpoint) ended before the answer: \(describe(error)).")
+            let fallback =
+                error as? ClientError ?? ClientError(.closed, "The connection to \(endpoint) ended before the answer: \(describe(error)).")
             switch fallback.kind {
             case .closed: throw await secured.failure(or: fallback)
             default: throw fallback

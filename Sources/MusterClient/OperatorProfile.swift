@@ -1,7 +1,7 @@
+import FoundationEssentials
+import MusterCrypto
 package import MusterTLS
 package import MusterWire
-import MusterCrypto
-import FoundationEssentials
 
 /// Who an operator is and which controller they mean, read as the AWS tools read it.
 ///
@@ -40,7 +40,8 @@ package struct OperatorProfile: Sendable, CustomStringConvertible {
 
         let name = requested ?? variable("AWS_PROFILE") ?? variable("AWS_DEFAULT_PROFILE") ?? "default"
         // In the configuration file a profile other than the default is headed [profile NAME], in the other [NAME].
-        let settings = configuration?.sections[name == "default" ? "default" : "profile \(name)"]
+        let settings =
+            configuration?.sections[name == "default" ? "default" : "profile \(name)"]
             ?? (name == "default" ? configuration?.sections["profile default"] : nil)
         let secrets = keys?.sections[name]
         if settings == nil, secrets == nil, name != "default" {
@@ -67,7 +68,8 @@ package struct OperatorProfile: Sendable, CustomStringConvertible {
     package func trust() throws(ClientError) -> TLSTrust {
         guard let caBundle else { return .system }
         guard let bytes = FileManager.default.contents(atPath: caBundle) else {
-            throw ClientError(.configuration, "Cannot read the authorities in \(caBundle). Check AWS_CA_BUNDLE, ca_bundle and SSL_CERT_FILE.")
+            throw ClientError(
+                .configuration, "Cannot read the authorities in \(caBundle). Check AWS_CA_BUNDLE, ca_bundle and SSL_CERT_FILE.")
         }
         do {
             return .authorities(try Certificate.chain(pem: String(decoding: bytes, as: UTF8.self)))

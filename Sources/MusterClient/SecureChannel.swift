@@ -1,3 +1,4 @@
+import Glibc
 import MusterTLS
 import NIOCore
 import NIOPosix
@@ -113,7 +114,8 @@ func describe(_ error: any Error) -> String {
         }
         return error.connectionErrors.last.map { describe($0.error) } ?? "no address answered"
     case let error as IOError:
-        return error.description
+        // NIO's own text names the system call, which says nothing to the reader of a log.
+        return String(cString: strerror(error.errnoCode))
     case ChannelError.connectTimeout:
         return "no answer in time"
     default:

@@ -79,7 +79,8 @@ package final class WebSocketConnection: Sendable {
             }
         } catch {
             channel.close(promise: nil)
-            throw await secured.failure(or: ClientError(.closed, "\(endpoint) closed the connection before it answered the WebSocket request."))
+            throw await secured.failure(
+                or: ClientError(.closed, "\(endpoint) closed the connection before it answered the WebSocket request."))
         }
         switch answer {
         case .opened(let connection):
@@ -153,7 +154,8 @@ private func upgrade(
 
     let status = StatusRecorder()
     let boundStatus = NIOLoopBound(status, eventLoop: channel.eventLoop)
-    let upgrader = NIOTypedWebSocketClientUpgrader<WebSocketAnswer>(maxFrameSize: maxMessageBytes, enableAutomaticErrorHandling: false) { channel, head in
+    let upgrader = NIOTypedWebSocketClientUpgrader<WebSocketAnswer>(maxFrameSize: maxMessageBytes, enableAutomaticErrorHandling: false) {
+        channel, head in
         channel.eventLoop.makeCompletedFuture {
             let demand = Demand(channel: channel)
             let made = WebSocketConnection.Messages.Producer.makeSequence(
@@ -164,7 +166,8 @@ private func upgrade(
                 delegate: demand
             )
             try channel.pipeline.syncOperations.addHandler(
-                WebSocketHandler(secured: secured, endpoint: endpoint, source: made.source, maxMessageBytes: maxMessageBytes, keepAlive: keepAlive)
+                WebSocketHandler(
+                    secured: secured, endpoint: endpoint, source: made.source, maxMessageBytes: maxMessageBytes, keepAlive: keepAlive)
             )
             return .opened(WebSocketConnection(channel: channel, headers: head.headers, inbound: .init(producer: made.sequence)))
         }

@@ -4,7 +4,7 @@ internal import ServiceLifecycle
 
 /// Removes what has served its time. [service] Small bites, so that no other write waits long.
 struct Housekeeping: Service {
-    private static let bite = 200
+    private static let bite = 20
     private static let everySeconds = 3_600
 
     let database: any SQLDatabase

@@ -14,7 +14,9 @@ struct AgentCommand: ParsableCommand {
         @Option(help: "The configuration file. Without it: \(AgentConfiguration.defaultPath), if there is one.", completion: .file())
         var config: String?
 
-        @Option(name: .customLong("state-dir"), help: "Where identity and jobs are kept, instead of the configured place.", completion: .directory)
+        @Option(
+            name: .customLong("state-dir"), help: "Where identity and jobs are kept, instead of the configured place.",
+            completion: .directory)
         var stateDirectory: String?
 
         func load() throws -> AgentConfiguration {

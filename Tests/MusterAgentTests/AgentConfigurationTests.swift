@@ -22,7 +22,8 @@ struct AgentConfigurationTests {
 
     @Test func theEnvironmentOverrides() throws {
         let configuration = try AgentConfiguration.load(
-            path: file, environment: ["MUSTER_AGENT_HEARTBEAT_SECONDS": "30", "MUSTER_AGENT_STATE_DIRECTORY": "/tmp/x", "MUSTER_AGENT_CONFIG": "x"])
+            path: file,
+            environment: ["MUSTER_AGENT_HEARTBEAT_SECONDS": "30", "MUSTER_AGENT_STATE_DIRECTORY": "/tmp/x", "MUSTER_AGENT_CONFIG": "x"])
         #expect(configuration.heartbeatSeconds == 30)
         #expect(configuration.stateDirectory == "/tmp/x")
     }

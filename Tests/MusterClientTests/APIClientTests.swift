@@ -1,5 +1,4 @@
 import Logging
-@testable import MusterClient
 import MusterCrypto
 import MusterTLS
 import MusterWire
@@ -7,30 +6,44 @@ import NIOCore
 import Synchronization
 import Testing
 
+@testable import MusterClient
+
 struct APIClientTests {
     private final class Log: Sendable {
         private let heads = Mutex<[String]>([])
-        func append(_ head: String) -> Int { heads.withLock { $0.append(head); return $0.count } }
+        func append(_ head: String) -> Int {
+            heads.withLock {
+                $0.append(head); return $0.count
+            }
+        }
         func values(_ name: String) -> [String] {
             heads.withLock { $0 }.map { head in
-                head.split(separator: "\r\n").first { $0.lowercased().hasPrefix(name + ":") }.map { String($0.drop { $0 != " " }.dropFirst()) } ?? ""
+                head.split(separator: "\r\n").first { $0.lowercased().hasPrefix(name + ":") }.map {
+                    String($0.drop { $0 != " " }.dropFirst())
+                } ?? ""
             }
         }
     }
 
-    private func client(_ server: TestServer, _ group: any EventLoopGroup, _ tls: TLSContext, clock: ServerClock = ServerClock()) -> APIClient {
+    private func client(_ server: TestServer, _ group: any EventLoopGroup, _ tls: TLSContext, clock: ServerClock = ServerClock())
+        -> APIClient
+    {
         APIClient(
-            endpoint: server.endpoint, credentials: Credentials(accessKeyID: "AKID", secretAccessKey: "secret"), region: "eu-west-1", tls: tls,
+            endpoint: server.endpoint, credentials: Credentials(accessKeyID: "AKID", secretAccessKey: "secret"), region: "eu-west-1",
+            tls: tls,
             clock: clock, group: group, timeout: .seconds(10), logger: Logger(label: "test"))
     }
 
     @Test func signsAndDecodes() async throws {
         let authority = try TestAuthority()
         let log = Log()
-        try await TestServer.withHTTP(authority, answer: { head, _ in
-            _ = log.append(head)
-            return .send(json(#"{"ServerTime":12}"#, headers: ["x-muster-server-time: \(Timestamp.now().milliseconds + 7_200_000)"]))
-        }) { server, group in
+        try await TestServer.withHTTP(
+            authority,
+            answer: { head, _ in
+                _ = log.append(head)
+                return .send(json(#"{"ServerTime":12}"#, headers: ["x-muster-server-time: \(Timestamp.now().milliseconds + 7_200_000)"]))
+            }
+        ) { server, group in
             let client = client(server, group, try authority.client())
             let output = try await client.call(UpdateInstanceInformation.self, .init(instanceID: "mi-1"))
             #expect(output.serverTime == Timestamp(milliseconds: 12_000))
@@ -39,7 +52,10 @@ struct APIClientTests {
             client.shutdown()
         }
         #expect(log.values("x-amz-target") == Array(repeating: "AmazonSSM.UpdateInstanceInformation", count: 2))
-        #expect(log.values("authorization").allSatisfy { $0.hasPrefix("AWS4-HMAC-SHA256 Credential=AKID/") && $0.contains("/eu-west-1/ssm/aws4_request") })
+        #expect(
+            log.values("authorization").allSatisfy {
+                $0.hasPrefix("AWS4-HMAC-SHA256 Credential=AKID/") && $0.contains("/eu-west-1/ssm/aws4_request")
+            })
         #expect(Set(log.values("amz-sdk-invocation-id")).count == 2)
         #expect(log.values("amz-sdk-request") == ["attempt=1; max=4", "attempt=1; max=4"])
     }
@@ -47,14 +63,17 @@ struct APIClientTests {
     @Test func repeatsUnderTheSameInvocation() async throws {
         let authority = try TestAuthority()
         let log = Log()
-        try await TestServer.withHTTP(authority, answer: { head, _ in
-            switch log.append(head) {
-            case 1: .reset
-            case 2: .send(json(#"{"__type":"InternalServerError"}"#, status: "500 Oh"))
-            case 3: .send(json(#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#, status: "400 No"))
-            default: .send(json("{}"))
+        try await TestServer.withHTTP(
+            authority,
+            answer: { head, _ in
+                switch log.append(head) {
+                case 1: .reset
+                case 2: .send(json(#"{"__type":"InternalServerError"}"#, status: "500 Oh"))
+                case 3: .send(json(#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#, status: "400 No"))
+                default: .send(json("{}"))
+                }
             }
-        }) { server, group in
+        ) { server, group in
             let client = client(server, group, try authority.client())
             _ = try await client.call(UpdateInstanceInformation.self, .init())
             client.shutdown()
@@ -66,10 +85,13 @@ struct APIClientTests {
     @Test func theControllersErrorIsThrownAndNotRepeated() async throws {
         let authority = try TestAuthority()
         let log = Log()
-        try await TestServer.withHTTP(authority, answer: { head, _ in
-            _ = log.append(head)
-            return .send(json(#"{"__type":"com.amazonaws.ssm#InvalidInstanceId","message":"who?"}"#, status: "400 Bad"))
-        }) { server, group in
+        try await TestServer.withHTTP(
+            authority,
+            answer: { head, _ in
+                _ = log.append(head)
+                return .send(json(#"{"__type":"com.amazonaws.ssm#InvalidInstanceId","message":"who?"}"#, status: "400 Bad"))
+            }
+        ) { server, group in
             let client = client(server, group, try authority.client())
             do {
                 _ = try await client.call(UpdateInstanceInformation.self, .init())
@@ -86,10 +108,13 @@ struct APIClientTests {
     @Test func givesUpAfterItsTries() async throws {
         let authority = try TestAuthority()
         let log = Log()
-        try await TestServer.withHTTP(authority, answer: { head, _ in
-            _ = log.append(head)
-            return .reset
-        }) { server, group in
+        try await TestServer.withHTTP(
+            authority,
+            answer: { head, _ in
+                _ = log.append(head)
+                return .reset
+            }
+        ) { server, group in
             let client = client(server, group, try authority.client())
             let refusal = try await kind { try await client.call(UpdateInstanceInformation.self, .init()) }
             #expect(refusal == .closed)
@@ -101,13 +126,16 @@ struct APIClientTests {
         let authority = try TestAuthority()
         let log = Log()
         let trueTime = Timestamp.now()
-        try await TestServer.withHTTP(authority, answer: { head, _ in
-            let count = log.append(head)
-            let time = ["x-muster-server-time: \(trueTime.milliseconds)"]
-            return count == 1
-                ? .send(json(#"{"__type":"InvalidSignatureException","message":"Signature expired"}"#, status: "400 No", headers: time))
-                : .send(json("{}", headers: time))
-        }) { server, group in
+        try await TestServer.withHTTP(
+            authority,
+            answer: { head, _ in
+                let count = log.append(head)
+                let time = ["x-muster-server-time: \(trueTime.milliseconds)"]
+                return count == 1
+                    ? .send(json(#"{"__type":"InvalidSignatureException","message":"Signature expired"}"#, status: "400 No", headers: time))
+                    : .send(json("{}", headers: time))
+            }
+        ) { server, group in
             let clock = ServerClock(hostNow: { trueTime.adding(seconds: -86_400 * 365) })
             let client = client(server, group, try authority.client(), clock: clock)
             _ = try await client.call(UpdateInstanceInformation.self, .init())
@@ -118,9 +146,12 @@ struct APIClientTests {
 
     @Test func pagesFollowTheToken() async throws {
         let authority = try TestAuthority()
-        try await TestServer.withHTTP(authority, answer: { _, body in
-            body.contains("two") ? .send(json(#"{"Commands":[]}"#)) : .send(json(#"{"Commands":[],"NextToken":"two"}"#))
-        }) { server, group in
+        try await TestServer.withHTTP(
+            authority,
+            answer: { _, body in
+                body.contains("two") ? .send(json(#"{"Commands":[]}"#)) : .send(json(#"{"Commands":[],"NextToken":"two"}"#))
+            }
+        ) { server, group in
             let client = client(server, group, try authority.client())
             var count = 0
             for try await _ in client.pages(ListCommands.self, .init(), next: \.nextToken, token: \.nextToken) { count += 1 }
@@ -137,13 +168,17 @@ struct APIClientTests {
 }
 
 struct ControllerTrustTests {
-    private func attempt(_ authority: TestAuthority, trusting trusted: TestAuthority? = nil, knownTime: Int64, clock: ServerClock = ServerClock()) async throws {
+    private func attempt(
+        _ authority: TestAuthority, trusting trusted: TestAuthority? = nil, knownTime: Int64, clock: ServerClock = ServerClock()
+    ) async throws {
         let trust = ControllerTrust(
-            authorities: [(trusted ?? authority).authority.certificate], identity: nil, knownTime: Timestamp(milliseconds: knownTime * 1000), clock: clock,
+            authorities: [(trusted ?? authority).authority.certificate], identity: nil,
+            knownTime: Timestamp(milliseconds: knownTime * 1000), clock: clock,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         try await TestServer.withHTTP(authority, answer: { _, _ in .send(json("{}")) }) { server, group in
             try await trust.attempt { tls in
-                let connection = try await HTTPConnection.connect(endpoint: server.endpoint, tls: tls, group: group, deadline: .now() + .seconds(10))
+                let connection = try await HTTPConnection.connect(
+                    endpoint: server.endpoint, tls: tls, group: group, deadline: .now() + .seconds(10))
                 connection.close()
             }
         }

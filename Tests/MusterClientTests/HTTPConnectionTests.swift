@@ -6,7 +6,9 @@ import NIOHTTP1
 import Testing
 
 struct HTTPConnectionTests {
-    private func connect(_ server: TestServer, _ group: any EventLoopGroup, _ tls: TLSContext, maxBodyBytes: Int = 1 << 20) async throws -> HTTPConnection {
+    private func connect(_ server: TestServer, _ group: any EventLoopGroup, _ tls: TLSContext, maxBodyBytes: Int = 1 << 20) async throws
+        -> HTTPConnection
+    {
         try await HTTPConnection.connect(
             endpoint: server.endpoint, tls: tls, group: group, deadline: .now() + .seconds(10), maxBodyBytes: maxBodyBytes)
     }
@@ -15,7 +17,9 @@ struct HTTPConnectionTests {
 
     @Test func severalRequestsShareAConnection() async throws {
         let authority = try TestAuthority()
-        try await TestServer.withHTTP(authority, answer: { head, body in .send(json("\(body)!", headers: ["X-Head: \(head.split(separator: "\r\n")[0])"])) }) { server, group in
+        try await TestServer.withHTTP(
+            authority, answer: { head, body in .send(json("\(body)!", headers: ["X-Head: \(head.split(separator: "\r\n")[0])"])) }
+        ) { server, group in
             let connection = try await connect(server, group, authority.client())
             for text in ["a", "", String(repeating: "b", count: 100_000)] {
                 let response = try await connection.send(HTTPRequest(path: "/p", body: Array(text.utf8)), deadline: soon())
@@ -40,7 +44,8 @@ struct HTTPConnectionTests {
     }
 
     @Test(arguments: [
-        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", "HTTP/1.1 200 OK\r\nConte", "",
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        "HTTP/1.1 200 OK\r\nConte", "",
     ])
     func aTruncatedAnswerIsNoAnswer(text: String) async throws {
         let authority = try TestAuthority()
@@ -52,7 +57,8 @@ struct HTTPConnectionTests {
     }
 
     @Test(arguments: [
-        "HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + String(repeating: "x", count: 1001),
+        "HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + String(repeating: "x", count: 1001),
     ])
     func anOversizeAnswerIsRefused(text: String) async throws {
         let authority = try TestAuthority()
@@ -107,8 +113,11 @@ struct HTTPConnectionTests {
         let key = try PrivateKey.generate()
         let leaf = try stranger.authority.issue(
             CertificateTemplate(commonName: "x", notBefore: testNow - 60, notAfter: testNow + 60, usage: .client), for: key.publicKey)
-        let tls = try TLSContext(.client(trust: .authorities([authority.authority.certificate]), identity: TLSIdentity(chain: [leaf], key: key)))
-        try await TestServer.withHTTP(authority, clientAuthorities: [authority.authority.certificate], answer: { _, _ in .send(json("{}")) }) { server, group in
+        let tls = try TLSContext(
+            .client(trust: .authorities([authority.authority.certificate]), identity: TLSIdentity(chain: [leaf], key: key)))
+        try await TestServer.withHTTP(
+            authority, clientAuthorities: [authority.authority.certificate], answer: { _, _ in .send(json("{}")) }
+        ) { server, group in
             let refusal = try await kind {
                 let connection = try await connect(server, group, tls)
                 return try await connection.send(HTTPRequest(), deadline: soon())

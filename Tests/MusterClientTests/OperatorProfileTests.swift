@@ -5,39 +5,39 @@ import Testing
 struct OperatorProfileTests {
     private let files = [
         "/home/a/.aws/config": """
-            # of the workstation
-            [default]
-            region = eu-central-1
-            endpoint_url = https://default.example:8443
-            ca_bundle = /etc/default.pem
+        # of the workstation
+        [default]
+        region = eu-central-1
+        endpoint_url = https://default.example:8443
+        ca_bundle = /etc/default.pem
 
-            [profile lab]
-            region=eu-west-1   # near
-            services = lab-services
-            endpoint_url = https://lab.example
+        [profile lab]
+        region=eu-west-1   # near
+        services = lab-services
+        endpoint_url = https://lab.example
 
-            [services lab-services]
-            s3 =
-              endpoint_url = https://s3.example
-            ssm =
-              endpoint_url = https://ssm.lab.example:9443
+        [services lab-services]
+        s3 =
+          endpoint_url = https://s3.example
+        ssm =
+          endpoint_url = https://ssm.lab.example:9443
 
-            [profile bare]
-            endpoint_url = https://bare.example
-            aws_access_key_id = AKBARE
-            aws_secret_access_key = bare#secret;1
-            """,
+        [profile bare]
+        endpoint_url = https://bare.example
+        aws_access_key_id = AKBARE
+        aws_secret_access_key = bare#secret;1
+        """,
         "/home/a/.aws/credentials": """
-            [default]
-            aws_access_key_id = AKDEFAULT
-            aws_secret_access_key = default-secret
-            [lab]
-            aws_access_key_id = AKLAB
-            aws_secret_access_key = lab-secret
-            aws_session_token = lab-token
-            [half]
-            aws_access_key_id = AKHALF
-            """,
+        [default]
+        aws_access_key_id = AKDEFAULT
+        aws_secret_access_key = default-secret
+        [lab]
+        aws_access_key_id = AKLAB
+        aws_secret_access_key = lab-secret
+        aws_session_token = lab-token
+        [half]
+        aws_access_key_id = AKHALF
+        """,
     ]
 
     private func load(_ environment: [String: String] = [:], profile: String? = nil) throws -> OperatorProfile {

@@ -145,9 +145,12 @@ private final class ScriptHandler: ChannelInboundHandler {
 
     private func request() -> (String, String)? {
         let bytes = Array(received.utf8)
-        guard let end = (0..<max(0, bytes.count - 3)).first(where: { Array(bytes[$0..<$0 + 4]) == Array("\r\n\r\n".utf8) }) else { return nil }
+        guard let end = (0..<max(0, bytes.count - 3)).first(where: { Array(bytes[$0..<$0 + 4]) == Array("\r\n\r\n".utf8) }) else {
+            return nil
+        }
         let head = String(decoding: bytes[..<end], as: UTF8.self)
-        let length = head.lowercased().split(separator: "\r\n").first { $0.hasPrefix("content-length:") }
+        let length =
+            head.lowercased().split(separator: "\r\n").first { $0.hasPrefix("content-length:") }
             .flatMap { Int($0.split(separator: " ").last ?? "") } ?? 0
         guard bytes.count >= end + 4 + length else { return nil }
         received = String(decoding: bytes[(end + 4 + length)...], as: UTF8.self)
@@ -174,7 +177,8 @@ private final class FrameHandler: ChannelInboundHandler {
 }
 
 func json(_ body: String, status: String = "200 OK", headers: [String] = []) -> String {
-    (["HTTP/1.1 \(status)", "Content-Type: application/x-amz-json-1.1", "Content-Length: \(body.utf8.count)"] + headers).joined(separator: "\r\n")
+    (["HTTP/1.1 \(status)", "Content-Type: application/x-amz-json-1.1", "Content-Length: \(body.utf8.count)"] + headers).joined(
+        separator: "\r\n")
         + "\r\n\r\n" + body
 }
 

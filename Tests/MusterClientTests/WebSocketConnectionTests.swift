@@ -1,10 +1,11 @@
-@testable import MusterClient
 import MusterTLS
 import NIOCore
 import NIOHTTP1
 import NIOWebSocket
 import Synchronization
 import Testing
+
+@testable import MusterClient
 
 struct WebSocketConnectionTests {
     private func connect(
@@ -75,7 +76,8 @@ struct WebSocketConnectionTests {
                     for index in 0..<fragments {
                         let part = ByteBuffer(repeating: 1, count: 1200 / fragments)
                         channel.writeAndFlush(
-                            WebSocketFrame(fin: index == fragments - 1, opcode: index == 0 ? .binary : .continuation, data: part), promise: nil)
+                            WebSocketFrame(fin: index == fragments - 1, opcode: index == 0 ? .binary : .continuation, data: part),
+                            promise: nil)
                     }
                 },
                 frame: { _, _ in }
@@ -90,7 +92,8 @@ struct WebSocketConnectionTests {
     @Test func aSilentServerIsNoticed() async throws {
         let authority = try TestAuthority()
         let pings = Mutex(0)
-        try await TestServer.withWebSocket(authority, frame: { frame, _ in if frame.opcode == .ping { pings.withLock { $0 += 1 } } }) { server, group in
+        try await TestServer.withWebSocket(authority, frame: { frame, _ in if frame.opcode == .ping { pings.withLock { $0 += 1 } } }) {
+            server, group in
             let socket = try await connect(server, group, authority, keepAlive: .milliseconds(50))
             let refusal = try await kind { for try await _ in socket.inbound {} }
             #expect(refusal == .timedOut)
@@ -110,7 +113,9 @@ struct WebSocketConnectionTests {
                     return count == 4
                 }
                 channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .pong, data: frame.unmaskedData), promise: nil)
-                if isEnough { channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .text, data: ByteBuffer(string: "enough")), promise: nil) }
+                if isEnough {
+                    channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .text, data: ByteBuffer(string: "enough")), promise: nil)
+                }
             }
         ) { server, group in
             let socket = try await connect(server, group, authority, keepAlive: .milliseconds(400))
@@ -194,7 +199,8 @@ struct MessageAssemblerTests {
 
     @Test func refusesWhatTheProtocolForbids() {
         var assembler = MessageAssembler(maxBytes: 10)
-        #expect(assembler.frame(.continuation, isFinal: true, data: bytes("x")) == .fail(.protocolError, "a continuation without a message"))
+        #expect(
+            assembler.frame(.continuation, isFinal: true, data: bytes("x")) == .fail(.protocolError, "a continuation without a message"))
         #expect(assembler.frame(.text, isFinal: false, data: bytes("x")) == .none)
         #expect(assembler.frame(.text, isFinal: true, data: bytes("x")) == .fail(.protocolError, "a new message inside another"))
     }
@@ -203,13 +209,16 @@ struct MessageAssemblerTests {
         var assembler = MessageAssembler(maxBytes: 10)
         #expect(assembler.frame(.text, isFinal: false, data: ByteBuffer(bytes: [0xC3])) == .none)
         #expect(assembler.frame(.continuation, isFinal: true, data: ByteBuffer(bytes: [0xA9])) == .message(.text("é")))
-        #expect(assembler.frame(.text, isFinal: true, data: ByteBuffer(bytes: [0xC3])) == .fail(.dataInconsistentWithMessage, "a text that is not UTF-8"))
+        #expect(
+            assembler.frame(.text, isFinal: true, data: ByteBuffer(bytes: [0xC3]))
+                == .fail(.dataInconsistentWithMessage, "a text that is not UTF-8"))
     }
 
     @Test func theLimitCountsAllFragments() {
         var assembler = MessageAssembler(maxBytes: 4)
         #expect(assembler.frame(.binary, isFinal: false, data: bytes("abc")) == .none)
         #expect(assembler.frame(.continuation, isFinal: false, data: bytes("d")) == .none)
-        #expect(assembler.frame(.continuation, isFinal: true, data: bytes("e")) == .fail(.messageTooLarge, "a message of more than 4 bytes"))
+        #expect(
+            assembler.frame(.continuation, isFinal: true, data: bytes("e")) == .fail(.messageTooLarge, "a message of more than 4 bytes"))
     }
 }

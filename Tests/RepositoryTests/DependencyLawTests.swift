@@ -16,16 +16,17 @@ import Testing
         "MusterClient": nio.union(["MusterTLS", "MusterWire", "MusterCrypto", "HTTPTypes", "Logging", "FoundationEssentials"]),
         "MusterAgent": nio.union([
             "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS", "CLinux", "ServiceLifecycle",
-            "Logging", "Metrics", "FoundationEssentials",
+            "UnixSignals", "Logging", "FoundationEssentials",
         ]),
         "MusterController": nio.union([
+            "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "Foundation",
             "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "Hummingbird", "HummingbirdCore", "HTTPTypes", "GRDB",
             "ServiceLifecycle", "Logging", "Metrics", "CoreMetrics", "UnixSignals", "FoundationEssentials",
         ]),
         "MusterCommandLine": ["MusterClient", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", "Logging", "FoundationEssentials"],
         "muster": ["MusterCommandLine", "ArgumentParser"],
         "muster-agent": ["MusterAgent", "ArgumentParser"],
-        "muster-controller": ["MusterController", "ArgumentParser"],
+        "muster-controller": ["MusterController", "ArgumentParser", "Logging", "Metrics", "FoundationEssentials"],
     ]
 
     @Test(arguments: law.keys.sorted())

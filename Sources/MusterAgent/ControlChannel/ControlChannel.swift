@@ -1,9 +1,9 @@
-package import Logging
-package import NIOCore
-package import ServiceLifecycle
 import FoundationEssentials
+package import Logging
 import MusterClient
 import MusterWire
+package import NIOCore
+package import ServiceLifecycle
 
 /// The agent's one connection to its controller: a WebSocket on which jobs come in and acknowledgements and replies go out.
 ///
@@ -92,7 +92,8 @@ package final class ControlChannel: Service {
                 case .ended(let failure):
                     action = machine.ended(failure, at: .now, random: .random(in: 0..<1))
                     if case .denied = failure { denied() }
-                    report(failure, isNew: machine.standing != standing)
+                    // An end that was ordered here is no news.
+                    if case .wait = action { report(failure, isNew: machine.standing != standing) }
                 case .delayElapsed(let ticket):
                     action = machine.delayElapsed(ticket: ticket)
                 case .identityReplaced:
@@ -102,7 +103,8 @@ package final class ControlChannel: Service {
                 }
                 if machine.standing == .online, standing != .online {
                     online()
-                    logger.info("connected", metadata: ["controller": "\(current.identity.controller)", "node": "\(current.identity.node)"])
+                    logger.info(
+                        "connected", metadata: ["controller": "\(current.identity.controller)", "node": "\(current.identity.node)"])
                 }
                 perform(action, socket, in: &group)
                 if case .ended = event { socket = nil }

@@ -32,6 +32,8 @@ package enum StepSupervisor {
         signal(SIGPIPE, SIG_IGN)
         // Scripts find the usual one, whatever the agent has for its own files; ours have explicit modes.
         umask(0o022)
+        // The script's environment, which may hold secrets, passes through this process.
+        _ = muster_forbid_dumps()
         guard muster_become_subreaper() == 0 else { return ExitStatus.unusable }
         let signalDescriptor = muster_signalfd(&signals)
         guard signalDescriptor >= 0 else { return ExitStatus.unusable }

@@ -14,7 +14,8 @@ package enum ActivationCode {
         }
         if let code = environment[variable], !code.isEmpty { return try checked(code, of: variable) }
         guard isatty(STDIN_FILENO) == 0 else {
-            throw AgentError("No activation code was given. Pass --activation-code-file, set \(variable), or send the code to standard input.")
+            throw AgentError(
+                "No activation code was given. Pass --activation-code-file, set \(variable), or send the code to standard input.")
         }
         return try code(from: STDIN_FILENO, of: "standard input")
     }

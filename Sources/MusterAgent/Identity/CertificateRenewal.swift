@@ -1,9 +1,9 @@
 package import Logging
-package import NIOCore
-package import ServiceLifecycle
 import MusterClient
 import MusterCrypto
 import MusterWire
+package import NIOCore
+package import ServiceLifecycle
 
 /// Gets the next certificate when half of this one's time is over, so that a controller may be away for the other half.
 ///

@@ -36,7 +36,9 @@ package struct Identity: Sendable, CustomStringConvertible {
             throw AgentError("The certificate is for \(leaf.uris.joined(separator: ", ")) and not for \(expected.uri).")
         }
         do {
-            guard try leaf.publicKey == key.publicKey else { throw AgentError("The certificate of \(node) is for another key than this host's.") }
+            guard try leaf.publicKey == key.publicKey else {
+                throw AgentError("The certificate of \(node) is for another key than this host's.")
+            }
         } catch let error as AgentError {
             throw error
         } catch {

@@ -1,5 +1,5 @@
-package import MusterCrypto
 import Glibc
+package import MusterCrypto
 import MusterWire
 
 /// The `identity` folder of the state directory (0700, files 0600):
@@ -81,7 +81,8 @@ package final class IdentityStore: Sendable {
         if let bytes = try folder.read(name, atMost: 64) {
             let text = String(decoding: bytes, as: UTF8.self).filter { !$0.isNewline }
             guard let number = UInt64(text), number < UInt64(Int64.max) else {
-                throw AgentError("Cannot use \(folder.path(of: name)): it does not hold a number. Register this host anew with register --force.")
+                throw AgentError(
+                    "Cannot use \(folder.path(of: name)): it does not hold a number. Register this host anew with register --force.")
             }
             last = number
         }

@@ -81,7 +81,8 @@ package struct Registration: Sendable {
     private func identity(from answer: RegisterManagedInstance.Output, key: PrivateKey) throws -> Identity {
         let authorities = try answer.certificateAuthorities.map { try Certificate(pem: $0) }
         guard authorities.contains(where: { equalInConstantTime($0.fingerprint, pin) }) else {
-            throw AgentError("The controller at \(controller) answered with authorities that do not hold the pinned one. Nothing was changed.")
+            throw AgentError(
+                "The controller at \(controller) answered with authorities that do not hold the pinned one. Nothing was changed.")
         }
         return try Identity(
             node: answer.instanceID,

@@ -1,8 +1,8 @@
 package import FoundationEssentials
 package import Logging
-internal import MusterDocuments
+import MusterDocuments
 package import MusterWire
-package import ServiceLifecycle
+import ServiceLifecycle
 
 /// Brings accepted commands to their nodes and their results into the store. [service]
 ///

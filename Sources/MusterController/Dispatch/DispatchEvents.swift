@@ -1,6 +1,6 @@
-internal import FoundationEssentials
-internal import MusterWire
-internal import NIOConcurrencyHelpers
+import FoundationEssentials
+import MusterWire
+import NIOConcurrencyHelpers
 
 /// What has happened and is not yet looked at. Everything that gathers while one round is being made durable is the next round.
 final class DispatchEvents: Sendable {

@@ -39,6 +39,8 @@ package struct DispatchMachine: Sendable {
     /// What a node made of a job, by its own report.
     package enum Outcome: Sendable, Equatable {
         case success, failed, timedOut, cancelled
+        /// Not started, because it reached the node too late.
+        case expired
     }
 
     /// An agent's answer to a job frame.
@@ -216,6 +218,7 @@ package struct DispatchMachine: Sendable {
         case .failed: end(position, as: .failed)
         case .timedOut: end(position, as: .executionTimedOut)
         case .cancelled: end(position, as: .cancelled)
+        case .expired: end(position, as: .deliveryTimedOut)
         }
     }
 

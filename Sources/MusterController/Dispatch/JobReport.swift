@@ -1,4 +1,4 @@
-package import MusterWire
+import MusterWire
 
 /// What an agent's reply means: how the job stands, and what its steps left.
 struct JobReport: Sendable {
@@ -16,7 +16,11 @@ struct JobReport: Sendable {
         switch StepStatus(rawValue: content.documentStatus) {
         case .success, .skipped: outcome = .success
         case .failed: outcome = .failed
-        case .timedOut: outcome = .timedOut
+        case .timedOut:
+            // No exit code at all: nothing was started. A step that is ended by its own timeout has one.
+            let all = content.runtimeStatus ?? [:]
+            let isExpired = !all.isEmpty && all.values.allSatisfy { $0.status == .timedOut && $0.code == -1 }
+            outcome = isExpired ? .expired : .timedOut
         case .cancelled: outcome = .cancelled
         case .inProgress, .successAndReboot, .notStarted, nil: outcome = nil
         }

@@ -1,7 +1,7 @@
-internal import FoundationEssentials
-internal import MusterCrypto
-internal import MusterDocuments
-package import MusterWire
+import FoundationEssentials
+import MusterCrypto
+import MusterDocuments
+import MusterWire
 
 /// The agent_job frames of one command. The content differs between targets only by the generation of their identity, so
 /// it is written once for all that share one.

@@ -1,5 +1,5 @@
-internal import FoundationEssentials
-package import MusterWire
+import FoundationEssentials
+import MusterWire
 
 /// The commands that are not over, their machines, and which nodes they concern. Lives inside one run of the dispatcher;
 /// everything in it can be built again from the rows.
@@ -38,6 +38,8 @@ struct OpenCommands {
             self.machine = machine
         }
     }
+
+    private static let maximumUnanswered = 64
 
     let settings: Settings
     private var entries: [CommandID: Entry] = [:]
@@ -192,7 +194,10 @@ struct OpenCommands {
             }
             for position in actions.jobs {
                 let messageID = UUID()
-                entry.unanswered[position, default: []].insert(messageID)
+                // A frame that is not remembered stays doubtful, which is the safe side.
+                if entry.unanswered[position]?.count ?? 0 < Self.maximumUnanswered {
+                    entry.unanswered[position, default: []].insert(messageID)
+                }
                 let node = entry.nodes[position]
                 let job = try entry.template.job(for: node, generation: entry.generations[position], messageID: messageID, at: now)
                 frames.append(.job(id, position: position, job, node))

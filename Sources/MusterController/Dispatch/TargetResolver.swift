@@ -72,7 +72,8 @@ package enum TargetResolver {
             if let row { found.append(try Resolved(row)) } else { unknown.append(id) }
         }
         guard unknown.isEmpty else {
-            throw APIError.invalidInstanceID("Instances [[\(unknown.sorted().joined(separator: ", "))]] not in a valid state for account \(account)")
+            let list = unknown.sorted().joined(separator: ", ")
+            throw APIError.invalidInstanceID("Instances [[\(list)]] not in a valid state for account \(account)")
         }
         return found
     }

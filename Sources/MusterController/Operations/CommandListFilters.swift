@@ -6,7 +6,9 @@ struct CommandListFilters: Sendable {
     static let commands = CommandListFilters(
         keys: ["InvokedAfter", "InvokedBefore", "Status", "ExecutionStage", "DocumentName"],
         statuses: ["Pending", "InProgress", "Success", "Cancelled", "Failed", "TimedOut", "Cancelling"],
-        details: ["AccessDenied", "DeliveryTimedOut", "ExecutionTimedOut", "Incomplete", "NoInstancesInTag", "LimitExceeded", "RateExceeded"])
+        details: [
+            "AccessDenied", "DeliveryTimedOut", "ExecutionTimedOut", "Incomplete", "NoInstancesInTag", "LimitExceeded", "RateExceeded",
+        ])
     static let invocations = CommandListFilters(
         keys: ["InvokedAfter", "InvokedBefore", "Status", "DocumentName"],
         statuses: ["Pending", "InProgress", "Delayed", "Success", "Cancelled", "Failed", "TimedOut", "Cancelling"],
@@ -22,7 +24,9 @@ struct CommandListFilters: Sendable {
         for filter in filters {
             let key = try filter.key.required("filters.key")
             let value = try filter.value.required("filters.value")
-            guard keys.contains(key) else { throw APIError.invalidFilterKey("'\(key)' is not a filter here: use \(keys.joined(separator: ", ")).") }
+            guard keys.contains(key) else {
+                throw APIError.invalidFilterKey("'\(key)' is not a filter here: use \(keys.joined(separator: ", ")).")
+            }
             guard seen.insert(key).inserted else { throw APIError.validation("The filter \(key) is given twice.") }
             switch key {
             case "InvokedAfter": selection.after = try time(value, key)

@@ -1,6 +1,6 @@
 import MusterCrypto
 import MusterDocuments
-package import MusterWire
+import MusterWire
 
 /// SendCommand, ListCommands, ListCommandInvocations, GetCommandInvocation, CancelCommand.
 package struct CommandOperations: Sendable {
@@ -285,7 +285,8 @@ package struct CommandOperations: Sendable {
             default: CommandPluginStatus(rawValue: invocation.state.status) ?? .failed
             }
         return CommandPlugin(
-            name: name, status: status, statusDetails: invocation.state.isFinal ? invocation.state.details : status.rawValue, responseCode: -1)
+            name: name, status: status, statusDetails: invocation.state.isFinal ? invocation.state.details : status.rawValue,
+            responseCode: -1)
     }
 
     // MARK: Get
@@ -309,7 +310,8 @@ package struct CommandOperations: Sendable {
             } else if names.count == 1 {
                 name = names[0]
             } else {
-                throw APIError.invalidPluginName("The document has more than one step: give PluginName, one of \(names.joined(separator: ", ")).")
+                throw APIError.invalidPluginName(
+                    "The document has more than one step: give PluginName, one of \(names.joined(separator: ", ")).")
             }
             let step = try CommandStore.steps(of: id, node, in: tx).first { $0.name == name }
             return Self.shape(command, invocation, name, isOnly: names.count == 1, step)
@@ -382,7 +384,8 @@ package struct CommandOperations: Sendable {
             }
             try AuditLog.append(
                 context.audit(
-                    CancelCommand.name, resource: id.description, details: nodes.isEmpty ? [:] : ["instanceIds": ids.joined(separator: ", ")]),
+                    CancelCommand.name, resource: id.description,
+                    details: nodes.isEmpty ? [:] : ["instanceIds": ids.joined(separator: ", ")]),
                 in: tx)
             return nodes
         }

@@ -73,6 +73,8 @@ package final class ControllerServer: Service {
     private let strangers: NIOLockedValueBox<RequestLimits>
     private let admission: NIOLockedValueBox<ConnectionLimits>
     private let denials = NIOLockedValueBox(DenialLedger())
+    /// Sources of client certificates that are not to be believed, on their way to the audit trail.
+    private let impostors = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1_000))
     private let isReady = NIOLockedValueBox(false)
 
     /// - Parameters:
@@ -114,6 +116,7 @@ package final class ControllerServer: Service {
             }
             group.addTask { try await self.announce(bound) }
             group.addTask { await self.writeDenials() }
+            group.addTask { await self.writeImpostors() }
             try await group.waitForAll()
         }
         isReady.withLockedValue { $0 = false }
@@ -149,9 +152,10 @@ package final class ControllerServer: Service {
                 self.metrics.count("muster_control_channels_total")
                 await self.serveNode(peer, identity)
             },
-            handshakeFailed: { source in
+            handshakeFailed: { source, error in
                 self.metrics.count("muster_tls_handshake_failures_total")
-                self.logger.debug("TLS handshake failed", metadata: ["remote": "\(source)"])
+                self.logger.debug("TLS handshake failed", metadata: ["remote": "\(source)", "error": "\(error)"])
+                if error.code == .verification { self.impostors.continuation.yield(source) }
             })
         var quiet = logger
         quiet.logLevel = max(.warning, logger.logLevel)
@@ -455,6 +459,14 @@ package final class ControllerServer: Service {
             while !Task.isCancelled {
                 try? await Task.sleep(for: .seconds(30))
                 await self.flushDenials()
+            }
+        }
+    }
+
+    private func writeImpostors() async {
+        await cancelWhenGracefulShutdown {
+            for await source in self.impostors.stream {
+                await self.deny(DenialLedger.Kind(source: source, operation: "TLSHandshake", reason: "UntrustedClientCertificate"), at: self.now())
             }
         }
     }

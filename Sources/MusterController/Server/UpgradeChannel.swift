@@ -53,7 +53,7 @@ struct UpgradeChannel: ServerChildChannel {
     /// Whether this node may open a control channel now; asked before the upgrade, so that a refusal is an HTTP answer.
     let admitNode: @Sendable (String, Connection, any EventLoop) -> EventLoopFuture<NodeIdentity?>
     let serveNode: @Sendable (WebSocketPeer, NodeIdentity) async -> Void
-    let handshakeFailed: @Sendable (String) -> Void
+    let handshakeFailed: @Sendable (String, TLSError) -> Void
 
     /// Never fails: an error here would end the accepting of connections, not only this one.
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
@@ -120,7 +120,7 @@ struct UpgradeChannel: ServerChildChannel {
                         .http(try addRequestHandlers(channel, logger: logger), connection())
                     }
                 }))
-        try handlers.addHandlers([tlsHandler, HandshakeFailureHandler { handshakeFailed(remote) }, encoder, decoder, gate, upgrader])
+        try handlers.addHandlers([tlsHandler, HandshakeFailureHandler { handshakeFailed(remote, $0) }, encoder, decoder, gate, upgrader])
         return upgrader.upgradeResultFuture
     }
 
@@ -224,9 +224,9 @@ private final class ConnectionSlot: Sendable {
 /// Reports a handshake that failed. What comes after the first request is somebody else's.
 private final class HandshakeFailureHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
-    private var report: (() -> Void)?
+    private var report: ((TLSError) -> Void)?
 
-    init(report: @escaping () -> Void) {
+    init(report: @escaping (TLSError) -> Void) {
         self.report = report
     }
 
@@ -236,9 +236,9 @@ private final class HandshakeFailureHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if error is TLSError, let report {
+        if let failure = error as? TLSError, let report {
             self.report = nil
-            report()
+            report(failure)
         }
         context.fireErrorCaught(error)
     }

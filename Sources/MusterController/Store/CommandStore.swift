@@ -61,7 +61,8 @@ package struct InvocationRecord: Sendable, Equatable {
     package var trace: String
     package var isCancelRequested: Bool
 
-    package init(node: NodeID, position: Int, generation: Int, instanceName: String, state: InvocationState = .pending, trace: String = "") {
+    package init(node: NodeID, position: Int, generation: Int, instanceName: String, state: InvocationState = .pending, trace: String = "")
+    {
         self.node = node
         self.position = position
         self.generation = generation
@@ -401,15 +402,15 @@ package enum CommandStore {
         if let node = selection.node { conditions.add({ "i.node_id = \($0)" }, .text(node.description)) }
         if let status = selection.status { conditions.add({ "i.status = \($0)" }, .text(status)) }
         if let details = selection.details { conditions.add({ "i.status_details = \($0)" }, .text(details)) }
-        if let position {
-            conditions.arguments += [.integer(position.requestedAt), .text(position.command), .integer(position.target)]
-            let last = conditions.arguments.count
-            conditions.clauses.append(
-                """
-                (c.requested_at < $\(last - 2) OR (c.requested_at = $\(last - 2)
-                    AND (c.command_id < $\(last - 1) OR (c.command_id = $\(last - 1) AND i.position > $\(last)))))
-                """)
-        }
+        // Always there, so that the newest commands are walked and not all invocations.
+        let position = position ?? Position(requestedAt: .max, command: "")
+        conditions.arguments += [.integer(position.requestedAt), .text(position.command), .integer(position.target)]
+        let last = conditions.arguments.count
+        conditions.clauses.append(
+            """
+            c.requested_at <= $\(last - 2) AND (c.requested_at < $\(last - 2)
+                OR c.command_id < $\(last - 1) OR (c.command_id = $\(last - 1) AND i.position > $\(last)))
+            """)
         conditions.arguments.append(.integer(limit))
         return try tx.query(
             """

@@ -1,9 +1,10 @@
 import Glibc
-@testable import MusterAgent
 import MusterClient
 import MusterCrypto
 import MusterWire
 import Testing
+
+@testable import MusterAgent
 
 struct IdentityStoreTests {
     private func withDirectory(_ body: (String) throws -> Void) throws {
@@ -19,7 +20,8 @@ struct IdentityStoreTests {
         let authority = try CertificateAuthority.create(commonName: "CA", notBefore: 0, notAfter: 4_000_000_000, key: authorityKey)
         let leaf = try authority.issue(
             CertificateTemplate(
-                commonName: node.rawValue, uris: [NodeIdentity(node: node, generation: 3).uri], notBefore: notBefore, notAfter: notBefore + 86_400,
+                commonName: node.rawValue, uris: [NodeIdentity(node: node, generation: 3).uri], notBefore: notBefore,
+                notAfter: notBefore + 86_400,
                 usage: .client),
             for: key.publicKey)
         return try Identity(
@@ -150,7 +152,9 @@ struct RegistrationTests {
     }
 
     @Test func theCodeComesFromAFileOrTheEnvironment() throws {
-        #expect(try ActivationCode.read(file: nil, environment: ["MUSTER_ACTIVATION_CODE": " secret-code-of-20-chars\n"]) == "secret-code-of-20-chars")
+        #expect(
+            try ActivationCode.read(file: nil, environment: ["MUSTER_ACTIVATION_CODE": " secret-code-of-20-chars\n"])
+                == "secret-code-of-20-chars")
         #expect(throws: FileError.self) { try ActivationCode.read(file: "/nonexistent/code", environment: [:]) }
         #expect(throws: AgentError.self) { try ActivationCode.read(file: "/dev/null", environment: [:]) }
         #expect(throws: AgentError.self) { try ActivationCode.read(file: nil, environment: ["MUSTER_ACTIVATION_CODE": "two words"]) }

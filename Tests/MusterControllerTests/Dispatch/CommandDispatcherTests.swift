@@ -1,10 +1,11 @@
 import FoundationEssentials
 import Logging
-@testable import MusterController
 import MusterCrypto
 import MusterWire
 import Synchronization
 import Testing
+
+@testable import MusterController
 
 /// The dispatcher over a real store, with agents that keep their promises and no sockets.
 @Suite struct CommandDispatcherTests {
@@ -27,7 +28,9 @@ import Testing
             return output.command.commandID
         }
         let command = try await bench.command(id)
-        #expect(command.progress == CommandProgress(status: .success, targetCount: 20, completedCount: 20, errorCount: 0, deliveryTimedOutCount: 0))
+        #expect(
+            command.progress
+                == CommandProgress(status: .success, targetCount: 20, completedCount: 20, errorCount: 0, deliveryTimedOutCount: 0))
         #expect(bench.fleet.mostStarts == 1)
     }
 
@@ -126,7 +129,8 @@ import Testing
         let bench = try await DispatchBench(nodes: 1)
         defer { bench.remove() }
         try await bench.withDispatcher { _, operations in
-            let id = try await operations.send(.shell(targets: [Target(key: "tag:role", values: ["nobody"])]), bench.context).command.commandID
+            let id = try await operations.send(.shell(targets: [Target(key: "tag:role", values: ["nobody"])]), bench.context).command
+                .commandID
             try await bench.untilFinished(id)
             #expect(try await bench.command(id).progress.status == .noInstancesInTag)
         }
@@ -215,7 +219,6 @@ import Testing
             ).command.commandID
             try await bench.untilFinished(id)
             let took = clock.now - start
-            print("\(count) targets, every result durable: \(took)")
             #expect(try await bench.command(id).progress.status == .success)
             #expect(took < .seconds(20))
         }

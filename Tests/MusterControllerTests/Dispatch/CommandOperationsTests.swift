@@ -1,8 +1,9 @@
-@testable import MusterController
 import MusterCrypto
 import MusterDocuments
 import MusterWire
 import Testing
+
+@testable import MusterController
 
 @Suite struct CommandOperationsTests {
     /// Nothing is dispatched here; the rows are what is looked at.
@@ -40,7 +41,9 @@ import Testing
             #expect(command.documentVersion == "" && command.comment == "")
             #expect(command.parameters == ["commands": ["echo hi"]])
             let json = String(decoding: try JSONCoding.encode(output), as: UTF8.self)
-            for part in [#""InstanceIds":["#, #""Targets":[]"#, #""OutputS3BucketName":"""#, #""ServiceRole":"""#, #""NotificationEvents":[]"#] {
+            for part in [
+                #""InstanceIds":["#, #""Targets":[]"#, #""OutputS3BucketName":"""#, #""ServiceRole":"""#, #""NotificationEvents":[]"#,
+            ] {
                 #expect(json.contains(part))
             }
         }
@@ -57,7 +60,10 @@ import Testing
             #expect(try await targets([Target(key: "tag:role", values: ["web", "db"])]) == nodes)
             #expect(try await targets([Target(key: "tag-key", values: ["role"])]) == nodes)
             #expect(
-                try await targets([Target(key: "tag:role", values: ["web"]), Target(key: "instanceids", values: [nodes[2].description, nodes[1].description])])
+                try await targets([
+                    Target(key: "tag:role", values: ["web"]),
+                    Target(key: "instanceids", values: [nodes[2].description, nodes[1].description]),
+                ])
                     == [nodes[2]])
             #expect(try await targets([Target(key: "tag:role", values: ["web"]), Target(key: "tag:role", values: ["db"])]) == [])
         }
@@ -128,7 +134,10 @@ import Testing
             let second = try await operations.send(.shell(bench.nodes), DispatchBench.context(retry: retry))
             #expect(first.command.commandID == second.command.commandID)
             let (commands, events) = try await bench.database.read { tx in
-                (try tx.first("SELECT COUNT(*) AS n FROM commands")?.integer("n"), try AuditLog.newest(10, in: tx).filter { $0.operation == "SendCommand" }.count)
+                (
+                    try tx.first("SELECT COUNT(*) AS n FROM commands")?.integer("n"),
+                    try AuditLog.newest(10, in: tx).filter { $0.operation == "SendCommand" }.count
+                )
             }
             #expect(commands == 1 && events == 1)
         }
@@ -169,7 +178,9 @@ import Testing
             let id = try await operations.send(.shell([bench.nodes[0]]), bench.context).command.commandID
             func count(_ filters: [(String, String)], node: NodeID? = nil) async throws -> Int {
                 let filters = filters.map { CommandFilter(key: $0.0, value: $0.1) }
-                return try await operations.list(.init(instanceID: node?.description, filters: filters.isEmpty ? nil : filters), bench.context).commands.count
+                return try await operations.list(
+                    .init(instanceID: node?.description, filters: filters.isEmpty ? nil : filters), bench.context
+                ).commands.count
             }
             #expect(try await count([("Status", "Pending")]) == 1)
             #expect(try await count([("Status", "Success")]) == 0)
@@ -180,18 +191,25 @@ import Testing
             #expect(try await count([("InvokedBefore", "2020-01-01T00:00:00Z")]) == 0)
             #expect(try await count([], node: bench.nodes[0]) == 1)
             #expect(try await count([], node: bench.nodes[1]) == 0)
-            for wrong in [[("Status", "Sad")], [("ExecutionStage", "x")], [("InvokedAfter", "soon")], [("Status", "Failed"), ("Status", "Failed")]] {
+            for wrong in [
+                [("Status", "Sad")], [("ExecutionStage", "x")], [("InvokedAfter", "soon")], [("Status", "Failed"), ("Status", "Failed")],
+            ] {
                 await #expect(throws: APIError.self) { try await count(wrong) }
             }
             await #expect(throws: APIError.self) { try await count([("Status", "Pending")], node: bench.nodes[0]) }
             func error(_ body: () async throws -> Void) async -> String? {
                 do { try await body(); return nil } catch { return (error as? APIError)?.code }
             }
-            #expect(await error { _ = try await operations.list(.init(commandID: CommandID.random().description), bench.context) } == "InvalidCommandId")
-            #expect(await error { _ = try await operations.list(.init(instanceID: NodeID.random().description), bench.context) } == "InvalidInstanceId")
+            #expect(
+                await error { _ = try await operations.list(.init(commandID: CommandID.random().description), bench.context) }
+                    == "InvalidCommandId")
+            #expect(
+                await error { _ = try await operations.list(.init(instanceID: NodeID.random().description), bench.context) }
+                    == "InvalidInstanceId")
             #expect(
                 await error {
-                    _ = try await operations.listInvocations(.init(filters: [CommandFilter(key: "ExecutionStage", value: "Complete")]), bench.context)
+                    _ = try await operations.listInvocations(
+                        .init(filters: [CommandFilter(key: "ExecutionStage", value: "Complete")]), bench.context)
                 } == "InvalidFilterKey")
             #expect(
                 await error {
@@ -203,10 +221,13 @@ import Testing
                     _ = try await operations.getInvocation(
                         .init(commandID: id.description, instanceID: bench.nodes[0].description, pluginName: "nothing"), bench.context)
                 } == "InvalidPluginName")
-            #expect(await error { _ = try await operations.cancel(.init(commandID: CommandID.random().description), bench.context) } == "InvalidCommandId")
+            #expect(
+                await error { _ = try await operations.cancel(.init(commandID: CommandID.random().description), bench.context) }
+                    == "InvalidCommandId")
             #expect(
                 await error {
-                    _ = try await operations.cancel(.init(commandID: id.description, instanceIDs: [bench.nodes[1].description]), bench.context)
+                    _ = try await operations.cancel(
+                        .init(commandID: id.description, instanceIDs: [bench.nodes[1].description]), bench.context)
                 } == "InvalidInstanceId")
         }
     }
@@ -226,11 +247,29 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        (91, "PT0.091S"), (0, "PT0S"), (3_600_271, "PT1H0.271S"), (120_000, "PT2M"), (61_500, "PT1M1.5S"), (-5, "PT0S"), (1_000, "PT1S"),
-    ] as [(Int64, String)])
+    @Test(
+        arguments: [
+            (91, "PT0.091S"), (0, "PT0S"), (3_600_271, "PT1H0.271S"), (120_000, "PT2M"), (61_500, "PT1M1.5S"), (-5, "PT0S"),
+            (1_000, "PT1S"),
+        ] as [(Int64, String)])
     func durations(_ milliseconds: Int64, _ text: String) {
         #expect(CommandOperations.elapsed(milliseconds) == text)
+    }
+
+    @Test func aJobThatCameTooLateWasNotDelivered() {
+        func report(_ code: Int) -> JobReport {
+            JobReport(
+                JobReplyContent(
+                    additionalInfo: .init(agent: .init(osver: "", ver: ""), dateTime: "", runtimeStatusCounts: nil),
+                    documentStatus: "TimedOut",
+                    runtimeStatus: [
+                        "s": StepReply(
+                            status: .timedOut, code: code, name: "p", output: "", startDateTime: "", endDateTime: "", standardOutput: "",
+                            standardError: "")
+                    ]))
+        }
+        #expect(report(-1).outcome == .expired)
+        #expect(report(137).outcome == .timedOut)
     }
 
     @Test func longStandardErrorIsCutOnReadingAndOutputIsKept() {
@@ -240,7 +279,8 @@ import Testing
                 additionalInfo: .init(agent: .init(osver: "", ver: ""), dateTime: "", runtimeStatusCounts: nil), documentStatus: "Success",
                 runtimeStatus: [
                     "s": StepReply(
-                        status: .success, code: 0, name: "p", output: String(repeating: "\r\n", count: 1_250), startDateTime: "", endDateTime: "",
+                        status: .success, code: 0, name: "p", output: String(repeating: "\r\n", count: 1_250), startDateTime: "",
+                        endDateTime: "",
                         standardOutput: text, standardError: text)
                 ]))
         #expect(report.outcome == .success)

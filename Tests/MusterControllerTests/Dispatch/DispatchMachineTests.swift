@@ -1,5 +1,6 @@
-@testable import MusterController
 import Testing
+
+@testable import MusterController
 
 private func machine(
     _ count: Int, concurrency: String = "50", errors: String = "0", startBy: Int64 = 60_000, deadline: Int64 = 120_000
@@ -314,7 +315,9 @@ extension DispatchMachine {
         #expect(machine.count(.terminated) == 6)
         machine.finished(2, .failed)
         machine.finished(3, .success)
-        #expect(machine.progress == CommandProgress(status: .failed, targetCount: 10, completedCount: 10, errorCount: 3, deliveryTimedOutCount: 0))
+        #expect(
+            machine.progress
+                == CommandProgress(status: .failed, targetCount: 10, completedCount: 10, errorCount: 3, deliveryTimedOutCount: 0))
     }
 
     // MARK: Cancelling

@@ -1,5 +1,6 @@
-@testable import MusterController
 import Testing
+
+@testable import MusterController
 
 /// One controller, its rows, a lossy network and agents that keep to the agent's promises, on a manual clock. Every
 /// choice comes from the seed, so a failing schedule can be run again: `Simulation(seed: …).run()`.
@@ -103,8 +104,10 @@ private final class Simulation {
         self.seed = seed
         random = SeededRandom(state: seed)
         let count = Int.random(in: 0...30, using: &random)
-        maximumConcurrency = Bool.random(using: &random) ? .number(.random(in: 1...12, using: &random)) : .percent(.random(in: 1...100, using: &random))
-        maximumErrors = Bool.random(using: &random) ? .number(.random(in: 0...8, using: &random)) : .percent(.random(in: 0...100, using: &random))
+        maximumConcurrency =
+            Bool.random(using: &random) ? .number(.random(in: 1...12, using: &random)) : .percent(.random(in: 1...100, using: &random))
+        maximumErrors =
+            Bool.random(using: &random) ? .number(.random(in: 0...8, using: &random)) : .percent(.random(in: 0...100, using: &random))
         limits = RateControl(maximumConcurrency: maximumConcurrency, maximumErrors: maximumErrors, targets: count)
         startBy = .random(in: 30_000...200_000, using: &random)
         deadline = startBy + .random(in: 5_000...200_000, using: &random)
@@ -118,7 +121,11 @@ private final class Simulation {
             if chance(trouble * 0.3) { agent.busyUntil = .random(in: 0...60_000, using: &random) }
             if chance(trouble * 0.2) { agent.deafUntil = .random(in: 0...250_000, using: &random) }
             agents.append(agent)
-            if !chance(trouble * 0.4) { later(0, .connect(position)) } else if chance(0.7) { later(.random(in: 0...250_000, using: &random), .connect(position)) }
+            if !chance(trouble * 0.4) {
+                later(0, .connect(position))
+            } else if chance(0.7) {
+                later(.random(in: 0...250_000, using: &random), .connect(position))
+            }
             while chance(trouble * 0.4) { later(.random(in: 0...300_000, using: &random), .disconnect(position)) }
             if chance(trouble * 0.03) { later(.random(in: 0...100_000, using: &random), .deregister(position)) }
             if chance(trouble * 0.03) { later(.random(in: 0...100_000, using: &random), .newGeneration(position)) }
@@ -185,6 +192,8 @@ private final class Simulation {
         for (position, row) in rows.enumerated() {
             let agent = agents[position]
             switch row.status {
+            case .deliveryTimedOut where row.reason == nil:
+                check(agent.starts == 0, "target \(position) is not started by its own word and ran")
             case .terminated: check(agent.starts == 0, "target \(position) is Terminated and ran")
             case .success, .failed, .executionTimedOut:
                 if row.reason == nil { check(agent.starts == 1, "target \(position) has a result and never ran") }
@@ -239,7 +248,9 @@ private final class Simulation {
             later(.random(in: 0...20_000, using: &random), .restart)
         case .restart:
             start()
-            for position in agents.indices where agents[position].isRegistered { later(.random(in: 0...20_000, using: &random), .connect(position)) }
+            for position in agents.indices where agents[position].isRegistered {
+                later(.random(in: 0...20_000, using: &random), .connect(position))
+            }
         case .connect(let position):
             guard machine != nil, agents[position].isRegistered, !agents[position].isConnected else { return }
             agents[position].isConnected = true
@@ -358,7 +369,7 @@ private final class Simulation {
             answer = .accepted
             agents[position].hasJob = true
             if now >= startBy {
-                ended(position, .cancelled)
+                ended(position, .expired)
             } else {
                 agents[position].isRunning = true
                 agents[position].starts += 1

@@ -1,9 +1,10 @@
 import FoundationEssentials
 import Logging
-import Synchronization
-@testable import MusterController
 import MusterCrypto
 import MusterWire
+import Synchronization
+
+@testable import MusterController
 
 /// Agents without sockets: each keeps its ledger, starts a job once, and repeats a reply until it is taken.
 final class FakeFleet: AgentDelivery {
@@ -56,13 +57,18 @@ final class FakeFleet: AgentDelivery {
             defer { agents[node] = agent }
             agent.frames += 1
             func acknowledge(_ code: JobAcknowledgeCode) {
-                say(.acknowledge(node, AgentJobAcknowledge(
-                    jobID: job.jobID, acknowledgedMessageID: message.messageID.uuidString.lowercased(), createdDate: message.createdDate, code: code)))
+                say(
+                    .acknowledge(
+                        node,
+                        AgentJobAcknowledge(
+                            jobID: job.jobID, acknowledgedMessageID: message.messageID.uuidString.lowercased(),
+                            createdDate: message.createdDate, code: code)))
             }
             if JobTopic.isCancelCommand(job.topic) {
                 acknowledge(.accepted)
                 if let content = try? job.decodeContent(CancelCommandContent.self), agent.jobs.contains(content.cancelMessageID),
-                    agent.unacknowledged[content.cancelMessageID] == nil, case .runsUntilCancelled = agent.behaviour {
+                    agent.unacknowledged[content.cancelMessageID] == nil, case .runsUntilCancelled = agent.behaviour
+                {
                     agent.unacknowledged[content.cancelMessageID] = Self.content(.cancelled, -1, "", "")
                     say(.reply(node, content.cancelMessageID))
                 }
@@ -181,14 +187,16 @@ struct DispatchBench {
                     VALUES ($1, 1, '', $4, '00000000-0000-4000-8000-000000000000', 'r', 'registered', $2, $3, 0)
                     """,
                     [.text(node.description), .text("host-\(index)"), .text(platform), .text(Hex.encode(SHA256.hash(node.description)))])
-                try TagStore.set(["role": index % 2 == 0 ? "web" : "db", "all": "yes"], of: node.description, type: TagStore.managedInstance, in: tx)
+                try TagStore.set(
+                    ["role": index % 2 == 0 ? "web" : "db", "all": "yes"], of: node.description, type: TagStore.managedInstance, in: tx)
             }
         }
     }
 
     static func context(retry: RetryKey? = nil) -> OperationContext {
         OperationContext(
-            caller: Caller(accessKeyID: "AKIA", userName: "admin", arn: "arn:aws:iam::1:user/admin", sourceAddress: "127.0.0.1", userAgent: "test"),
+            caller: Caller(
+                accessKeyID: "AKIA", userName: "admin", arn: "arn:aws:iam::1:user/admin", sourceAddress: "127.0.0.1", userAgent: "test"),
             requestID: "r", now: .now(), region: "x", account: "000000000001", retry: retry)
     }
 
@@ -206,8 +214,12 @@ struct DispatchBench {
         let store = database ?? self.database
         let dispatcher = CommandDispatcher(database: store, registry: fleet, settings: settings, logger: logger)
         return try await withThrowingTaskGroup(of: T?.self) { group in
-            group.addTask { try await dispatcher.run(); return nil }
-            group.addTask { await fleet.run(dispatcher); return nil }
+            group.addTask {
+                try await dispatcher.run(); return nil
+            }
+            group.addTask {
+                await fleet.run(dispatcher); return nil
+            }
             group.addTask { try await body(dispatcher, CommandOperations(database: store, dispatcher: dispatcher)) }
             defer { group.cancelAll() }
             while let result = try await group.next() {
@@ -218,7 +230,9 @@ struct DispatchBench {
     }
 
     func command(_ id: CommandID) async throws -> CommandRecord {
-        guard let record = try await database.read({ tx in try CommandStore.command(id, in: tx) }) else { throw APIError.invalidCommandID() }
+        guard let record = try await database.read({ tx in try CommandStore.command(id, in: tx) }) else {
+            throw APIError.invalidCommandID()
+        }
         return record
     }
 

@@ -1,5 +1,6 @@
-@testable import MusterController
 import Testing
+
+@testable import MusterController
 
 @Suite struct RateControlTests {
     @Test(arguments: [

@@ -20,14 +20,9 @@ final class PlainConnection {
 
     deinit { close(descriptor) }
 
-    func isClosed(within time: Duration) async throws -> Bool {
-        let end = ContinuousClock.now + time
-        while ContinuousClock.now < end {
-            var byte: UInt8 = 0
-            let count = recv(descriptor, &byte, 1, Int32(MSG_DONTWAIT))
-            if count == 0 || (count < 0 && errno == ECONNRESET) { return true }
-            try await Task.sleep(for: .milliseconds(10))
-        }
-        return false
+    var isClosed: Bool {
+        var byte: UInt8 = 0
+        let count = recv(descriptor, &byte, 1, Int32(MSG_DONTWAIT))
+        return count == 0 || (count < 0 && errno == ECONNRESET)
     }
 }
