@@ -38,10 +38,14 @@ def eventually(condition, timeout=30, every=0.02, what="the condition"):
 
 
 class Sandbox:
-    def __init__(self, directory, agents, up=True):
+    def __init__(self, directory, agents, up=True, transport=os.environ.get("MUSTER_TRANSPORT"), agent=None, controller=None):
+        """`agent` and `controller` are settings by their environment variables; MUSTER_TRANSPORT=poll makes all agents poll."""
         self.directory = pathlib.Path(directory)
         if up:
-            muster("sandbox", "up", "--dir", self.directory, "--agents", agents, timeout=180)
+            options = ["--transport", transport] if transport else []
+            options += [f"--agent-env={k}={v}" for k, v in (agent or {}).items()]
+            options += [f"--controller-env={k}={v}" for k, v in (controller or {}).items()]
+            muster("sandbox", "up", "--dir", self.directory, "--agents", agents, *options, timeout=180)
         self.load()
 
     def load(self):
@@ -140,8 +144,8 @@ def alive(pid):
 def make_sandbox(tmp_path_factory):
     made = []
 
-    def make(agents):
-        sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "s", agents)
+    def make(agents, **options):
+        sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "s", agents, **options)
         made.append(sandbox)
         return sandbox
 
