@@ -14,6 +14,17 @@ import pytest
 BIN = pathlib.Path(os.environ.get("MUSTER_BIN", pathlib.Path(__file__).parents[1] / ".build" / "debug"))
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: takes minutes; runs with MUSTER_SOAK=1 only (make soak)")
+
+
+def pytest_collection_modifyitems(items):
+    if os.environ.get("MUSTER_SOAK") != "1":
+        for item in items:
+            if item.get_closest_marker("soak"):
+                item.add_marker(pytest.mark.skip(reason="a soak test: MUSTER_SOAK=1"))
+
+
 def muster(*arguments, env=None, check=True, timeout=120, stdin=subprocess.DEVNULL):
     """Runs the `muster` binary and returns the completed process; fails the test with its words if it fails."""
     result = subprocess.run(
