@@ -37,7 +37,8 @@ package final class ControlChannel: Service {
 
     /// What `serve` keeps between events.
     private struct Standing {
-        var machine = ControlChannelMachine()
+        /// A try takes up to 25 s where nothing answers; with the pause after it a link that is back is found within a minute.
+        var machine = ControlChannelMachine(backoff: Backoff(cap: .seconds(35)))
         var choice: TransportChoice
         var connection = 0
         var link: Link?

@@ -193,7 +193,11 @@ package final class MessageOperations: Service {
 
     private func look() async {
         while !Task.isCancelled {
-            for connection in open.withLockedValue({ Array($0.values) }) where connection.look(silence: silence) {
+            let connections = open.withLockedValue { open in
+                open = open.filter { $0.value.isOpen }
+                return Array(open.values)
+            }
+            for connection in connections where connection.look(silence: silence) {
                 logger.info("node has stopped polling", metadata: ["node": "\(connection.node.node)"])
                 await connection.close(.goingAway, reason: "the node was silent")
             }
