@@ -5,34 +5,34 @@ import Testing
     @Test func autoBeginsWithAWebSocketAndPollsWhenItIsRefused() {
         var choice = TransportChoice(.auto)
         #expect(choice.next == .webSocket)
-        #expect(choice.webSocketEnded(.refused))
+        #expect(choice.webSocketEnded(.refused) == true)
         #expect(choice.next == .poll)
     }
 
     @Test func aNetworkThatIsDownSaysNothing() {
         var choice = TransportChoice(.auto)
-        for _ in 0..<100 { #expect(!choice.webSocketEnded(.other)) }
+        for _ in 0..<100 { #expect(choice.webSocketEnded(.other) == false) }
         #expect(choice.next == .webSocket)
     }
 
     @Test func twoThatBreakBeforeTheyWereOfUseAreEnough() {
         var choice = TransportChoice(.auto)
-        #expect(!choice.webSocketEnded(.broke(useful: .seconds(24), isSilent: false)))
-        #expect(choice.webSocketEnded(.broke(useful: .seconds(24), isSilent: false)))
+        #expect(choice.webSocketEnded(.broke(useful: .seconds(24), isSilent: false)) == false)
+        #expect(choice.webSocketEnded(.broke(useful: .seconds(24), isSilent: false)) == true)
         #expect(choice.next == .poll)
     }
 
     @Test func oneThatWasDeadFromTheStartIsEnoughBecauseThatTookLongToSee() {
         var choice = TransportChoice(.auto)
-        #expect(choice.webSocketEnded(.broke(useful: .zero, isSilent: true)))
+        #expect(choice.webSocketEnded(.broke(useful: .zero, isSilent: true)) == true)
     }
 
     @Test func aUsefulOneWipesTheSlate() {
         var choice = TransportChoice(.auto)
-        #expect(!choice.webSocketEnded(.unanswered))
-        #expect(!choice.webSocketEnded(.broke(useful: .seconds(25), isSilent: true)))
-        #expect(!choice.webSocketEnded(.unanswered))
-        #expect(choice.webSocketEnded(.unanswered))
+        #expect(choice.webSocketEnded(.unanswered) == false)
+        #expect(choice.webSocketEnded(.broke(useful: .seconds(25), isSilent: true)) == false)
+        #expect(choice.webSocketEnded(.unanswered) == false)
+        #expect(choice.webSocketEnded(.unanswered) == true)
     }
 
     @Test func whenNeitherGetsThroughTheyTakeTurns() {
@@ -41,7 +41,7 @@ import Testing
         for _ in 0..<3 {
             choice.pollEnded()
             #expect(choice.next == .webSocket)
-            #expect(choice.webSocketEnded(.unanswered))
+            #expect(choice.webSocketEnded(.unanswered) == true)
             #expect(choice.next == .poll)
         }
     }
@@ -61,7 +61,7 @@ import Testing
         choice.webSocketEnded(.refused)
         choice.trialOpened()
         #expect(choice.next == .webSocket)
-        #expect(choice.webSocketEnded(.broke(useful: .seconds(3), isSilent: false)))
+        #expect(choice.webSocketEnded(.broke(useful: .seconds(3), isSilent: false)) == true)
         #expect(choice.pollOpened() == .seconds(120))
     }
 
@@ -70,14 +70,14 @@ import Testing
         choice.webSocketEnded(.refused)
         _ = choice.trialFailed()
         choice.trialOpened()
-        #expect(!choice.webSocketEnded(.broke(useful: .seconds(100), isSilent: false)))
+        #expect(choice.webSocketEnded(.broke(useful: .seconds(100), isSilent: false)) == false)
         #expect(choice.pollOpened() == .seconds(60))
     }
 
     @Test(arguments: [(TransportChoice.Preference.websocket, TransportChoice.Transport.webSocket), (.poll, .poll)])
     func whoNamesOneKeepsIt(_ preference: TransportChoice.Preference, _ transport: TransportChoice.Transport) {
         var choice = TransportChoice(preference)
-        #expect(!choice.webSocketEnded(.refused))
+        #expect(choice.webSocketEnded(.refused) == false)
         choice.pollEnded()
         choice.restart()
         #expect(choice.next == transport)
