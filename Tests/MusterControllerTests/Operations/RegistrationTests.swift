@@ -153,6 +153,7 @@ import Testing
     func renewal(
         _ fixture: EnrolmentFixture, _ host: TestHost, _ node: NodeID, generation: Int = 1, signer: PrivateKey? = nil
     ) async throws -> RenewManagedInstanceCertificate.Input {
+        // RequestCertificateChallenge, then a signature over its nonce.
         let nonce = try await fixture.registrations.challenge(.init(instanceID: node.description), fixture.context()).nonce
         let message = RenewManagedInstanceCertificate.proof(instanceID: node, generation: generation, nonce: nonce)
         return .init(
