@@ -1,4 +1,3 @@
-import FoundationEssentials
 import MusterCrypto
 
 /// A proxy that opens tunnels with CONNECT (RFC 9110 section 9.3.6). TLS goes through it end to end.
@@ -22,11 +21,11 @@ package struct HTTPProxy: Sendable, Hashable, CustomStringConvertible {
             throw refuse("it is too long or has characters that an address cannot have")
         }
         var rest = url[...]
-        if let scheme = rest.firstRange(of: "://") {
-            guard rest[..<scheme.lowerBound].lowercased() == "http" else {
+        if let colon = rest.firstIndex(of: ":"), rest[colon...].hasPrefix("://") {
+            guard rest[..<colon].lowercased() == "http" else {
                 throw refuse("only http:// proxies are supported; the tunnel through them is encrypted all the same")
             }
-            rest = rest[scheme.upperBound...]
+            rest = rest[colon...].dropFirst(3)
         }
         if rest.hasSuffix("/") { rest = rest.dropLast() }
         var user: String?
