@@ -6,7 +6,7 @@ SWIFT    ?= swift
 PREFIX   ?= /usr/local
 BUILD    := --static-swift-stdlib
 RELEASE  := .build/release
-PACKAGES := libssl-dev libsqlite3-dev pkg-config openssl curl procps python3-venv tinyproxy-bin faketime
+PACKAGES := libssl-dev libsqlite3-dev pkg-config openssl curl procps python3-venv tinyproxy-bin
 PYTHON   := .venv/bin/python
 AS_ROOT  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
@@ -50,7 +50,7 @@ crash: packages python ## Run the crash tests twenty times over
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_CRASH_ROUNDS=20 $(PYTHON) -m pytest -q Tests/EndToEndTests/test_crash.py
 
 .PHONY: soak
-soak: packages python ## Run the tests that take minutes: long outages, slow boxes, shifted clocks
+soak: packages python ## Run the tests that take minutes: long outages, slow boxes
 	$(SWIFT) build
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_SOAK=1 $(PYTHON) -m pytest -q -m soak Tests/EndToEndTests
 

@@ -278,35 +278,3 @@ def test_a_box_that_cuts_idle_connections_after_30_seconds(make_sandbox, tmp_pat
         assert command["Status"] == "Success"
         started_once(path, node)
         assert log(box).count("connected") == 1
-
-
-def shifted(box, days, *arguments):
-    return subprocess.run(["faketime", "-f", f"+{days}d", str(BIN / "muster"), *map(str, arguments)],
-                          env={**os.environ, **box.env, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=180)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("transport", ["auto", "poll"])
-def test_three_days_of_outage(make_sandbox, tmp_path, transport):
-    """Certificates end while the link is dead. The result that was kept arrives, and what is too late does not start."""
-    box = make_sandbox(1, transport=transport)
-    node, = box.nodes()
-    before, during = tmp_path / "before", tmp_path / "during"
-    running = box.send(start(before, "sleep 1; echo kept"), [node])
-    eventually(before.exists, what="the start")
-    box.kill("controller")
-    time.sleep(2)
-    box.control("stop", "agent-0")
-    box.control("start", "controller")
-    box.send(start(during, "echo late"), [node])
-    box.kill("controller")
-    for name in ("controller", "agent-0"):
-        result = shifted(box, 3, "sandbox", "start", name, "--dir", box.directory)
-        assert result.returncode == 0, result.stdout + result.stderr
-    result = shifted(box, 3, "command", running)
-    assert "Success" in result.stdout and "kept" in result.stdout, result.stdout + result.stderr
-    again = shifted(box, 3, "run", "--node", node, "--", "echo back")
-    assert "back" in again.stdout, again.stdout + again.stderr
-    started_once(before, node)
-    assert not during.exists()
