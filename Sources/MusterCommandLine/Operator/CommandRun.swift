@@ -155,7 +155,8 @@ package struct CommandRun: Sendable {
             output += plugin.output
         }
         guard !output.isEmpty else { return line }
-        let lines = output.split(separator: "\n", omittingEmptySubsequences: false).map { "    " + Table.terminalSafe(String($0)) }
+        // Without output of its own, the title of the error part stands first, after an empty line.
+        let lines = output.drop { $0 == "\n" }.split(separator: "\n", omittingEmptySubsequences: false).map { "    " + Table.terminalSafe(String($0)) }
         return line + "\n" + (lines.last == "    " ? lines.dropLast() : lines[...]).joined(separator: "\n")
     }
 

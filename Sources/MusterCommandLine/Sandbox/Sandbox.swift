@@ -208,19 +208,21 @@ package struct Sandbox: Sendable {
         try write(record)
     }
 
-    /// Waits until each agent has a connection that is younger than its process.
+    /// Waits until each agent has a connection that is younger than its process and the controller's.
     private func waitUntilOnline(_ record: SandboxRecord, names: [String]) async throws {
         guard !names.isEmpty else { return }
-        let since = Timestamp.now().adding(seconds: -1)
         try await Operator.with(environment: clientEnvironment(record)) { caller in
             var waiting = Set(names)
             for name in names {
-                guard let process = record.processes[name] else { continue }
+                guard let process = record.processes[name], let controller = record.processes["controller"] else { continue }
                 try await wait(for: "\(name) to be Online", on: process, log: name, seconds: 90) {
                     guard waiting.contains(name) else { return true }
                     for node in try await NodeDirectory.load(caller.api).nodes
-                    where node.pingStatus == .online && (node.lastPingDateTime ?? since) >= since {
-                        if let index = record.nodes.firstIndex(of: node.instanceID.rawValue) { waiting.remove("agent-\(index)") }
+                    where node.pingStatus == .online {
+                        guard let index = record.nodes.firstIndex(of: node.instanceID.rawValue), let ping = node.lastPingDateTime,
+                            let agent = record.processes["agent-\(index)"], ping >= max(agent.launchedAt, controller.launchedAt)
+                        else { continue }
+                        waiting.remove("agent-\(index)")
                     }
                     return !waiting.contains(name)
                 }

@@ -5,6 +5,7 @@ import Testing
 
 @testable import MusterController
 
+/// RegisterManagedInstance, RequestCertificateChallenge and RenewManagedInstanceCertificate.
 @Suite(.timeLimit(.minutes(1))) struct RegistrationTests {
     func code(_ body: () async throws -> some Any) async -> String? {
         do {

@@ -8,21 +8,6 @@ import Testing
         #expect(Permission(text) == nil)
     }
 
-    /// There is no registration without a permission, and an empty one ends the program before it serves anyone.
-    @Test func anOperationWithoutPermissionStopsTheProgram() async {
-        await #expect(processExitsWith: .failure) {
-            var table = OperationTable()
-            table.register(TestOperations.Echo.self, permission: "", route: .operators, changes: false) { _, _ in .init(text: "", retry: nil) }
-        }
-    }
-
-    @Test func anOperationIsRegisteredOnce() async {
-        await #expect(processExitsWith: .failure) {
-            var table = TestOperations.table()
-            table.register(TestOperations.Echo.self, permission: "ssm:Echo", route: .operators, changes: false) { _, _ in .init(text: "", retry: nil) }
-        }
-    }
-
     @Test func theTableKnowsWhatEachOperationNeeds() throws {
         let entry = try #require(TestOperations.table().entry("NodeEcho"))
         #expect(entry.permission == "ssm:NodeEcho")
