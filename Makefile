@@ -21,7 +21,7 @@ demo: build ## Build, enrol three servers on this machine, run commands on them,
 .PHONY: test
 test: packages python ## Build and run every test: unit, end to end, conformance with boto3 and the AWS CLI
 	$(SWIFT) build --build-tests
-	$(SWIFT) test --skip-build --parallel
+	$(SWIFT) test --skip-build --no-parallel
 	MUSTER_BIN="$(CURDIR)/.build/debug" $(PYTHON) -m pytest -q Tests/ConformanceTests Tests/EndToEndTests
 
 .PHONY: check
