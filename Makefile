@@ -6,7 +6,7 @@ SWIFT    ?= swift
 PREFIX   ?= /usr/local
 BUILD    := --static-swift-stdlib
 RELEASE  := .build/release
-PACKAGES := libssl-dev libsqlite3-dev pkg-config openssl curl procps python3-venv
+PACKAGES := libssl-dev libsqlite3-dev pkg-config openssl curl procps python3-venv tinyproxy-bin faketime
 PYTHON   := .venv/bin/python
 AS_ROOT  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
@@ -23,6 +23,7 @@ test: packages python ## Build and run every test: unit, end to end, conformance
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build --no-parallel
 	MUSTER_BIN="$(CURDIR)/.build/debug" $(PYTHON) -m pytest -q Tests/ConformanceTests Tests/EndToEndTests
+	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_TRANSPORT=poll $(PYTHON) -m pytest -q Tests/EndToEndTests/test_crash.py Tests/EndToEndTests/test_rate_control.py
 
 .PHONY: check
 check: packages ## Look for format differences, undeclared imports of our modules and unit files systemd would refuse
@@ -47,6 +48,11 @@ bench: packages python ## Measure the targets that docs/benchmarks.md lists, and
 crash: packages python ## Run the crash tests twenty times over
 	$(SWIFT) build
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_CRASH_ROUNDS=20 $(PYTHON) -m pytest -q Tests/EndToEndTests/test_crash.py
+
+.PHONY: soak
+soak: packages python ## Run the tests that take minutes: long outages, slow boxes, shifted clocks
+	$(SWIFT) build
+	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_SOAK=1 $(PYTHON) -m pytest -q -m soak Tests/EndToEndTests
 
 .PHONY: install
 install: build ## Install the binaries below PREFIX (default /usr/local), configuration files below /etc/muster and the units

@@ -14,6 +14,17 @@ import pytest
 BIN = pathlib.Path(os.environ.get("MUSTER_BIN", pathlib.Path(__file__).parents[1] / ".build" / "debug"))
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: takes minutes; runs with MUSTER_SOAK=1 only (make soak)")
+
+
+def pytest_collection_modifyitems(items):
+    if os.environ.get("MUSTER_SOAK") != "1":
+        for item in items:
+            if item.get_closest_marker("soak"):
+                item.add_marker(pytest.mark.skip(reason="a soak test: MUSTER_SOAK=1"))
+
+
 def muster(*arguments, env=None, check=True, timeout=120, stdin=subprocess.DEVNULL):
     """Runs the `muster` binary and returns the completed process; fails the test with its words if it fails."""
     result = subprocess.run(
@@ -38,10 +49,14 @@ def eventually(condition, timeout=30, every=0.02, what="the condition"):
 
 
 class Sandbox:
-    def __init__(self, directory, agents, up=True):
+    def __init__(self, directory, agents, up=True, transport=os.environ.get("MUSTER_TRANSPORT"), agent=None, controller=None):
+        """`agent` and `controller` are settings by their environment variables; MUSTER_TRANSPORT=poll makes all agents poll."""
         self.directory = pathlib.Path(directory)
         if up:
-            muster("sandbox", "up", "--dir", self.directory, "--agents", agents, timeout=180)
+            options = ["--transport", transport] if transport else []
+            options += [f"--agent-env={k}={v}" for k, v in (agent or {}).items()]
+            options += [f"--controller-env={k}={v}" for k, v in (controller or {}).items()]
+            muster("sandbox", "up", "--dir", self.directory, "--agents", agents, *options, timeout=180)
         self.load()
 
     def load(self):
@@ -140,8 +155,8 @@ def alive(pid):
 def make_sandbox(tmp_path_factory):
     made = []
 
-    def make(agents):
-        sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "s", agents)
+    def make(agents, **options):
+        sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "s", agents, **options)
         made.append(sandbox)
         return sandbox
 

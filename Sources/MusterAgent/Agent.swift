@@ -12,17 +12,21 @@ import UnixSignals
 ///     IdentityStore ──▶ CurrentIdentity ◀── CertificateRenewal        who we are, and how that stays true
 ///                             │
 ///              ┌──────────────┴───────┐
-///        ControlChannel           Heartbeat                           two ways to the controller, both dialled out
+///        ControlChannel           Heartbeat                           two ways to the controller, both dialled out;
+///              │                                                      the first by WebSocket, or by MessagePoller
 ///              │ jobs in, replies out
 ///          JobRunner ──▶ supervisors ──▶ scripts                      live on when this process ends
 ///
 /// One event loop carries all connections. Stopping goes from the bottom of the list of services to its top.
 package struct Agent: Sendable {
     private let configuration: AgentConfiguration
+    private let environment: [String: String]
     private let logger: Logger
 
-    package init(configuration: AgentConfiguration) throws {
+    /// - Parameter environment: where a proxy may be named.
+    package init(configuration: AgentConfiguration, environment: [String: String] = [:]) throws {
         self.configuration = configuration
+        self.environment = environment
         logger = try configuration.logger()
     }
 
@@ -54,7 +58,8 @@ package struct Agent: Sendable {
             ),
             logger: logger
         )
-        let current = CurrentIdentity(identity, store: store, clock: ServerClock(), logger: logger)
+        let proxy = try configuration.proxy(to: identity.controller, environment: environment)
+        let current = CurrentIdentity(identity, store: store, clock: ServerClock(), proxy: proxy, logger: logger)
         let heartbeat = Heartbeat(
             current: current,
             interval: .seconds(configuration.heartbeatSeconds),
@@ -68,9 +73,10 @@ package struct Agent: Sendable {
             current: current,
             runner: runner,
             keepAlive: .seconds(Int64(configuration.keepAliveSeconds)),
+            choice: TransportChoice(configuration.transport, firstRetry: .seconds(configuration.webSocketRetrySeconds)),
             group: group,
             logger: logger,
-            online: { heartbeat.channelOpened() },
+            online: { heartbeat.channelOpened($0) },
             denied: { refusals.ring() }
         )
         let renewal = CertificateRenewal(
@@ -78,7 +84,7 @@ package struct Agent: Sendable {
 
         logger.info(
             "starting",
-            metadata: ["node": "\(identity.node)", "controller": "\(identity.controller)", "version": "\(AgentVersion.current)"])
+            metadata: ["node": "\(identity.node)", "controller": "\(identity.controller)", "version": "\(AgentVersion.current)", "through": "\(proxy.map { "\($0)" } ?? "no proxy")"])
         var services = ServiceGroupConfiguration(
             services: ([runner, renewal, channel, heartbeat] as [any Service]).map { .init(service: $0) },
             gracefulShutdownSignals: [.sigterm, .sigint],

@@ -1,5 +1,6 @@
 import Glibc
 package import Logging
+package import MusterClient
 package import MusterConfiguration
 
 /// What agent.json5 holds. Every key has a default; the controller usually comes from the identity that `register` stored.
@@ -15,6 +16,10 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
     package var logLevel = "info"
     package var scriptShell = "/bin/sh"
     package var tombstoneHours = 336
+    package var transport = TransportChoice.Preference.auto
+    package var webSocketRetrySeconds = 60
+    package var proxy: String?
+    package var proxyPasswordFile: String?
 
     package static let environmentPrefix = "MUSTER_AGENT_"
     package static let defaultPath = "/etc/muster/agent.json5"
@@ -33,11 +38,15 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         "logLevel": .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]),
         "scriptShell": .string,
         "tombstoneHours": .integer(1...8760),
+        "transport": .choice(TransportChoice.Preference.allCases.map(\.rawValue)),
+        "webSocketRetrySeconds": .integer(1...3600),
+        "proxy": .optional(.string),
+        "proxyPasswordFile": .optional(.string),
     ]
 
     private enum CodingKeys: String, CodingKey {
         case controller, stateDirectory, region, maximumParallelJobs, queuedJobs, keepAliveSeconds, heartbeatSeconds, logLevel, scriptShell,
-            tombstoneHours
+            tombstoneHours, transport, webSocketRetrySeconds, proxy, proxyPasswordFile
     }
 
     package init(from decoder: any Decoder) throws {
@@ -56,6 +65,10 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         logLevel = try value(.logLevel, standard.logLevel)
         scriptShell = try value(.scriptShell, standard.scriptShell)
         tombstoneHours = try value(.tombstoneHours, standard.tombstoneHours)
+        transport = try value(.transport, standard.transport)
+        webSocketRetrySeconds = try value(.webSocketRetrySeconds, standard.webSocketRetrySeconds)
+        proxy = try values.decodeIfPresent(String.self, forKey: .proxy)
+        proxyPasswordFile = try values.decodeIfPresent(String.self, forKey: .proxyPasswordFile)
         guard stateDirectory.hasPrefix("/") else {
             throw ConfigurationError("'stateDirectory' must be an absolute path, and is \(stateDirectory).")
         }
@@ -73,6 +86,25 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         return try ConfigurationLoader.load(
             AgentConfiguration.self, path: chosen ?? defaultPath, environmentPrefix: environmentPrefix, environment: environment,
             reserved: reserved)
+    }
+
+    /// The way to a controller: the proxy that is configured, or else the one that the environment names. "" is none.
+    package func proxy(to controller: Endpoint, environment: [String: String]) throws -> HTTPProxy? {
+        guard let proxy else { return try HTTPProxy.fromEnvironment(environment, for: controller) }
+        guard !proxy.isEmpty else { return nil }
+        return try HTTPProxy(url: proxy, password: try proxyPasswordFile.map(Self.password))
+    }
+
+    /// The first line of a small file.
+    private static func password(in path: String) throws -> String {
+        guard let file = fopen(path, "re") else {
+            throw AgentError("Cannot read the proxy's password in \(path): \(String(cString: strerror(errno))).")
+        }
+        defer { fclose(file) }
+        var bytes = [UInt8](repeating: 0, count: 1025)
+        let count = fread(&bytes, 1, bytes.count, file)
+        guard count <= 1024 else { throw AgentError("\(path) holds more than a password.") }
+        return String(decoding: bytes[..<count].prefix { $0 != 10 && $0 != 13 }, as: UTF8.self)
     }
 
     /// To standard error, which systemd keeps.

@@ -3,6 +3,7 @@ import MusterClient
 import MusterWire
 package import NIOCore
 package import ServiceLifecycle
+import Synchronization
 
 /// Tells the controller that this node is alive and what it is (UpdateInstanceInformation): each time the control channel comes up,
 /// and every few minutes, over a short connection of its own. So it also is a second way to notice, on the controller's side, that a
@@ -14,6 +15,7 @@ package final class Heartbeat: Service {
     private let logger: Logger
     private let serverTime: @Sendable (Int64) -> Void
     private let connected = Alarm()
+    private let transport = Mutex(TransportChoice.Transport.webSocket)
 
     /// - Parameter serverTime: told the difference between the controller's clock and ours after each beat, in milliseconds.
     package init(
@@ -30,7 +32,8 @@ package final class Heartbeat: Service {
         self.serverTime = serverTime
     }
 
-    package func channelOpened() {
+    package func channelOpened(_ transport: TransportChoice.Transport) {
+        self.transport.withLock { $0 = transport }
         connected.ring()
     }
 
@@ -72,7 +75,7 @@ package final class Heartbeat: Service {
             platformName: facts.platformName,
             platformType: HostFacts.platformType,
             platformVersion: facts.platformVersion,
-            ssmConnectionChannel: "ssmmessages"
+            ssmConnectionChannel: transport.withLock { $0 } == .poll ? "ec2messages" : "ssmmessages"
         )
         try await current.trust.attempt { [group, logger, clock = current.clock] tls in
             let client = APIClient(

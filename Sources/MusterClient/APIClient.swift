@@ -60,7 +60,7 @@ package struct APIClient: Sendable {
         } catch {
             throw ClientError(.configuration, "Cannot write the request of \(O.name): \(error)")
         }
-        let answer = try await answer(to: O.name, body: body)
+        let answer = try await answer(to: O.name, of: O.target, body: body)
         do {
             return try JSONCoding.decode(O.Output.self, from: answer)
         } catch {
@@ -73,7 +73,7 @@ package struct APIClient: Sendable {
         pool.closeAll()
     }
 
-    private func answer(to operation: String, body: [UInt8]) async throws -> [UInt8] {
+    private func answer(to operation: String, of target: OperationTarget, body: [UInt8]) async throws -> [UInt8] {
         let invocation = UUID().uuidString.lowercased()
         var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
         var hasCorrectedClock = false
@@ -82,7 +82,7 @@ package struct APIClient: Sendable {
             let failure: any Error
             do {
                 let offset = clock.offsetMilliseconds ?? 0
-                let response = try await exchange(operation, body: body, invocation: invocation, attempt: attempt)
+                let response = try await exchange("\(target.rawValue).\(operation)", body: body, invocation: invocation, attempt: attempt)
                 if (200..<300).contains(response.status) { return response.body }
                 let error = APIError(status: response.status, body: response.body)
                 let corrected = abs((clock.offsetMilliseconds ?? 0) - offset) > 60_000
@@ -107,9 +107,9 @@ package struct APIClient: Sendable {
         }
     }
 
-    private func exchange(_ operation: String, body: [UInt8], invocation: String, attempt: Int) async throws -> HTTPResponse {
+    private func exchange(_ target: String, body: [UInt8], invocation: String, attempt: Int) async throws -> HTTPResponse {
         let deadline = NIODeadline.now() + timeout
-        let request = HTTPRequest(headers: headers(operation, body: body, invocation: invocation, attempt: attempt), body: body)
+        let request = HTTPRequest(headers: headers(target, body: body, invocation: invocation, attempt: attempt), body: body)
         let connection: HTTPConnection
         if let idle = pool.take() {
             connection = idle
@@ -122,10 +122,10 @@ package struct APIClient: Sendable {
         return response
     }
 
-    private func headers(_ operation: String, body: [UInt8], invocation: String, attempt: Int) -> HTTPHeaders {
+    private func headers(_ target: String, body: [UInt8], invocation: String, attempt: Int) -> HTTPHeaders {
         var fields = HTTPFields()
         fields[.contentType] = "application/x-amz-json-1.1"
-        fields[.amzTarget] = "AmazonSSM.\(operation)"
+        fields[.amzTarget] = target
         fields[.invocationID] = invocation
         if let credentials {
             SigV4.sign(

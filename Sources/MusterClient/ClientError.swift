@@ -35,6 +35,8 @@ package struct ClientError: Error, Sendable, Hashable, CustomStringConvertible {
 
     package let kind: Kind
     package let description: String
+    /// It happened after TLS had been agreed: the network is there, what came on top of it did not work.
+    package var isSecured = false
 
     package init(_ kind: Kind, _ description: String) {
         self.kind = kind

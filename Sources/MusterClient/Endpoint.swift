@@ -7,6 +7,8 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     package let host: String
     package let port: Int
     package var scheme: String { "https" }
+    /// The way there. No part of what the endpoint is: it is not compared, described or stored.
+    package var proxy: HTTPProxy?
 
     package init(url: String) throws(ClientError) {
         func refuse(_ why: String) -> ClientError {
@@ -64,4 +66,13 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     }
 
     package var description: String { "https://\(authority)" }
+
+    package static func == (left: Endpoint, right: Endpoint) -> Bool {
+        left.host == right.host && left.port == right.port
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(host)
+        hasher.combine(port)
+    }
 }

@@ -56,8 +56,10 @@ package struct OperatorProfile: Sendable, CustomStringConvertible {
         guard region.utf8.count <= 100, region.allSatisfy({ $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") }) else {
             throw ClientError(.configuration, "The region \"\(region)\" is not a region name.")
         }
+        var endpoint = try endpoint(variable: variable, settings: settings, configuration: configuration?.sections)
+        endpoint.proxy = try HTTPProxy.fromEnvironment(environment, for: endpoint)
         return OperatorProfile(
-            endpoint: try endpoint(variable: variable, settings: settings, configuration: configuration?.sections),
+            endpoint: endpoint,
             credentials: try credentials(variable: variable, explicit: requested != nil, name: name, secrets: secrets, settings: settings),
             region: region,
             caBundle: variable("AWS_CA_BUNDLE") ?? settings?["ca_bundle"] ?? variable("SSL_CERT_FILE")

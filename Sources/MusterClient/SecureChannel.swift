@@ -26,23 +26,30 @@ struct SecureChannel: Sendable {
             .channelOption(.socketOption(.so_keepalive), value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandlers([
-                        TLSHandler(context: tls, serverName: endpoint.serverName),
-                        FailureRecorder(endpoint: endpoint, handshake: handshake),
-                    ])
+                    let handlers = channel.pipeline.syncOperations
+                    let recorder = FailureRecorder(endpoint: endpoint, handshake: handshake)
+                    guard let proxy = endpoint.proxy else {
+                        return try handlers.addHandlers([TLSHandler(context: tls, serverName: endpoint.serverName), recorder])
+                    }
+                    let tunnel = ProxyTunnelHandler(proxy: proxy, endpoint: endpoint) { context in
+                        let handler = TLSHandler(context: tls, serverName: endpoint.serverName)
+                        try context.pipeline.syncOperations.addHandler(handler, position: .before(recorder))
+                    }
+                    try handlers.addHandlers([tunnel, recorder])
                 }
             }
         let channel: any Channel
+        let (host, port) = endpoint.proxy.map { ($0.host, $0.port) } ?? (endpoint.host, endpoint.port)
         do {
             // An address needs no resolver, and the resolver would start a thread.
-            if let address = try? SocketAddress(ipAddress: endpoint.host, port: endpoint.port) {
+            if let address = try? SocketAddress(ipAddress: host, port: port) {
                 channel = try await bootstrap.connect(to: address).get()
             } else {
-                channel = try await bootstrap.connect(host: endpoint.host, port: endpoint.port).get()
+                channel = try await bootstrap.connect(host: host, port: port).get()
             }
         } catch {
             handshake.fail(error)
-            throw ClientError(.unreachable, "Cannot connect to \(endpoint): \(describe(error)).")
+            throw ClientError(.unreachable, "Cannot connect to \(endpoint.proxy.map { "\($0), the way to \(endpoint)" } ?? "\(endpoint)"): \(describe(error)).")
         }
         let timer = loop.scheduleTask(deadline: deadline) {
             handshake.fail(ClientError(.timedOut, "\(endpoint) did not finish the TLS handshake in time."))

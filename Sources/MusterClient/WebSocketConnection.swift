@@ -8,7 +8,7 @@ package import NIOWebSocket
 /// - Every buffer has a bound: `maxMessageBytes` for what comes in, eight messages for what nobody has read yet (after that
 ///   the socket is not read any more), and a count of unsent messages for what goes out.
 /// - It notices a dead path by itself: it pings every `keepAlive`, and when nothing at all has come for two and a half times
-///   that long, the connection is over.
+///   that long, the connection is over: 50 s at the usual 20.
 package final class WebSocketConnection: Sendable {
     package enum Message: Sendable, Hashable {
         case text(String)
@@ -79,8 +79,10 @@ package final class WebSocketConnection: Sendable {
             }
         } catch {
             channel.close(promise: nil)
-            throw await secured.failure(
+            var failure = await secured.failure(
                 or: ClientError(.closed, "\(endpoint) closed the connection before it answered the WebSocket request."))
+            failure.isSecured = true
+            throw failure
         }
         switch answer {
         case .opened(let connection):
@@ -88,12 +90,14 @@ package final class WebSocketConnection: Sendable {
         case .refused(let status):
             channel.close(promise: nil)
             let denied = status == 401 || status == 403
-            throw ClientError(
+            var failure = ClientError(
                 denied ? .denied : .refused(status: status),
                 status == 101
                     ? "\(endpoint) answered the WebSocket request for \(path) with a wrong key."
                     : "\(endpoint) refused the WebSocket at \(path) with HTTP status \(status)."
             )
+            failure.isSecured = true
+            throw failure
         }
     }
 
@@ -429,15 +433,31 @@ private final class WebSocketHandler: ChannelDuplexHandler {
     // MARK: Ends
 
     private func keepAliveDue(context: ChannelHandlerContext) {
-        let silence = NIODeadline.now() - lastHeard
-        if !isReaderBehind, silence.nanoseconds > keepAlive.nanoseconds / 2 * 5 {
-            finish(ClientError(.timedOut, "Nothing was heard from \(endpoint) for \(silence.nanoseconds / 1_000_000_000) seconds."))
-            context.close(promise: nil)
-            return
+        let left = longestSilence - (NIODeadline.now() - lastHeard)
+        // The limit lies between two pings; it is looked at again when it is reached.
+        if left > .zero, left < keepAlive {
+            let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+            context.eventLoop.scheduleTask(in: left) {
+                let (handler, context) = bound.value
+                handler.checkSilence(context: context)
+            }
         }
+        if checkSilence(context: context) { return }
         guard !hasSentClose else { return }
         write(.ping, ByteBuffer(), context: context, promise: nil)
         context.flush()
+    }
+
+    private var longestSilence: TimeAmount { .nanoseconds(keepAlive.nanoseconds / 2 * 5) }
+
+    /// True when the connection has been given up.
+    @discardableResult
+    private func checkSilence(context: ChannelHandlerContext) -> Bool {
+        let silence = NIODeadline.now() - lastHeard
+        guard !isFinished, !isReaderBehind, silence >= longestSilence else { return false }
+        finish(ClientError(.timedOut, "Nothing was heard from \(endpoint) for \(silence.nanoseconds / 1_000_000_000) seconds."))
+        context.close(promise: nil)
+        return true
     }
 
     private func fail(_ code: WebSocketErrorCode, _ what: String, context: ChannelHandlerContext) {

@@ -74,6 +74,11 @@ package struct Controller: Sendable {
             storeEpoch: facts.storeEpoch, logger: logger
         ).register(in: &table)
 
+        let polling = MessageOperations(silenceSeconds: configuration.offlineSeconds, logger: logger) { [logger] peer in
+            await AgentConnection(peer: peer, registry: registry, events: dispatcher, database: database, logger: logger).run()
+        }
+        polling.register(in: &table)
+
         let certificates = try certificates(authority, names: facts.names)
         let server = server(
             table, certificates, database: database,
@@ -83,7 +88,7 @@ package struct Controller: Sendable {
         }
         let housekeeping = Housekeeping(database: database, historyDays: configuration.historyDays, logger: logger)
         let reload = ReloadOnSignal(certificates: certificates)
-        try await serve([housekeeping, registry, dispatcher] + certificates + [reload, server])
+        try await serve([housekeeping, registry, dispatcher, polling] + certificates + [reload, server])
         directory.remove(.listening)
         logger.info("controller stopped")
     }
@@ -140,7 +145,8 @@ package struct Controller: Sendable {
         let listeners = zip(configuration.listeners, certificates).map { listener, certificate in
             ControllerServer.Listener(
                 address: listener.address, port: listener.port,
-                sides: Set(listener.serves.compactMap { ControllerServer.Side(rawValue: $0) }), certificate: certificate)
+                sides: Set(listener.serves.compactMap { ControllerServer.Side(rawValue: $0) }), certificate: certificate,
+                allowsWebSockets: listener.webSockets)
         }
         let directory = directory
         return ControllerServer(

@@ -12,13 +12,18 @@ package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
         package var serves: [String]
         package var certificate: String?
         package var key: String?
+        package var webSockets: Bool
 
-        package init(address: String, port: Int, serves: [String] = ["agents", "operators"], certificate: String? = nil, key: String? = nil) {
+        package init(
+            address: String, port: Int, serves: [String] = ["agents", "operators"], certificate: String? = nil, key: String? = nil,
+            webSockets: Bool = true
+        ) {
             self.address = address
             self.port = port
             self.serves = serves
             self.certificate = certificate
             self.key = key
+            self.webSockets = webSockets
         }
 
         package init(from decoder: any Decoder) throws {
@@ -28,10 +33,11 @@ package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
                 port: try values.decodeIfPresent(Int.self, forKey: .port) ?? 8443,
                 serves: try values.decodeIfPresent([String].self, forKey: .serves) ?? ["agents", "operators"],
                 certificate: try values.decodeIfPresent(String.self, forKey: .certificate),
-                key: try values.decodeIfPresent(String.self, forKey: .key))
+                key: try values.decodeIfPresent(String.self, forKey: .key),
+                webSockets: try values.decodeIfPresent(Bool.self, forKey: .webSockets) ?? true)
         }
 
-        private enum Keys: String, CodingKey { case address, port, serves, certificate, key }
+        private enum Keys: String, CodingKey { case address, port, serves, certificate, key, webSockets }
 
         /// `ADDRESS:PORT`, with IPv6 addresses in brackets.
         package init(argument: String) throws {
@@ -73,6 +79,7 @@ package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
             "serves": .list(.choice(["agents", "operators"])),
             "certificate": .optional(.string),
             "key": .optional(.string),
+            "webSockets": .boolean,
         ])),
         "names": .strings,
         "certificateHours": .integer(1...8760),
@@ -120,6 +127,15 @@ package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
         }
         return try ConfigurationLoader.load(
             Self.self, text: "{}", source: "the defaults", environmentPrefix: environmentPrefix, environment: environment)
+    }
+
+    /// Listeners at other addresses, alike otherwise to the configured ones.
+    package func listening(on addresses: [String]) throws -> [Listener] {
+        try addresses.enumerated().map { index, address in
+            var listener = try Listener(argument: address)
+            listener.webSockets = (index < listeners.count ? listeners[index] : listeners.last)?.webSockets ?? true
+            return listener
+        }
     }
 
     /// What the schema cannot say.

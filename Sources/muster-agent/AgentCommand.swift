@@ -63,7 +63,8 @@ struct AgentCommand: ParsableCommand {
                     activationID: activationID,
                     activationCode: try ActivationCode.read(file: activationCodeFile, environment: environment()),
                     pin: pin,
-                    force: force
+                    force: force,
+                    proxy: { try configuration.proxy(to: $0, environment: environment()) }
                 )
                 let store = try IdentityStore(stateDirectory: configuration.stateDirectory)
                 let logger = try configuration.logger()
@@ -91,7 +92,7 @@ struct AgentCommand: ParsableCommand {
         func run() throws {
             try reportingErrors {
                 let configuration = try common.load()
-                let agent = try Agent(configuration: configuration)
+                let agent = try Agent(configuration: configuration, environment: environment())
                 try runToCompletion { group in try await agent.run(group: group) }
             }
         }

@@ -91,7 +91,7 @@ struct Serve: AsyncParsableCommand {
 
     func run() async throws {
         var configuration = try common.configuration()
-        if !listen.isEmpty { configuration.listeners = try listen.map { try ControllerConfiguration.Listener(argument: $0) } }
+        if !listen.isEmpty { configuration.listeners = try configuration.listening(on: listen) }
         let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
         LoggingSystem.bootstrap { label in
             var handler = StreamLogHandler.standardError(label: label)

@@ -17,9 +17,28 @@ struct SandboxGroup: AsyncParsableCommand {
         @OptionGroup var place: Place
         @Option(help: "How many agents.") var agents: Int = 3
         @Option(help: "The controller's port on the loopback interface; 0 takes a free one.") var port: Int = 0
+        @Option(help: "How its agents reach the controller: auto, websocket or poll.") var transport: String?
+        @Option(name: .customLong("agent-env"), help: "NAME=VALUE: a setting for its agents, for example MUSTER_AGENT_LOG_LEVEL=debug. May be repeated.")
+        var agentEnvironment: [String] = []
+        @Option(name: .customLong("controller-env"), help: "NAME=VALUE: a setting for its controller. May be repeated.")
+        var controllerEnvironment: [String] = []
         func run() async throws {
-            try await place.sandbox.up(agents: agents, port: port)
+            var agentSettings = try variables(agentEnvironment)
+            if let transport { agentSettings["MUSTER_AGENT_TRANSPORT"] = transport }
+            try await place.sandbox.up(
+                agents: agents, port: port, agentSettings: agentSettings, controllerSettings: try variables(controllerEnvironment))
             print(try place.sandbox.nextSteps())
+        }
+
+        private func variables(_ settings: [String]) throws -> [String: String] {
+            var variables: [String: String] = [:]
+            for setting in settings {
+                guard let equals = setting.firstIndex(of: "="), equals != setting.startIndex else {
+                    throw ValidationError("A setting is written NAME=VALUE, and this one is not: \(setting.prefix(40))")
+                }
+                variables[String(setting[..<equals])] = String(setting[setting.index(after: equals)...])
+            }
+            return variables
         }
     }
 

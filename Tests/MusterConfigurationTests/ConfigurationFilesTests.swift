@@ -15,11 +15,17 @@ import Testing
         var logLevel = "info"
         var scriptShell = "/bin/sh"
         var tombstoneHours = 336
+        var transport = "auto"
+        var webSocketRetrySeconds = 60
+        var proxy: String?
+        var proxyPasswordFile: String?
 
         static let schema: [String: ConfigurationSchema] = [
             "controller": .optional(.string), "stateDirectory": .string, "region": .string, "maximumParallelJobs": .integer(1...1000),
             "queuedJobs": .integer(0...10_000), "keepAliveSeconds": .integer(1...25), "heartbeatSeconds": .integer(5...3600),
             "logLevel": .string, "scriptShell": .string, "tombstoneHours": .integer(1...8760),
+            "transport": .choice(["auto", "websocket", "poll"]), "webSocketRetrySeconds": .integer(1...3600),
+            "proxy": .optional(.string), "proxyPasswordFile": .optional(.string),
         ]
     }
 
@@ -30,6 +36,7 @@ import Testing
             var serves = ["agents", "operators"]
             var certificate: String?
             var key: String?
+            var webSockets = true
         }
 
         var account = "000000000001"
@@ -53,7 +60,7 @@ import Testing
             "listeners": .list(
                 .object([
                     "address": .string, "port": .integer(0...65535), "serves": .strings, "certificate": .optional(.string),
-                    "key": .optional(.string),
+                    "key": .optional(.string), "webSockets": .boolean,
                 ])),
             "names": .strings, "certificateHours": .integer(1...8760), "offlineSeconds": .integer(30...86_400),
             "maximumBodyBytes": .integer(65_536...16_777_216), "requestsPerSecond": .integer(1...100_000),

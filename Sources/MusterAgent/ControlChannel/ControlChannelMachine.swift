@@ -15,6 +15,12 @@ package struct ControlChannelMachine: Sendable {
         case unreachable(String)
         /// The controller does not accept this identity: deregistered, quarantined, or its certificate has expired.
         case denied(String)
+
+        package var reason: String {
+            switch self {
+            case .unreachable(let reason), .denied(let reason): reason
+            }
+        }
     }
 
     package enum Action: Sendable, Hashable {
@@ -61,6 +67,10 @@ package struct ControlChannelMachine: Sendable {
         self.backoff = backoff
     }
 
+    package var isOpen: Bool {
+        if case .open = state { true } else { false }
+    }
+
     package var isFinished: Bool {
         if case .finished = state { true } else { false }
     }
@@ -90,6 +100,13 @@ package struct ControlChannelMachine: Sendable {
         case .idle, .open, .waiting, .finished:
             return .none
         }
+    }
+
+    /// Another connection has taken the place of the open one, without a gap.
+    package mutating func replaced(at now: ContinuousClock.Instant) {
+        guard case .open = state else { return }
+        state = .open(since: now, ticket: nil)
+        standing = .online
     }
 
     /// The channel is gone, or never came. No failure: it was closed in order, by either side.

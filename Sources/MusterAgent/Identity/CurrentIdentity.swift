@@ -14,9 +14,14 @@ package final class CurrentIdentity: Sendable {
     package let clock: ServerClock
     private let store: IdentityStore
     private let logger: Logger
+    private let proxy: HTTPProxy?
     private let state: Mutex<State>
 
-    package init(_ identity: Identity, store: IdentityStore, clock: ServerClock, logger: Logger) {
+    /// - Parameter proxy: the way to the controller, for every connection with this identity.
+    package init(_ identity: Identity, store: IdentityStore, clock: ServerClock, proxy: HTTPProxy? = nil, logger: Logger) {
+        var identity = identity
+        identity.controller.proxy = proxy
+        self.proxy = proxy
         self.clock = clock
         self.store = store
         self.logger = logger
@@ -38,6 +43,8 @@ package final class CurrentIdentity: Sendable {
     /// On the disk first; then new connections use it.
     package func replace(with identity: Identity) throws {
         try store.save(identity)
+        var identity = identity
+        identity.controller.proxy = proxy
         let trust = Self.trust(identity, clock: clock, logger: logger)
         state.withLock { $0 = State(identity: identity, trust: trust) }
     }

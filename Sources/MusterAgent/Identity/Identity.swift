@@ -9,7 +9,7 @@ package struct Identity: Sendable, CustomStringConvertible {
     package let generation: Int
     /// Changes when a controller's store is made anew.
     package let storeEpoch: String
-    package let controller: Endpoint
+    package var controller: Endpoint
     package let key: PrivateKey
     /// Leaf first.
     package let chain: [Certificate]

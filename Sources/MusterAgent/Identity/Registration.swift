@@ -17,9 +17,15 @@ package struct Registration: Sendable {
     package var pin: [UInt8]
     package var force: Bool
 
-    /// - Parameter pin: `sha256:HEX`, as the join line prints it.
-    package init(controller: String, activationID: String, activationCode: String, pin: String, force: Bool = false) throws {
+    /// - Parameters:
+    ///   - pin: `sha256:HEX`, as the join line prints it.
+    ///   - proxy: the way to the controller.
+    package init(
+        controller: String, activationID: String, activationCode: String, pin: String, force: Bool = false,
+        proxy: (Endpoint) throws -> HTTPProxy? = { _ in nil }
+    ) throws {
         self.controller = try Endpoint(url: controller)
+        self.controller.proxy = try proxy(self.controller)
         self.activationID = activationID
         self.activationCode = activationCode
         self.pin = try Self.digest(pin)

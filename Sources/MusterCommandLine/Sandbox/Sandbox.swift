@@ -24,12 +24,25 @@ package struct Sandbox: Sendable {
         while trimmed.count > 1, trimmed.last == "/" { trimmed.removeLast() }
         self.directory = String(trimmed)
         // Keys and endpoints of the caller's own AWS set-up have no business in what scripts see.
-        self.environment = environment.filter { !$0.key.hasPrefix("AWS_") && !$0.key.hasPrefix("MUSTER_") && $0.key != "SSL_CERT_FILE" }
+        var kept = environment.filter { !$0.key.hasPrefix("AWS_") && !$0.key.hasPrefix("MUSTER_") && $0.key != "SSL_CERT_FILE" }
+        // It lives on the loopback interface, where no proxy of the caller's can reach it.
+        let exceptions = kept["no_proxy"] ?? kept["NO_PROXY"] ?? ""
+        let exception = exceptions.isEmpty ? "127.0.0.1" : exceptions + ",127.0.0.1"
+        if Self.namesProxy(kept) { for name in ["no_proxy", "NO_PROXY"] { kept[name] = exception } }
+        self.environment = kept
+    }
+
+    private static func namesProxy(_ environment: [String: String]) -> Bool {
+        ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"].contains { environment[$0]?.isEmpty == false }
     }
 
     // MARK: - Up
 
-    package func up(agents: Int, port: Int) async throws {
+    /// - Parameters:
+    ///   - agentSettings: for its agents, as environment variables; so are `controllerSettings` for its controller.
+    package func up(
+        agents: Int, port: Int, agentSettings: [String: String] = [:], controllerSettings: [String: String] = [:]
+    ) async throws {
         guard (0...1000).contains(agents) else { throw CommandLineError("--agents takes a number from 0 to 1000.") }
         guard (0...65535).contains(port) else { throw CommandLineError("--port takes a port number, or 0 for a free one.") }
         if FileManager.default.fileExists(atPath: path("sandbox.json")) {
@@ -49,6 +62,8 @@ package struct Sandbox: Sendable {
         }
         var record = SandboxRecord()
         record.port = port
+        record.agentEnvironment = agentSettings
+        record.controllerEnvironment = controllerSettings
         try write(record)
         do {
             try await finish("muster-controller", ["init", "--data-dir", path("controller"), "--name", "127.0.0.1", "--name", "localhost",
@@ -66,6 +81,7 @@ package struct Sandbox: Sendable {
     private func enrol(_ agents: Int, _ record: inout SandboxRecord) async throws {
         guard agents > 0 else { return }
         let port = record.port
+        let settings = record.agentEnvironment ?? [:]
         record.nodes = try await Operator.with(environment: clientEnvironment(record)) { caller in
             let pin = Hex.encode(try caller.pinnedAuthority().fingerprint)
             return try await withThrowingTaskGroup(of: (Int, String).self) { group in
@@ -75,7 +91,7 @@ package struct Sandbox: Sendable {
                     guard next < agents else { return }
                     let index = next
                     next += 1
-                    group.addTask { (index, try await enrol(index, caller: caller, port: port, pin: pin)) }
+                    group.addTask { (index, try await enrol(index, caller: caller, port: port, pin: pin, settings: settings)) }
                 }
                 for _ in 0..<4 { add() }
                 while let (index, node) = try await group.next() {
@@ -88,7 +104,7 @@ package struct Sandbox: Sendable {
         try write(record)
     }
 
-    private func enrol(_ index: Int, caller: Operator, port: Int, pin: String) async throws -> String {
+    private func enrol(_ index: Int, caller: Operator, port: Int, pin: String, settings: [String: String]) async throws -> String {
         let tags = [Tag(key: "role", value: index.isMultiple(of: 2) ? "web" : "db"), Tag(key: "index", value: "\(index)")]
         let activation = try await caller.api.call(CreateActivation.self, .init(
             iamRole: "sandbox", defaultInstanceName: "agent-\(index)", registrationLimit: 1, tags: tags))
@@ -96,7 +112,7 @@ package struct Sandbox: Sendable {
             "muster-agent",
             ["register", "--controller", "https://127.0.0.1:\(port)", "--activation-id", activation.activationID.rawValue,
              "--pin", "sha256:\(pin)", "--state-dir", path("agent-\(index)")],
-            log: "agent-\(index)", extra: ["MUSTER_ACTIVATION_CODE": activation.activationCode])
+            log: "agent-\(index)", extra: settings.merging(["MUSTER_ACTIVATION_CODE": activation.activationCode]) { $1 })
         let found = try await caller.api.call(DescribeInstanceInformation.self, .init(
             filters: [.init(key: "ActivationIds", values: [activation.activationID.rawValue])]))
         guard let node = found.instanceInformationList.first else {
@@ -187,7 +203,7 @@ package struct Sandbox: Sendable {
         unlink(listening)
         let process = try DetachedProcess.start(
             try executable("muster-controller"), ["serve", "--data-dir", path("controller"), "--listen", "127.0.0.1:\(record.port)"],
-            log: log("controller"), environment: environment)
+            log: log("controller"), environment: environment.merging(record.controllerEnvironment ?? [:]) { $1 })
         record.processes["controller"] = process
         try write(record)
         try await wait(for: "the controller to listen", on: process, log: "controller") {
@@ -204,7 +220,8 @@ package struct Sandbox: Sendable {
 
     private func startAgent(_ name: String, _ record: inout SandboxRecord) throws {
         record.processes[name] = try DetachedProcess.start(
-            try executable("muster-agent"), ["run", "--state-dir", path(name)], log: log(name), environment: environment)
+            try executable("muster-agent"), ["run", "--state-dir", path(name)], log: log(name),
+            environment: environment.merging(record.agentEnvironment ?? [:]) { $1 })
         try write(record)
     }
 
@@ -329,7 +346,9 @@ package struct Sandbox: Sendable {
     }
 
     private func writeClientEnvironment(_ record: SandboxRecord) throws {
-        let lines = try clientEnvironment(record).sorted { $0.key < $1.key }.map { "export \($0.key)='\($0.value)'\n" }
+        var variables = try clientEnvironment(record)
+        if Self.namesProxy(environment) { variables["NO_PROXY"] = environment["NO_PROXY"] }
+        let lines = variables.sorted { $0.key < $1.key }.map { "export \($0.key)='\($0.value)'\n" }
         try PrivateFile.write(Array(lines.joined().utf8), to: path("env"))
     }
 

@@ -17,6 +17,9 @@ struct SandboxRecord: Codable, Sendable {
     /// Node ids by the agent's number, as far as they are enrolled.
     var nodes: [String] = []
     var processes: [String: Process] = [:]
+    /// Settings of its agents and its controller, as environment variables.
+    var agentEnvironment: [String: String]? = nil
+    var controllerEnvironment: [String: String]? = nil
 
     var agentNames: [String] { nodes.indices.map { "agent-\($0)" } }
 }

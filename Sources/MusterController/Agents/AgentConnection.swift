@@ -144,6 +144,7 @@ package struct AgentConnection: Sendable {
             await registry.close(node.node, reason: refusal)
         } else {
             logger.info("agent connected", metadata: ["node": "\(node.node)", "remote": "\(peer.remoteAddress)"])
+            await peer.admitted()
             await withTaskGroup(of: Void.self) { group in
                 group.addTask { await send(from: outbox) }
                 await events.nodeConnected(node.node, generation: node.generation)

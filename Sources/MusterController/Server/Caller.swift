@@ -1,3 +1,4 @@
+package import MusterCrypto
 package import MusterWire
 
 /// Who speaks: an operator's access key that signed the request, or the node that the client certificate names.
@@ -56,10 +57,12 @@ package struct OperationContext: Sendable {
     package let retry: RetryKey?
     /// The identity in the client certificate. Always present on node routes, never on operators'.
     package let node: NodeIdentity?
+    /// The certificate that names `node`.
+    package let certificate: Certificate?
 
     package init(
         caller: Caller, requestID: String, now: Timestamp, region: String, account: String,
-        retry: RetryKey? = nil, node: NodeIdentity? = nil
+        retry: RetryKey? = nil, node: NodeIdentity? = nil, certificate: Certificate? = nil
     ) {
         self.caller = caller
         self.requestID = requestID
@@ -68,6 +71,7 @@ package struct OperationContext: Sendable {
         self.account = account
         self.retry = retry
         self.node = node
+        self.certificate = certificate
     }
 
     package func audit(

@@ -12,7 +12,7 @@ internal import ServiceLifecycle
 
 /// Everything that listens: operators' calls, nodes' calls, control channels, health. [service]
 ///
-///     POST /                            X-Amz-Target: AmazonSSM.<Operation>
+///     POST /                            X-Amz-Target: AmazonSSM.<Operation>, EC2WindowsMessageDeliveryService.<Operation>
 ///     GET  /v1/control-channel/<node>   upgrade to a node's control channel
 ///     GET  /healthz /readyz /metrics
 ///
@@ -28,12 +28,15 @@ package final class ControllerServer: Service {
         let port: Int
         let sides: Set<Side>
         let certificate: ServerCertificate
+        /// Without them agents poll here.
+        let allowsWebSockets: Bool
 
-        package init(address: String, port: Int, sides: Set<Side>, certificate: ServerCertificate) {
+        package init(address: String, port: Int, sides: Set<Side>, certificate: ServerCertificate, allowsWebSockets: Bool = true) {
             self.address = address
             self.port = port
             self.sides = sides
             self.certificate = certificate
+            self.allowsWebSockets = allowsWebSockets
         }
     }
 
@@ -53,7 +56,6 @@ package final class ControllerServer: Service {
     }
 
     private static let channelPath = "/v1/control-channel/"
-    private static let targetPrefix = "AmazonSSM."
 
     private let listeners: [Listener]
     private let limits: Limits
@@ -218,6 +220,7 @@ package final class ControllerServer: Service {
         case (.get, "/metrics") where listener.sides.contains(.operators):
             return Answer(status: .ok, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(metrics.render().utf8))
         case (.get, _) where path.hasPrefix(Self.channelPath) && listener.sides.contains(.agents):
+            guard listener.allowsWebSockets else { return .text(.forbidden, "This address takes no WebSockets. Poll instead.\n") }
             return await refuseChannel(path, requestID: requestID, at: time, connection)
         default:
             return .text(.notFound, "There is nothing here.\n")
@@ -240,13 +243,14 @@ package final class ControllerServer: Service {
     private func call(
         _ request: Request, requestID: String, at time: Timestamp, _ connection: UpgradeChannel.Connection, _ listener: Listener
     ) async throws -> Answer {
-        let target = request.head.headerFields[.target] ?? ""
-        var name = target.hasPrefix(Self.targetPrefix) ? String(target.dropFirst(Self.targetPrefix.count)) : ""
+        let asked = (request.head.headerFields[.target] ?? "").split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
+        let target = asked.first.flatMap { OperationTarget(rawValue: String($0)) }
+        var name = target == nil || asked.count < 2 ? "" : String(asked[1])
         var caller = Caller.anonymous(sourceAddress: connection.remoteAddress, userAgent: request.head.headerFields[.userAgent] ?? "")
         var region = defaultRegion
         do {
             let body = try await collect(request)
-            guard let entry = table.entry(name) else {
+            guard let entry = target.flatMap({ table.entry(name, of: $0) }) else {
                 defer { name = "unknown" }
                 throw Self.unknown(name)
             }
@@ -346,7 +350,8 @@ package final class ControllerServer: Service {
                 bodyDigest: Hex.encode(SHA256.hash(evidence.body)))
         }
         return OperationContext(
-            caller: caller, requestID: requestID, now: time, region: region, account: account, retry: retry, node: node)
+            caller: caller, requestID: requestID, now: time, region: region, account: account, retry: retry, node: node,
+            certificate: node == nil ? nil : evidence.certificate)
     }
 
     private func refuseOperatorKey(_ evidence: Authentication.Evidence) throws {
@@ -375,7 +380,7 @@ package final class ControllerServer: Service {
     // MARK: Control channels
 
     private func admit(_ path: String, _ connection: UpgradeChannel.Connection, _ listener: Listener) async throws -> NodeIdentity? {
-        guard listener.sides.contains(.agents), let node = Self.node(in: path) else { return nil }
+        guard listener.sides.contains(.agents), listener.allowsWebSockets, let node = Self.node(in: path) else { return nil }
         let identity = try await authentication.node(connection.peer?.leaf, now: now())
         return identity.node == node ? identity : nil
     }

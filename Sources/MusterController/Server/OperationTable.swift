@@ -45,6 +45,7 @@ package enum OperationRoute: Sendable, Hashable {
 package struct OperationTable: Sendable {
     package struct Entry: Sendable {
         package let name: String
+        package let target: OperationTarget
         package let permission: Permission
         package let route: OperationRoute
         /// Changes something: its handler writes its own audit event, in the transaction of the change.
@@ -61,7 +62,7 @@ package struct OperationTable: Sendable {
         _ handler: @escaping @Sendable (O.Input, OperationContext) async throws -> O.Output
     ) {
         precondition(entries[O.name] == nil, "\(O.name) is registered twice")
-        entries[O.name] = Entry(name: O.name, permission: permission, route: route, changes: changes) { body, context in
+        entries[O.name] = Entry(name: O.name, target: O.target, permission: permission, route: route, changes: changes) { body, context in
             let input = try O.decodeInput(body)
             // Accepted and ignored would be a lie to the caller.
             if !input.unserved.isEmpty { throw APIError.notServed(input.unserved, operation: O.name) }
@@ -69,8 +70,8 @@ package struct OperationTable: Sendable {
         }
     }
 
-    package func entry(_ name: String) -> Entry? {
-        entries[name]
+    package func entry(_ name: String, of target: OperationTarget = .systemsManager) -> Entry? {
+        entries[name].flatMap { $0.target == target ? $0 : nil }
     }
 
     package var names: [String] {

@@ -168,8 +168,19 @@ final class WebSocketHandler: ChannelDuplexHandler {
         context.write(data, promise: promise)
     }
 
+    /// Between two ticks a limit may be reached; then a further look is taken at that moment.
+    private func checkSilence() {
+        guard let context, NIODeadline.now() - lastHeard >= idleTimeout else { return }
+        context.close(promise: nil)
+    }
+
     private func checkIdle() {
         guard let context else { return }
+        let left = idleTimeout - (NIODeadline.now() - lastHeard)
+        if left > .zero, left < .nanoseconds(idleTimeout.nanoseconds / 3) {
+            let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
+            context.eventLoop.scheduleTask(in: left) { handler.value.checkSilence() }
+        }
         let isStuck = writesStarted > writesDone && writesDone == writesDoneAtTick && writesStarted - writesDone > 0
         let isSilent = NIODeadline.now() - lastHeard > idleTimeout
         // One tick may see a write that has just begun; two in a row without progress is a peer that does not read.

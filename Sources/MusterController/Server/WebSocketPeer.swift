@@ -38,6 +38,9 @@ package struct WebSocketPeer: Sendable {
     package func send(text: String) async throws { try await transport.send(.text(text)) }
     package func ping() async throws { try await transport.ping() }
 
+    /// The node has been let in.
+    package func admitted() async { await transport.admitted() }
+
     /// Sends the close frame and ends the connection; `inbound` then ends. Safe to call twice.
     package func close(_ code: CloseCode, reason: String = "") async { await transport.close(code, reason: reason) }
 
@@ -76,9 +79,15 @@ package struct WebSocketPeer: Sendable {
     }
 }
 
-/// What a `WebSocketPeer` stands on: the NIO pipeline, or a pair of queues in tests.
+/// What a `WebSocketPeer` stands on: the NIO pipeline, the calls of a polling node, or a pair of queues in tests.
 package protocol WebSocketTransport: Sendable {
+    func admitted() async
     func send(_ message: WebSocketPeer.Message) async throws
     func ping() async throws
     func close(_ code: WebSocketPeer.CloseCode, reason: String) async
+}
+
+extension WebSocketTransport {
+    /// A WebSocket needs no word of it: there is no answer that waits for it.
+    package func admitted() async {}
 }

@@ -3,6 +3,17 @@ package protocol Operation: Sendable {
     associatedtype Input: Codable & Sendable & Validatable
     associatedtype Output: Codable & Sendable
     static var name: String { get }
+    static var target: OperationTarget { get }
+}
+
+/// The service that an operation belongs to, as X-Amz-Target names it before the dot.
+package enum OperationTarget: String, Sendable, CaseIterable {
+    case systemsManager = "AmazonSSM"
+    case messageDelivery = "EC2WindowsMessageDeliveryService"
+}
+
+extension Operation {
+    package static var target: OperationTarget { .systemsManager }
 }
 
 package protocol Validatable {

@@ -1,0 +1,296 @@
+package import FoundationEssentials
+package import MusterCrypto
+package import MusterWire
+import NIOConcurrencyHelpers
+package import NIOCore
+
+/// A polling node, in the shape of a control channel.
+///
+/// The calls of the node become the frames that it would send, and the frames for it become answers to its calls. So
+/// admission, the rule that finds clones, the registry and the dispatcher know one kind of agent only.
+///
+///     GetMessages         ◄── agent_job
+///     AcknowledgeMessage  ──► agent_job_ack, with the code 200        FailMessage ──► agent_job_ack, with another
+///     SendReply           ──► agent_job_reply                         its answer  ◄── agent_job_reply_ack
+package final class PollConnection: WebSocketTransport {
+    package enum Failure: Error, Sendable {
+        /// It is over, or was never admitted; the reason is for the node.
+        case closed(WebSocketPeer.CloseCode, reason: String)
+        case tooManyCalls
+        case timedOut
+    }
+
+    private struct Waiter {
+        let continuation: CheckedContinuation<Void, any Error>
+        let deadline: ContinuousClock.Instant
+    }
+
+    private struct State {
+        var session: PollSession
+        var isAdmitted = false
+        var closed: (code: WebSocketPeer.CloseCode, reason: String)?
+        var lastPoll: UInt64 = 0
+        var polls: [UInt64: CheckedContinuation<[PollSession.Message], any Error>] = [:]
+        /// Calls that have been told of a poll's end before they waited for it.
+        var early: [UInt64: [PollSession.Message]] = [:]
+        var opening: [CheckedContinuation<Void, any Error>] = []
+        /// Senders of jobs that find no room.
+        var room: [CheckedContinuation<Void, any Error>] = []
+        var replies: [UUID: [Waiter]] = [:]
+        var unread = 0
+    }
+
+    private static let maximumUnread = 64
+    private static let replySeconds = 60
+
+    let node: NodeIdentity
+    let number: UInt64
+    private let state: NIOLockedValueBox<State>
+    private let stream: AsyncStream<WebSocketPeer.Message>
+    private let continuation: AsyncStream<WebSocketPeer.Message>.Continuation
+    private let certificate: Certificate?
+    private let remoteAddress: String
+
+    package init(node: NodeIdentity, number: UInt64, certificate: Certificate?, remoteAddress: String) {
+        self.node = node
+        self.number = number
+        self.certificate = certificate
+        self.remoteAddress = remoteAddress
+        state = NIOLockedValueBox(State(session: PollSession(at: .now)))
+        // Bounded by `maximumUnread`.
+        (stream, continuation) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
+    }
+
+    package var peer: WebSocketPeer {
+        let inbound = WebSocketPeer.Inbound(stream) { [state] _ in state.withLockedValue { $0.unread -= 1 } }
+        return WebSocketPeer(transport: self, inbound: inbound, peerCertificate: certificate, remoteAddress: remoteAddress)
+    }
+
+    package var isOpen: Bool { state.withLockedValue { $0.isAdmitted && $0.closed == nil } }
+
+    // MARK: The node's calls
+
+    /// Says hello in the node's name and returns when it has been admitted.
+    package func open(_ hello: OpenControlChannel) async throws {
+        try say(.text(String(decoding: try JSONCoding.encode(hello), as: UTF8.self)))
+        try await withCheckedThrowingContinuation { continuation in
+            let outcome = state.withLockedValue { state -> Result<Void, any Error>? in
+                if let closed = state.closed { return .failure(Failure.closed(closed.code, reason: closed.reason)) }
+                if state.isAdmitted { return .success(()) }
+                state.opening.append(continuation)
+                return nil
+            }
+            if let outcome { continuation.resume(with: outcome) }
+        }
+    }
+
+    /// The next messages; none when the time is over, when a newer poll came, or when the controller stops.
+    package func poll(for limit: Duration) async throws -> [PollSession.Message] {
+        let poll = try take { state -> UInt64 in
+            if let closed = state.closed { throw Failure.closed(closed.code, reason: closed.reason) }
+            state.lastPoll += 1
+            return state.lastPoll
+        }
+        act { $0.session.polled(poll, at: .now) }
+        return try await withThrowingTaskGroup(of: [PollSession.Message]?.self) { group in
+            group.addTask { try await self.answer(to: poll) }
+            group.addTask {
+                // Cancelled as soon as there is an answer.
+                try? await Task.sleep(for: limit)
+                self.release(poll)
+                return nil
+            }
+            defer { group.cancelAll() }
+            while let result = try await group.next() {
+                if let result { return result }
+            }
+            return []
+        }
+    }
+
+    private func release(_ poll: UInt64) {
+        act { $0.session.released(poll) }
+    }
+
+    private func answer(to poll: UInt64) async throws -> [PollSession.Message] {
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                let outcome = state.withLockedValue { state -> Result<[PollSession.Message], any Error>? in
+                    if let messages = state.early.removeValue(forKey: poll) { return .success(messages) }
+                    if let closed = state.closed { return .failure(Failure.closed(closed.code, reason: closed.reason)) }
+                    state.polls[poll] = continuation
+                    return nil
+                }
+                if let outcome { continuation.resume(with: outcome) }
+            }
+        } onCancel: {
+            release(poll)
+        }
+    }
+
+    package func acknowledge(_ jobID: String, code: String, message: String) throws {
+        let (known, room) = try take { state in
+            if let closed = state.closed { throw Failure.closed(closed.code, reason: closed.reason) }
+            let known = state.session.acknowledged(jobID, at: .now)
+            defer { if !state.session.isFull { state.room = [] } }
+            return (known, state.session.isFull ? [] : state.room)
+        }
+        for waiter in room { waiter.resume() }
+        let acknowledgement = AgentJobAcknowledge(
+            jobID: jobID, acknowledgedMessageID: known?.messageID.uuidString.lowercased() ?? "",
+            createdDate: known?.createdDate.iso8601 ?? "", statusCode: code, errorMessage: message)
+        try say(try AgentMessage(.agentJobAck, createdDate: .now(), payload: acknowledgement))
+    }
+
+    /// Returns when the reply is durable.
+    package func reply(_ reply: AgentJobReply, id: UUID) async throws {
+        act { state in
+            state.session.heard(at: .now)
+            return []
+        }
+        let frame = try AgentMessage(.agentJobReply, createdDate: .now(), messageID: id, payload: reply)
+        let deadline = ContinuousClock.now + .seconds(Self.replySeconds)
+        try await withCheckedThrowingContinuation { continuation in
+            state.withLockedValue { $0.replies[id, default: []].append(Waiter(continuation: continuation, deadline: deadline)) }
+            do {
+                try say(frame)
+            } catch {
+                let waiters = state.withLockedValue { $0.replies.removeValue(forKey: id) }
+                for waiter in waiters ?? [] { waiter.continuation.resume(throwing: error) }
+            }
+        }
+    }
+
+    private func say(_ frame: AgentMessage) throws {
+        var bytes = ByteBuffer()
+        bytes.writeAgentMessage(frame)
+        try say(.binary(bytes))
+    }
+
+    private func say(_ message: WebSocketPeer.Message) throws {
+        try take { state in
+            if let closed = state.closed { throw Failure.closed(closed.code, reason: closed.reason) }
+            guard state.unread < Self.maximumUnread else { throw Failure.tooManyCalls }
+            state.unread += 1
+            // Inside the lock, so that messages keep their order and none comes after the end.
+            continuation.yield(message)
+        }
+    }
+
+    // MARK: Time
+
+    /// Ends waits that have taken too long. True when the node has been silent for longer than the limit.
+    package func look(silence limit: Duration) -> Bool {
+        let now = ContinuousClock.now
+        let (isSilent, late) = state.withLockedValue { state -> (Bool, [Waiter]) in
+            var late: [Waiter] = []
+            for (id, waiters) in state.replies {
+                late += waiters.filter { $0.deadline <= now }
+                let left = waiters.filter { $0.deadline > now }
+                state.replies[id] = left.isEmpty ? nil : left
+            }
+            return (state.session.isSilent(for: limit, at: now), late)
+        }
+        for waiter in late { waiter.continuation.resume(throwing: Failure.timedOut) }
+        return isSilent
+    }
+
+    /// Answers the held poll with nothing: the process is about to end.
+    package func releaseAll() {
+        let polls = state.withLockedValue { Array($0.polls.keys) }
+        for poll in polls { release(poll) }
+    }
+
+    // MARK: The controller's side
+
+    package func admitted() async {
+        let opening = state.withLockedValue { state in
+            state.isAdmitted = true
+            defer { state.opening = [] }
+            return state.opening
+        }
+        for continuation in opening { continuation.resume() }
+    }
+
+    package func send(_ message: WebSocketPeer.Message) async throws {
+        // The protocol has no text from this side.
+        guard case .binary(var bytes) = message else { return }
+        let frame = try bytes.readAgentMessage()
+        switch frame.messageType {
+        case .agentJob:
+            try await offer(PollSession.Message(
+                job: try frame.decodePayload(AgentJob.self), messageID: frame.messageID, createdDate: frame.createdDate))
+        case .agentJobReplyAck:
+            let acknowledgement = try frame.decodePayload(AgentJobReplyAcknowledge.self)
+            guard let id = UUID(uuidString: acknowledgement.acknowledgedMessageID) else { return }
+            let waiters = state.withLockedValue { $0.replies.removeValue(forKey: id) }
+            for waiter in waiters ?? [] { waiter.continuation.resume() }
+        default:
+            break
+        }
+    }
+
+    /// Waits while the node has too much that it has not acknowledged; the outbox above is bounded.
+    private func offer(_ message: PollSession.Message) async throws {
+        while true {
+            try await withCheckedThrowingContinuation { continuation in
+                let outcome = state.withLockedValue { state -> Result<Void, any Error>? in
+                    if let closed = state.closed { return .failure(Failure.closed(closed.code, reason: closed.reason)) }
+                    if !state.session.isFull { return .success(()) }
+                    state.room.append(continuation)
+                    return nil
+                }
+                if let outcome { continuation.resume(with: outcome) }
+            }
+            var isTaken = false
+            act { state in
+                guard !state.session.isFull else { return [] }
+                isTaken = true
+                return state.session.offered(message)
+            }
+            if isTaken { return }
+        }
+    }
+
+    /// The polls themselves are the signs of life.
+    package func ping() async throws {}
+
+    package func close(_ code: WebSocketPeer.CloseCode, reason: String) async {
+        let ended = state.withLockedValue { state -> State? in
+            guard state.closed == nil else { return nil }
+            state.closed = (code, reason)
+            continuation.finish()
+            let ended = state
+            state.polls = [:]
+            state.opening = []
+            state.room = []
+            state.replies = [:]
+            return ended
+        }
+        guard let ended else { return }
+        let failure = Failure.closed(code, reason: reason)
+        for poll in ended.polls.values { poll.resume(throwing: failure) }
+        for waiter in ended.opening + ended.room { waiter.resume(throwing: failure) }
+        for waiter in ended.replies.values.joined() { waiter.continuation.resume(throwing: failure) }
+    }
+
+    // MARK: State
+
+    private func act(_ body: (inout State) -> [PollSession.Action]) {
+        let answers = state.withLockedValue { state -> [(CheckedContinuation<[PollSession.Message], any Error>, [PollSession.Message])] in
+            body(&state).compactMap { action in
+                guard case .answer(let poll, let messages) = action else { return nil }
+                guard let waiting = state.polls.removeValue(forKey: poll) else {
+                    if state.closed == nil { state.early[poll] = messages }
+                    return nil
+                }
+                return (waiting, messages)
+            }
+        }
+        for (waiting, messages) in answers { waiting.resume(returning: messages) }
+    }
+
+    private func take<T>(_ body: (inout State) throws -> T) throws -> T {
+        try state.withLockedValue(body)
+    }
+}

@@ -1,0 +1,312 @@
+"""Networks between agents and controller that are worse than a loopback interface: proxies, boxes that cut, links that die."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from conftest import BIN, alive, eventually, muster
+from proxy import Proxy
+
+
+def log(box, name="agent-0"):
+    return (box.directory / "logs" / f"{name}.log").read_text()
+
+
+def connected(box, node):
+    return box.client().get_connection_status(Target=node)["Status"] == "connected"
+
+
+def started_once(path, node):
+    assert path.read_text().splitlines() == [f"start {node}"]
+
+
+def start(path, body):
+    return f'echo "start $AWS_SSM_INSTANCE_ID" >> {path}; {body}'
+
+
+# Polling
+
+@pytest.fixture(scope="module")
+def polling(make_sandbox):
+    return make_sandbox(3, transport="poll")
+
+
+def test_polling_nodes_are_connected_and_run(polling):
+    nodes = polling.nodes()
+    assert all(connected(polling, node) for node in nodes)
+    assert {i["PingStatus"] for i in polling.client().describe_instance_information()["InstanceInformationList"]} == {"Online"}
+    command, found = polling.run("echo $AWS_SSM_INSTANCE_ID; echo e >&2; exit 3", nodes)
+    assert {i["CommandPlugins"][0]["ResponseCode"] for i in found.values()} == {3}
+    assert all(i["CommandPlugins"][0]["Output"].startswith(node) for node, i in found.items())
+    assert "by=poll" in log(polling)
+
+
+def test_a_cancel_reaches_a_held_poll_at_once(polling, tmp_path):
+    node = polling.nodes()[0]
+    command = polling.send(start(tmp_path / "log", "sleep 600"), [node])
+    eventually((tmp_path / "log").exists, what="the start")
+    time.sleep(1)  # the poll is held again
+    began = time.monotonic()
+    polling.client().cancel_command(CommandId=command)
+    polling.finished(command)
+    assert time.monotonic() - began < 1.5
+    assert polling.invocations(command)[node]["Status"] == "Cancelled"
+
+
+def test_a_polling_agent_that_stops_is_away_at_once(polling):
+    node = polling.nodes()[1]
+    polling.control("stop", "agent-1")
+    eventually(lambda: not connected(polling, node), timeout=5, what="agent-1 being away")
+    polling.control("start", "agent-1")
+    assert connected(polling, node)
+
+
+def test_polling_over_a_controller_that_is_killed(polling, tmp_path):
+    nodes, path = polling.nodes(), tmp_path / "log"
+    command = polling.send(start(path, "sleep 1; echo done"), nodes)
+    eventually(lambda: path.exists() and len(path.read_text().splitlines()) == 3, what="three starts")
+    polling.kill("controller")
+    time.sleep(1.5)
+    polling.control("start", "controller")
+    assert polling.finished(command)["Status"] == "Success"
+    assert len(path.read_text().splitlines()) == 3
+
+
+def test_rate_control_over_polling(polling, tmp_path):
+    path = tmp_path / "log"
+    command, found = polling.run(f"echo x >> {path}; exit 1", polling.nodes(), MaxConcurrency="1", MaxErrors="0")
+    assert command["Status"] == "Failed" and path.read_text() == "x\n"
+    assert sorted(i["StatusDetails"] for i in found.values()) == ["Failed", "Terminated", "Terminated"]
+
+
+def test_a_copy_of_a_polling_identity_quarantines_both(make_sandbox, tmp_path):
+    box = make_sandbox(1, transport="poll")
+    node, = box.nodes()
+    box.control("stop", "agent-0")
+    shutil.copytree(box.directory / "agent-0", tmp_path / "copy")
+    box.control("start", "agent-0")
+    with open(tmp_path / "copy.log", "wb") as words:
+        copy = subprocess.Popen(
+            [str(BIN / "muster-agent"), "run", "--state-dir", str(tmp_path / "copy")], stdin=subprocess.DEVNULL, stdout=words, stderr=words,
+            env={**os.environ, "MUSTER_AGENT_TRANSPORT": "poll"})
+    try:
+        eventually(lambda: not connected(box, node), what="both being shut out")
+    finally:
+        copy.kill()
+        copy.wait()
+
+
+# Where no WebSocket gets through
+
+def test_auto_polls_where_websockets_are_refused_and_comes_back(make_sandbox, tmp_path):
+    refuse = {"MUSTER_CONTROLLER_LISTENERS__0__WEB_SOCKETS": "false"}
+    box = make_sandbox(2, agent={"MUSTER_AGENT_WEB_SOCKET_RETRY_SECONDS": "1"}, controller=refuse)
+    nodes, path = box.nodes(), tmp_path / "log"
+    assert "by=poll" in log(box) and "by=webSocket" not in log(box)
+    assert box.run("echo here", nodes)[0]["Status"] == "Success"
+    # The same controller, now with WebSockets; a command is under way through all of it.
+    command = box.send(start(path, "sleep 4; echo done"), nodes)
+    eventually(lambda: path.exists() and len(path.read_text().splitlines()) == 2, what="two starts")
+    box.kill("controller")
+    record = json.loads((box.directory / "sandbox.json").read_text())
+    record["controllerEnvironment"] = {}
+    (box.directory / "sandbox.json").write_text(json.dumps(record))
+    box.control("start", "controller")
+    for name in ("agent-0", "agent-1"):
+        eventually(lambda: "polling no more" in log(box, name) or "by=webSocket" in log(box, name), what=f"the WebSocket of {name}")
+    assert box.finished(command)["Status"] == "Success"
+    assert len(path.read_text().splitlines()) == 2
+    assert box.run("echo again", nodes)[0]["Status"] == "Success"
+
+
+def test_auto_polls_where_connections_are_cut_early(make_sandbox, tmp_path):
+    with Proxy(life_cut=3) as proxy:
+        box = make_sandbox(1, agent={"MUSTER_AGENT_PROXY": proxy.url})
+        node, = box.nodes()
+        eventually(lambda: "by=poll" in log(box) or "polling" in log(box), timeout=60, what="polling")
+        path = tmp_path / "log"
+        command, found = box.run(start(path, "sleep 8; echo done"), [node])
+        assert (command["Status"], found[node]["CommandPlugins"][0]["Output"]) == ("Success", "done\n")
+        started_once(path, node)
+        assert proxy.cuts > 2
+
+
+def test_a_box_that_cuts_idle_connections(make_sandbox, tmp_path):
+    """The short form of 30 s: pings every second under a cut of three; the WebSocket is never cut."""
+    with Proxy(idle_cut=3) as proxy:
+        box = make_sandbox(1, agent={"MUSTER_AGENT_PROXY": proxy.url, "MUSTER_AGENT_KEEP_ALIVE_SECONDS": "1"})
+        node, = box.nodes()
+        path = tmp_path / "log"
+        command, found = box.run(start(path, "sleep 7; echo done"), [node])
+        assert command["Status"] == "Success"
+        started_once(path, node)
+        assert log(box).count("connected") == 1
+
+
+def test_polling_through_a_box_that_cuts_idle_connections(make_sandbox, tmp_path):
+    with Proxy(idle_cut=3) as proxy:
+        box = make_sandbox(1, transport="poll", agent={"MUSTER_AGENT_PROXY": proxy.url})
+        node, = box.nodes()
+        eventually(lambda: proxy.cuts >= 1, what="a cut poll")
+        path = tmp_path / "log"
+        command, found = box.run(start(path, "sleep 5; echo done"), [node])
+        assert command["Status"] == "Success"
+        started_once(path, node)
+        assert connected(box, node) and log(box).count("connected") == 1
+
+
+# Proxies
+
+def test_a_proxy_with_a_password(make_sandbox, tmp_path):
+    """tinyproxy from Debian: registration, control channel, heartbeat and the command line go through it."""
+    with Proxy() as probe:
+        port = probe.port
+    secret = "s3cret-of-the-proxy"
+    configuration = tmp_path / "tinyproxy.conf"
+    configuration.write_text(
+        f'Port {port}\nListen 127.0.0.1\nTimeout 600\nAllow 127.0.0.1\nBasicAuth fleet {secret}\nLogFile "{tmp_path}/tinyproxy.log"\nLogLevel Connect\nMaxClients 100\n')
+    tinyproxy = subprocess.Popen(["tinyproxy", "-d", "-c", str(configuration)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        def listens():
+            import socket
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return True
+            except OSError:
+                return False
+        eventually(listens, what="tinyproxy")
+        (tmp_path / "password").write_text(secret + "\n")
+        box = make_sandbox(1, agent={
+            "MUSTER_AGENT_PROXY": f"http://fleet@127.0.0.1:{port}", "MUSTER_AGENT_PROXY_PASSWORD_FILE": str(tmp_path / "password")})
+        node, = box.nodes()
+        assert box.run("echo through", [node])[0]["Status"] == "Success"
+        through = (tmp_path / "tinyproxy.log").read_text()
+        assert through.count("CONNECT 127.0.0.1:") >= 2
+        assert "by=webSocket" in log(box) and f"proxy 127.0.0.1:{port}" in log(box)
+
+        env = {**box.env, "HTTPS_PROXY": f"http://fleet:{secret}@127.0.0.1:{port}", "NO_PROXY": ""}
+        before = (tmp_path / "tinyproxy.log").read_text().count("CONNECT")
+        assert node in muster("nodes", env=env).stdout
+        assert (tmp_path / "tinyproxy.log").read_text().count("CONNECT") > before
+        refused = muster("nodes", env={**env, "HTTPS_PROXY": f"http://fleet:wrong-word@127.0.0.1:{port}"}, check=False)
+        words = refused.stdout + refused.stderr
+        assert refused.returncode != 0 and "does not accept the user name and password" in words or "401" in words, words
+        assert "wrong-word" not in words
+        assert node in muster("nodes", env={**env, "HTTPS_PROXY": "http://127.0.0.1:1", "NO_PROXY": "127.0.0.1"}).stdout
+        for text in (log(box), log(box, "controller")):
+            assert secret not in text
+        assert secret not in "".join(open(f"/proc/{pid}/cmdline").read() for pid in box.pids.values())
+    finally:
+        tinyproxy.terminate()
+        tinyproxy.wait()
+
+
+def test_a_proxy_says_no_in_words(make_sandbox):
+    with Proxy(credentials="fleet:right-word") as proxy:
+        box = make_sandbox(0)
+        refused = muster("nodes", env={**box.env, "NO_PROXY": "", "HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}"}, check=False)
+        assert refused.returncode != 0 and "wants a user name and a password" in refused.stdout + refused.stderr
+        refused = muster("nodes", env={**box.env, "NO_PROXY": "", "HTTPS_PROXY": f"http://fleet:bad-word@127.0.0.1:{proxy.port}"}, check=False)
+        words = refused.stdout + refused.stderr
+        assert refused.returncode != 0 and "does not accept the user name and password" in words and "bad-word" not in words
+        assert muster("nodes", env={**box.env, "NO_PROXY": "", "HTTPS_PROXY": proxy.url}).returncode == 0
+
+
+# Links that die without a word
+
+def outage(make_sandbox, tmp_path, seconds, agents=3, agent=None, **options):
+    """Steps end and commands are sent while the link is dead. Returns the seconds until all were back."""
+    with Proxy() as proxy:
+        box = make_sandbox(agents, agent={"MUSTER_AGENT_PROXY": proxy.url, **(agent or {})}, **options)
+        nodes = box.nodes()
+        before, during = tmp_path / "before", tmp_path / "during"
+        running = box.send(start(before, "sleep 2; echo kept"), nodes)
+        eventually(lambda: before.exists() and len(before.read_text().splitlines()) == agents, what="the starts")
+        proxy.blackhole()
+        time.sleep(seconds / 2)
+        queued = box.send(start(during, "echo late"), nodes)
+        time.sleep(seconds / 2)
+        assert not during.exists()
+        proxy.restore()
+        back = time.monotonic()
+        for command, output in ((running, "kept\n"), (queued, "late\n")):
+            assert box.finished(command, timeout=60)["Status"] == "Success"
+            assert {i["CommandPlugins"][0]["Output"] for i in box.invocations(command).values()} == {output}
+        back = time.monotonic() - back
+        for path in (before, during):
+            assert sorted(path.read_text().splitlines()) == sorted(f"start {node}" for node in nodes)
+        assert all(connected(box, node) for node in nodes)
+        return back
+
+
+@pytest.mark.parametrize("transport", ["websocket", "poll", "auto"])
+def test_a_short_outage(make_sandbox, tmp_path, transport):
+    assert outage(make_sandbox, tmp_path, 8, transport=transport, agent={"MUSTER_AGENT_KEEP_ALIVE_SECONDS": "1"}) < 60
+
+
+def test_the_controller_notices_a_dead_link(make_sandbox):
+    with Proxy() as proxy:
+        boxes = [make_sandbox(1, transport=t, agent={"MUSTER_AGENT_PROXY": proxy.url}, controller={"MUSTER_CONTROLLER_OFFLINE_SECONDS": "30"})
+                 for t in ("websocket", "poll")]
+        nodes = [box.nodes()[0] for box in boxes]
+        proxy.blackhole()
+        began = time.monotonic()
+        for box, node in zip(boxes, nodes):
+            eventually(lambda: not connected(box, node), timeout=60, every=0.2, what="the dead link being noticed")
+        assert time.monotonic() - began < 60
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("transport", ["websocket", "poll", "auto"])
+@pytest.mark.parametrize("seconds", [30, 300])
+def test_an_outage(make_sandbox, tmp_path, seconds, transport):
+    assert outage(make_sandbox, tmp_path, seconds, transport=transport) < 60
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("transport", ["auto", "poll"])
+def test_a_box_that_cuts_idle_connections_after_30_seconds(make_sandbox, tmp_path, transport):
+    with Proxy(idle_cut=30) as proxy:
+        box = make_sandbox(1, transport=transport, agent={"MUSTER_AGENT_PROXY": proxy.url})
+        node, = box.nodes()
+        path = tmp_path / "log"
+        command, found = box.run(start(path, "sleep 100; echo done"), [node], timeout=130)
+        assert command["Status"] == "Success"
+        started_once(path, node)
+        assert log(box).count("connected") == 1
+
+
+def shifted(box, days, *arguments):
+    return subprocess.run(["faketime", "-f", f"+{days}d", str(BIN / "muster"), *map(str, arguments)],
+                          env={**os.environ, **box.env, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=180)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("transport", ["auto", "poll"])
+def test_three_days_of_outage(make_sandbox, tmp_path, transport):
+    """Certificates end while the link is dead. The result that was kept arrives, and what is too late does not start."""
+    box = make_sandbox(1, transport=transport)
+    node, = box.nodes()
+    before, during = tmp_path / "before", tmp_path / "during"
+    running = box.send(start(before, "sleep 1; echo kept"), [node])
+    eventually(before.exists, what="the start")
+    box.kill("controller")
+    time.sleep(2)
+    box.control("stop", "agent-0")
+    box.control("start", "controller")
+    box.send(start(during, "echo late"), [node])
+    box.kill("controller")
+    for name in ("controller", "agent-0"):
+        result = shifted(box, 3, "sandbox", "start", name, "--dir", box.directory)
+        assert result.returncode == 0, result.stdout + result.stderr
+    result = shifted(box, 3, "command", running)
+    assert "Success" in result.stdout and "kept" in result.stdout, result.stdout + result.stderr
+    again = shifted(box, 3, "run", "--node", node, "--", "echo back")
+    assert "back" in again.stdout, again.stdout + again.stderr
+    started_once(before, node)
+    assert not during.exists()
