@@ -12,7 +12,7 @@ internal import ServiceLifecycle
 
 /// Everything that listens: operators' calls, nodes' calls, control channels, health. [service]
 ///
-///     POST /                            X-Amz-Target: AmazonSSM.<Operation>
+///     POST /                            X-Amz-Target: AmazonSSM.<Operation>, or a form with Action=GetCallerIdentity
 ///     GET  /v1/control-channel/<node>   upgrade to a node's control channel
 ///     GET  /healthz /readyz /metrics
 ///
@@ -53,7 +53,6 @@ package final class ControllerServer: Service {
     }
 
     private static let channelPath = "/v1/control-channel/"
-    private static let targetPrefix = "AmazonSSM."
 
     private let listeners: [Listener]
     private let limits: Limits
@@ -240,16 +239,15 @@ package final class ControllerServer: Service {
     private func call(
         _ request: Request, requestID: String, at time: Timestamp, _ connection: UpgradeChannel.Connection, _ listener: Listener
     ) async throws -> Answer {
-        let target = request.head.headerFields[.target] ?? ""
-        var name = target.hasPrefix(Self.targetPrefix) ? String(target.dropFirst(Self.targetPrefix.count)) : ""
+        let format = CallFormat(request.head.headerFields)
+        var name = "unknown"
         var caller = Caller.anonymous(sourceAddress: connection.remoteAddress, userAgent: request.head.headerFields[.userAgent] ?? "")
         var region = defaultRegion
         do {
             let body = try await collect(request)
-            guard let entry = table.entry(name) else {
-                defer { name = "unknown" }
-                throw Self.unknown(name)
-            }
+            let called = try format.operation(request.head.headerFields, body: body)
+            guard let entry = table.entry(called, service: format.service) else { throw Self.unknown(called) }
+            name = entry.name
             let context: OperationContext
             do {
                 context = try await authenticate(entry, Authentication.Evidence(request.head, body: body, connection: connection), requestID: requestID, at: time, listener)
@@ -257,17 +255,18 @@ package final class ControllerServer: Service {
             } catch let error as APIError {
                 throw await refused(error, entry.name, source: connection.remoteAddress, at: time)
             }
-            guard caller.accessKeyID.isEmpty || policy(caller).allows(entry.permission.name) else {
+            guard caller.accessKeyID.isEmpty || Self.allows(entry, policy(caller)) else {
                 throw APIError.accessDenied(
-                    user: caller.arn, action: entry.permission.name, resource: "arn:aws:ssm:\(region):\(account):*",
+                    user: caller.arn, action: entry.permission.name, resource: "arn:aws:\(format.service):\(region):\(account):*",
                     reason: "because no policy allows the \(entry.permission) action")
             }
-            let answer = Answer.success(try await entry.run(body, context))
+            let output = try await entry.run(format.input(body), context)
+            let answer = try format.success(output, operation: name, requestID: requestID)
             count(name, "success")
             return answer
         } catch is NIOTooManyBytesError {
             count(name, "RequestEntityTooLarge")
-            var answer = Answer.failure(.requestTooLarge(limit: limits.bodyBytes))
+            var answer = format.failure(.requestTooLarge(limit: limits.bodyBytes), requestID: requestID)
             answer.closes = true
             return answer
         } catch let error as APIError {
@@ -275,10 +274,10 @@ package final class ControllerServer: Service {
             if error.code == "AccessDeniedException", caller.arn != "anonymous" {
                 await writeDenial(error, name, caller, requestID: requestID, region: region, at: time)
             }
-            return .failure(error)
+            return format.failure(error, requestID: requestID)
         } catch SQLError.tooManyWaiting {
             count(name, "ThrottlingException")
-            return .failure(.throttling)
+            return format.failure(.throttling, requestID: requestID)
         } catch let error as CancellationError {
             throw error
         } catch let error as ChannelError {
@@ -289,7 +288,15 @@ package final class ControllerServer: Service {
                 "operation failed",
                 metadata: ["operation": "\(name)", "request": "\(requestID)", "caller": "\(caller.arn)", "error": "\(error)"])
             count(name, "InternalServerError")
-            return .failure(.internalServerError)
+            return format.failure(.internalServerError, requestID: requestID)
+        }
+    }
+
+    private static func allows(_ entry: OperationTable.Entry, _ policy: Policy) -> Bool {
+        switch policy.decide(entry.permission.name) {
+        case .allowed: true
+        case .notAllowed: entry.allowedUnlessForbidden
+        case .forbidden: false
         }
     }
 
@@ -321,7 +328,7 @@ package final class ControllerServer: Service {
         var node: NodeIdentity?
         switch entry.route {
         case .operators:
-            (caller, region) = try await authentication.operatorCaller(evidence, now: time)
+            (caller, region) = try await authentication.operatorCaller(evidence, service: entry.permission.service == "sts" ? "sts" : "ssm", now: time)
             try admit(caller.accessKeyID, to: callers)
         case .nodes:
             try refuseOperatorKey(evidence)
