@@ -1,7 +1,6 @@
 package import MusterWire
-import Dispatch
-import Glibc
 import MusterClient
+import Synchronization
 
 /// What `muster run` was asked to do. [value]
 package struct CommandRequest: Sendable {
@@ -60,7 +59,11 @@ package struct CommandRun: Sendable {
 
         let command = try await caller.api.call(SendCommand.self, input).command
         if request.detach {
-            if printer.format == .json { try printer.json(command) } else { printer.out("Command \(command.commandID)") }
+            if printer.format == .table {
+                printer.out("Command \(command.commandID)")
+            } else {
+                try printer.structured(command, CommandReport(command: command, invocations: []).summary)
+            }
             return 0
         }
         return try await watch(command.commandID.rawValue, names: CommandRun.names(directory))
@@ -69,23 +72,19 @@ package struct CommandRun: Sendable {
     /// Follows a command that runs already, as `run` does.
     package func watch(_ commandID: String, names: [NodeID: String]) async throws -> Int32 {
         let follower = CommandFollower(api: caller.api, commandID: commandID)
-        var reported: Set<NodeID> = []
+        // Outlives an interruption: what was not shown before it is shown after it.
+        let reported = Reported()
         while true {
-            let already = reported
             let outcome = try await withThrowingTaskGroup(of: Outcome.self) { group -> Outcome in
                 group.addTask {
-                    var fresh: Set<NodeID> = []
                     var invocations: [CommandInvocation] = []
                     let command = try await follower.follow { command in
                         printer.progress(CommandRun.progress(command))
                     } onResult: { invocation in
                         invocations.append(invocation)
-                        if !already.contains(invocation.instanceID) {
-                            fresh.insert(invocation.instanceID)
-                            if printer.format == .table {
-                                printer.progress("")
-                                printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID]))
-                            }
+                        if reported.isNew(invocation.instanceID), printer.format == .table {
+                            printer.progress("")
+                            printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID]))
                         }
                     }
                     return .ended(command, invocations)
@@ -101,10 +100,11 @@ package struct CommandRun: Sendable {
             switch outcome {
             case .ended(let command, let invocations):
                 printer.progress("")
-                if printer.format == .json {
-                    try printer.json(CommandReport(command: command, invocations: invocations))
-                } else {
+                if printer.format == .table {
                     printer.out(CommandRun.summary(command))
+                } else {
+                    let report = CommandReport(command: command, invocations: invocations)
+                    try printer.structured(report, report.table(names: names))
                 }
                 return command.status == .success ? 0 : 1
             case .interrupted:
@@ -118,13 +118,20 @@ package struct CommandRun: Sendable {
                     printer.note("Asked \(commandID) to be cancelled.")
                     return 130
                 case "w", "watch":
-                    reported.formUnion(try await follower.invocations(details: false).filter(\.hasEnded).map(\.instanceID))
+                    continue
                 default:
                     printer.note("The command goes on. Look at it with: muster command \(commandID)   Cancel it with: muster cancel \(commandID)")
                     return 130
                 }
             }
         }
+    }
+
+    /// The nodes whose results have been shown.
+    private final class Reported: Sendable {
+        private let nodes = Mutex<Set<NodeID>>([])
+
+        func isNew(_ node: NodeID) -> Bool { nodes.withLock { $0.insert(node).inserted } }
     }
 
     private enum Outcome: Sendable {
@@ -174,6 +181,26 @@ package struct CommandReport: Encodable, Sendable {
         self.invocations = invocations
     }
 
+    /// A row for each node.
+    func table(names: [NodeID: String]) -> Table {
+        var table = Table(["NODE", "NAME", "STATUS", "EXIT CODE", "OUTPUT"])
+        for invocation in invocations {
+            let code = invocation.commandPlugins.map(\.responseCode).last { $0 >= 0 }
+            table.add([
+                invocation.instanceID.rawValue, names[invocation.instanceID] ?? "", invocation.statusDetails, code.map { "\($0)" } ?? "",
+                invocation.commandPlugins.map(\.output).joined(),
+            ])
+        }
+        return table
+    }
+
+    /// The command alone.
+    var summary: Table {
+        var table = Table(["COMMAND", "REQUESTED", "DOCUMENT", "STATUS"])
+        table.add([command.commandID.rawValue, command.requestedDateTime.iso8601, command.documentName, command.statusDetails])
+        return table
+    }
+
     private enum CodingKeys: String, CodingKey { case invocations = "Invocations" }
 
     package func encode(to encoder: any Encoder) throws {
@@ -181,32 +208,4 @@ package struct CommandReport: Encodable, Sendable {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(invocations, forKey: .invocations)
     }
-}
-
-/// Ctrl-C as a stream of events, while somebody listens; otherwise it ends the process as usual.
-enum Interrupts {
-    static func stream() -> AsyncStream<Void> {
-        AsyncStream { continuation in
-            signal(SIGINT, SIG_IGN)
-            let source = SignalSource(SIGINT) { continuation.yield() }
-            continuation.onTermination = { _ in
-                source.cancel()
-                signal(SIGINT, SIG_DFL)
-            }
-        }
-    }
-}
-
-/// A signal as a Dispatch source. A Dispatch source may be cancelled from any thread (dispatch_source_cancel(3)), which its
-/// Swift type on Linux does not say.
-private final class SignalSource: @unchecked Sendable {
-    private let source: any DispatchSourceSignal
-
-    init(_ number: Int32, _ handler: @escaping @Sendable () -> Void) {
-        source = DispatchSource.makeSignalSource(signal: number)
-        source.setEventHandler(handler: handler)
-        source.resume()
-    }
-
-    func cancel() { source.cancel() }
 }

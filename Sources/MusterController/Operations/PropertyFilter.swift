@@ -1,5 +1,5 @@
 import MusterDocuments
-import MusterWire
+package import MusterWire
 
 /// The filters of DescribeInstanceProperties: all have to match, and of one filter any value (with NotEqual: no value). [value]
 ///
