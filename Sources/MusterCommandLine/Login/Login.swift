@@ -107,7 +107,7 @@ package struct Login: Sendable {
             guard let digest = Hex.decode(digits), digest.count == 32 else {
                 throw CommandLineError("--pin takes sha256: and 64 hexadecimal digits, as `muster-controller init` printed them.")
             }
-            let certificate = try await PinnedAuthority.fetch(pin: digest, from: endpoint)
+            let certificate = try await fetch(digest, endpoint)
             return (.fetched(certificate), .authorities([certificate]))
         }
         guard let path = request.authority else { return (.system, .system) }
@@ -119,6 +119,16 @@ package struct Login: Sendable {
             return (.file(absolute), .authorities(try Certificate.chain(pem: String(decoding: bytes, as: UTF8.self))))
         } catch {
             throw CommandLineError("Cannot use the authorities in \(path): \(error)")
+        }
+    }
+
+    private func fetch(_ digest: [UInt8], _ endpoint: Endpoint) async throws -> Certificate {
+        do {
+            return try await PinnedAuthority.fetch(pin: digest, from: endpoint)
+        } catch {
+            guard error.kind == .untrusted else { throw error }
+            throw CommandLineError(
+                "\(error). Compare the pin with the one that `muster-controller init` printed; if it is the same, this is not your controller. Nothing was written.")
         }
     }
 
@@ -152,6 +162,8 @@ package struct Login: Sendable {
         defer { api.shutdown() }
         do {
             return try await api.callerIdentity()
+        } catch let error as ClientError where error.kind == .untrusted {
+            throw CommandLineError("\(error). Name the controller's authority with --ca FILE or --pin sha256:HEX. Nothing was written.")
         } catch {
             throw CommandLineError("\(Advice.words(for: error)) Nothing was written.")
         }
