@@ -298,10 +298,10 @@ def form(sandbox, body, *, key=None, secret=None, service="sts", headers=()):
     ("Action=AssumeRole&Version=2011-06-15", {}, (400, "InvalidAction")),
     # An operation of SSM does not become one of STS.
     ("Action=SendCommand&Version=2011-06-15", {}, (400, "InvalidAction")),
-    ("", {}, (400, "InvalidAction")),
+    ("Action=", {}, (400, "InvalidAction")),
     ("Action=%zz", {}, (400, "MalformedQueryString")),
     ("Action=GetCallerIdentity&Action=GetCallerIdentity&Version=2011-06-15", {}, (400, "MalformedQueryString")),
-    ("&".join(f"a{i}=b" for i in range(100)), {}, (400, "MalformedQueryString")),
+    ("Action=GetCallerIdentity&" + "&".join(f"a{i}=b" for i in range(100)), {}, (400, "MalformedQueryString")),
 ])
 def test_sts_errors(sandbox, body, arguments, expected):
     status, content_type, answer = form(sandbox, body, **arguments)

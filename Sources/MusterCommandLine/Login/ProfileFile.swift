@@ -56,8 +56,11 @@ package struct ProfileFile: Sendable, Equatable {
         text = result.hasSuffix("\n") ? result : result + "\n"
     }
 
+    /// By bytes: to Swift, CR LF is one character.
     private var lines: [Substring] {
-        text.split(separator: "\n", omittingEmptySubsequences: false).map { $0.hasSuffix("\r") ? $0.dropLast() : $0 }
+        text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { line in
+            Substring(line.last == UInt8(ascii: "\r") ? line.dropLast() : line)
+        }
     }
 
     private static func header(_ line: Substring) -> String? {

@@ -3,7 +3,7 @@ internal import MusterWire
 
 /// How a call is written: as AWS JSON 1.1, or as the query protocol of STS, whose answers are XML. [value]
 ///
-/// Both come to the same path, so the header decides. https://smithy.io/2.0/aws/protocols/aws-query-protocol.html
+/// Both come to the same path, so the content type and the form's Action decide. https://smithy.io/2.0/aws/protocols/aws-query-protocol.html
 enum CallFormat: Sendable, Equatable {
     case json
     case query
@@ -13,9 +13,15 @@ enum CallFormat: Sendable, Equatable {
     /// A form of STS has two fields; the many that an attacker could send are not even looked at.
     private static let maximumFields = 64
 
-    init(_ headers: HTTPFields) {
+    init(_ headers: HTTPFields, body: [UInt8]) {
         let type = (headers[.contentType] ?? "").lowercased()
-        self = headers[.target] == nil && type.hasPrefix("application/x-www-form-urlencoded") ? .query : .json
+        let isForm = headers[.target] == nil && type.hasPrefix("application/x-www-form-urlencoded")
+        self = isForm && Self.namesAction(body) ? .query : .json
+    }
+
+    /// curl calls everything a form; one that names no action is none of ours.
+    private static func namesAction(_ body: [UInt8]) -> Bool {
+        body.split(separator: UInt8(ascii: "&"), maxSplits: maximumFields).contains { $0.starts(with: "Action=".utf8) }
     }
 
     /// The service that the signature has to be for.

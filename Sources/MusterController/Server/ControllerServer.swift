@@ -239,12 +239,13 @@ package final class ControllerServer: Service {
     private func call(
         _ request: Request, requestID: String, at time: Timestamp, _ connection: UpgradeChannel.Connection, _ listener: Listener
     ) async throws -> Answer {
-        let format = CallFormat(request.head.headerFields)
+        var format = CallFormat.json
         var name = "unknown"
         var caller = Caller.anonymous(sourceAddress: connection.remoteAddress, userAgent: request.head.headerFields[.userAgent] ?? "")
         var region = defaultRegion
         do {
             let body = try await collect(request)
+            format = CallFormat(request.head.headerFields, body: body)
             let called = try format.operation(request.head.headerFields, body: body)
             guard let entry = table.entry(called, service: format.service) else { throw Self.unknown(called) }
             name = entry.name

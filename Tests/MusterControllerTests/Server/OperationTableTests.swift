@@ -28,6 +28,9 @@ import Testing
         #expect(entry.permission == "ssm:NodeEcho")
         #expect(entry.route == .nodes)
         #expect(TestOperations.table().entry("nodeecho") == nil)
-        #expect(TestOperations.table().names == ["Echo", "JoinEcho", "NodeEcho"])
+        #expect(TestOperations.table().entry("GetCallerIdentity", service: "ssm") == nil)
+        #expect(TestOperations.table().entry("Echo", service: "sts") == nil)
+        #expect(TestOperations.table().entry("GetCallerIdentity", service: "sts")?.permission == "sts:GetCallerIdentity")
+        #expect(TestOperations.table().names == ["Echo", "GetCallerIdentity", "JoinEcho", "NodeEcho"])
     }
 }
