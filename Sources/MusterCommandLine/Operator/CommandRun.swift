@@ -57,7 +57,13 @@ package struct CommandRun: Sendable {
             input.targets = request.targets
         }
 
-        let command = try await caller.api.call(SendCommand.self, input).command
+        // From here on there may be a command: an interruption has to name it.
+        Interrupts.hold()
+        defer { Interrupts.release() }
+        guard let (command, wasInterrupted) = try await send(input) else {
+            printer.note("Interrupted while the command was being sent: it may have been accepted. `muster commands` lists the latest.")
+            return 130
+        }
         if request.detach {
             if printer.format == .table {
                 printer.out("Command \(command.commandID)")
@@ -66,16 +72,51 @@ package struct CommandRun: Sendable {
             }
             return 0
         }
-        return try await watch(command.commandID.rawValue, names: CommandRun.names(directory))
+        return try await watch(command.commandID.rawValue, names: CommandRun.names(directory), wasInterrupted: wasInterrupted)
+    }
+
+    /// Nil when it was interrupted and no answer came within a few seconds after that.
+    private func send(_ input: SendCommand.Input) async throws -> (command: Command, wasInterrupted: Bool)? {
+        try await withThrowingTaskGroup(of: SendStep.self) { group in
+            group.addTask { .answered(try await caller.api.call(SendCommand.self, input).command) }
+            group.addTask {
+                for await _ in Interrupts.stream() { break }
+                return .interrupted
+            }
+            defer { group.cancelAll() }
+            var wasInterrupted = false
+            while let step = try await group.next() {
+                switch step {
+                case .answered(let command): return (command, wasInterrupted)
+                case .interrupted:
+                    wasInterrupted = true
+                    group.addTask {
+                        try await Task.sleep(for: .seconds(3))
+                        return .givenUp
+                    }
+                case .givenUp: return nil
+                }
+            }
+            return nil
+        }
+    }
+
+    private enum SendStep: Sendable {
+        case answered(Command)
+        case interrupted
+        case givenUp
     }
 
     /// Follows a command that runs already, as `run` does.
-    package func watch(_ commandID: String, names: [NodeID: String]) async throws -> Int32 {
+    package func watch(_ commandID: String, names: [NodeID: String], wasInterrupted: Bool = false) async throws -> Int32 {
+        Interrupts.hold()
+        defer { Interrupts.release() }
+        var isInterrupted = wasInterrupted
         let follower = CommandFollower(api: caller.api, commandID: commandID)
         // Outlives an interruption: what was not shown before it is shown after it.
         let reported = Reported()
         while true {
-            let outcome = try await withThrowingTaskGroup(of: Outcome.self) { group -> Outcome in
+            let outcome = isInterrupted ? .interrupted : try await withThrowingTaskGroup(of: Outcome.self) { group -> Outcome in
                 group.addTask {
                     var invocations: [CommandInvocation] = []
                     let command = try await follower.follow { command in
@@ -108,6 +149,8 @@ package struct CommandRun: Sendable {
                 }
                 return command.status == .success ? 0 : 1
             case .interrupted:
+                // At the question Ctrl-C means what it always means.
+                Interrupts.release()
                 guard let answer = printer.ask("\nInterrupted. Cancel the command on all nodes (c), leave it running (l) or go on watching (w)? [l]") else {
                     printer.note("The command goes on. Look at it with: muster command \(commandID)   Cancel it with: muster cancel \(commandID)")
                     return 130
@@ -118,7 +161,8 @@ package struct CommandRun: Sendable {
                     printer.note("Asked \(commandID) to be cancelled.")
                     return 130
                 case "w", "watch":
-                    continue
+                    Interrupts.hold()
+                    isInterrupted = false
                 default:
                     printer.note("The command goes on. Look at it with: muster command \(commandID)   Cancel it with: muster cancel \(commandID)")
                     return 130

@@ -19,10 +19,13 @@ package struct NodeWatch: Sendable {
         // The alternate screen leaves what was there before as it was.
         if isLive { Printer.write("\u{1b}[?1049h\u{1b}[?25l", to: STDOUT_FILENO) }
         defer { if isLive { Printer.write("\u{1b}[?25h\u{1b}[?1049l", to: STDOUT_FILENO) } }
+        let signals = [SIGINT, SIGTERM, SIGHUP]
+        Interrupts.hold(signals)
+        defer { Interrupts.release(signals) }
         return try await withThrowingTaskGroup(of: Int32.self) { group in
             group.addTask { try await watch() }
             group.addTask {
-                for await _ in Interrupts.stream([SIGINT, SIGTERM, SIGHUP]) { break }
+                for await _ in Interrupts.stream() { break }
                 return 0
             }
             defer { group.cancelAll() }
