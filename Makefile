@@ -54,10 +54,24 @@ soak: packages python ## Run the tests that take minutes: long outages, slow box
 	$(SWIFT) build
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_SOAK=1 $(PYTHON) -m pytest -q -m soak Tests/EndToEndTests
 
+.PHONY: pages
+pages: build # Manual pages and completions, as the programs define them
+	rm -rf .build/share && mkdir -p .build/share/completions
+	python3 docs/manual.py $(RELEASE) .build/share/man
+	for p in muster muster-agent muster-controller; do for s in bash zsh fish; do \
+	  $(RELEASE)/$$p --generate-completion-script $$s > .build/share/completions/$$p.$$s || exit 1; done; done
+
 .PHONY: install
-install: build ## Install the binaries below PREFIX (default /usr/local), configuration files below /etc/muster and the units
+install: pages ## Install binaries, manual pages and completions below PREFIX (default /usr/local), configuration below /etc/muster, the units
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/muster $(DESTDIR)/usr/lib/systemd/system
 	install -m 0755 -s $(RELEASE)/muster $(RELEASE)/muster-agent $(RELEASE)/muster-controller $(DESTDIR)$(PREFIX)/bin
+	for s in 1 8; do install -d $(DESTDIR)$(PREFIX)/share/man/man$$s; \
+	  install -m 0644 .build/share/man/man$$s/* $(DESTDIR)$(PREFIX)/share/man/man$$s; done
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	for p in muster muster-agent muster-controller; do c=.build/share/completions/$$p; \
+	  install -m 0644 $$c.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p; \
+	  install -m 0644 $$c.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$p; \
+	  install -m 0644 $$c.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$p.fish; done
 	for f in agent-config/agent.json5 controller-config/controller.json5; do \
 	  [ -e $(DESTDIR)/etc/muster/$$(basename $$f) ] || install -m 0644 $$f $(DESTDIR)/etc/muster/; done
 	for u in agent-config/muster-agent.service controller-config/muster-controller.service; do \

@@ -60,7 +60,7 @@ package struct APIClient: Sendable {
         } catch {
             throw ClientError(.configuration, "Cannot write the request of \(O.name): \(error)")
         }
-        let answer = try await answer(to: O.name, of: O.target, body: body)
+        let answer = try await answer(to: .json(O.name, O.target), body: body)
         do {
             return try JSONCoding.decode(O.Output.self, from: answer)
         } catch {
@@ -73,7 +73,25 @@ package struct APIClient: Sendable {
         pool.closeAll()
     }
 
-    private func answer(to operation: String, of target: OperationTarget, body: [UInt8]) async throws -> [UInt8] {
+    /// What is called, and how it is written: AWS JSON 1.1 for SSM, a form for STS.
+    enum Call: Sendable {
+        case json(String, OperationTarget)
+        case form(String)
+
+        var name: String {
+            switch self {
+            case .json(let name, _), .form(let name): name
+            }
+        }
+        var service: String {
+            if case .form = self { "sts" } else { "ssm" }
+        }
+        func error(status: Int, body: [UInt8]) -> APIError {
+            if case .form = self { CallerIdentityAnswer.error(status: status, body: body) } else { APIError(status: status, body: body) }
+        }
+    }
+
+    func answer(to operation: Call, body: [UInt8]) async throws -> [UInt8] {
         let invocation = UUID().uuidString.lowercased()
         var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
         var hasCorrectedClock = false
@@ -82,11 +100,11 @@ package struct APIClient: Sendable {
             let failure: any Error
             do {
                 let offset = clock.offsetMilliseconds ?? 0
-                let response = try await exchange("\(target.rawValue).\(operation)", body: body, invocation: invocation, attempt: attempt)
+                let response = try await exchange(operation, body: body, invocation: invocation, attempt: attempt)
                 if (200..<300).contains(response.status) { return response.body }
-                let error = APIError(status: response.status, body: response.body)
+                let error = operation.error(status: response.status, body: response.body)
                 let corrected = abs((clock.offsetMilliseconds ?? 0) - offset) > 60_000
-                if error.code == "InvalidSignatureException", corrected, !hasCorrectedClock {
+                if ["InvalidSignatureException", "SignatureDoesNotMatch"].contains(error.code), corrected, !hasCorrectedClock {
                     // The host's clock was the fault; from now on signatures are made in the controller's time.
                     hasCorrectedClock = true
                     continue
@@ -102,14 +120,14 @@ package struct APIClient: Sendable {
             try Task.checkCancellation()
             guard attempt < attempts else { throw failure }
             attempt += 1
-            logger.debug("trying a call again", metadata: ["operation": "\(operation)", "attempt": "\(attempt)", "reason": "\(failure)"])
+            logger.debug("trying a call again", metadata: ["operation": "\(operation.name)", "attempt": "\(attempt)", "reason": "\(failure)"])
             try await Task.sleep(for: backoff.next())
         }
     }
 
-    private func exchange(_ target: String, body: [UInt8], invocation: String, attempt: Int) async throws -> HTTPResponse {
+    private func exchange(_ operation: Call, body: [UInt8], invocation: String, attempt: Int) async throws -> HTTPResponse {
         let deadline = NIODeadline.now() + timeout
-        let request = HTTPRequest(headers: headers(target, body: body, invocation: invocation, attempt: attempt), body: body)
+        let request = HTTPRequest(headers: headers(operation, body: body, invocation: invocation, attempt: attempt), body: body)
         let connection: HTTPConnection
         if let idle = pool.take() {
             connection = idle
@@ -122,15 +140,20 @@ package struct APIClient: Sendable {
         return response
     }
 
-    private func headers(_ target: String, body: [UInt8], invocation: String, attempt: Int) -> HTTPHeaders {
+    private func headers(_ operation: Call, body: [UInt8], invocation: String, attempt: Int) -> HTTPHeaders {
         var fields = HTTPFields()
-        fields[.contentType] = "application/x-amz-json-1.1"
-        fields[.amzTarget] = target
+        switch operation {
+        case .json(let name, let target):
+            fields[.contentType] = "application/x-amz-json-1.1"
+            fields[.amzTarget] = "\(target.rawValue).\(name)"
+        case .form:
+            fields[.contentType] = "application/x-www-form-urlencoded; charset=utf-8"
+        }
         fields[.invocationID] = invocation
         if let credentials {
             SigV4.sign(
                 method: "POST", path: "/", headers: &fields, body: body, host: endpoint.authority,
-                credentials: credentials, region: region, service: "ssm", at: clock.now()
+                credentials: credentials, region: region, service: operation.service, at: clock.now()
             )
         }
         // Not signed, as in the AWS SDKs: it differs from try to try.

@@ -116,8 +116,8 @@ private final class FailureRecorder: ChannelInboundHandler {
 func describe(_ error: any Error) -> String {
     switch error {
     case let error as NIOConnectionError:
-        if let dns = error.dnsAError ?? error.dnsAAAAError, error.connectionErrors.isEmpty {
-            return "the name was not found (\(dns))"
+        if error.dnsAError != nil || error.dnsAAAAError != nil, error.connectionErrors.isEmpty {
+            return "the name was not found"
         }
         return error.connectionErrors.last.map { describe($0.error) } ?? "no address answered"
     case let error as IOError:

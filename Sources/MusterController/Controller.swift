@@ -67,7 +67,10 @@ package struct Controller: Sendable {
         CommandOperations(database: database, dispatcher: dispatcher).register(in: &table)
         DocumentOperations(pageTokenKey: facts.pageTokenKey).register(in: &table)
         NodeOperations(database: database, registry: registry, events: dispatcher, pageTokenKey: facts.pageTokenKey, logger: logger).register(in: &table)
+        NodePropertyOperations(database: database, registry: registry, pageTokenKey: facts.pageTokenKey, logger: logger).register(in: &table)
         TagOperations(database: database).register(in: &table)
+        ServiceSettingOperations(database: database).register(in: &table)
+        IdentityOperations().register(in: &table)
         ActivationOperations(database: database, pageTokenKey: facts.pageTokenKey, cipher: cipher).register(in: &table)
         RegistrationOperations(
             database: database, certificates: NodeCertificates(authority: authority, hours: configuration.certificateHours),

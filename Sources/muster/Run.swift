@@ -8,7 +8,15 @@ struct Run: AsyncParsableCommand {
             muster run (--target tag:KEY=VALUE … | --node NODE … | --all) [options] -- COMMAND …
             muster run (--target … | --node … | --all) --document NAME --param KEY=VALUE …
             """,
-        discussion: "Ends with 0 if all nodes succeeded, 1 if not, 2 on wrong usage or a refusal, 130 if interrupted.")
+        discussion: """
+            Quoting: your shell reads the line first, then the words after -- are joined by single spaces, and the shell of each node (sh) reads the
+            result. So `-- ls -l /tmp` needs no quotes; what the nodes' shell is to expand or to run needs them: `-- 'echo $HOSTNAME | wc -c'`.
+            A word with blanks in it falls apart unless it is quoted twice: `-- "grep 'a b' /etc/hosts"`.
+
+            Ctrl-C asks whether to cancel the command, to leave it running or to go on watching; off a terminal it is left running.
+
+            Ends with 0 if all nodes succeeded, 1 if not, 2 on wrong usage or a refusal, 130 if interrupted.
+            """)
 
     @OptionGroup var connection: Connection
     @Option(help: ArgumentHelp("Nodes by tag:KEY=VALUE[,VALUE], tag-key=KEY or InstanceIds=ID; several must all match.", valueName: "target"))
@@ -73,6 +81,20 @@ struct ShowCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).show(id) }
+    }
+}
+
+struct Wait: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Waits until a command has ended on all of its nodes.",
+        discussion: "Ends with 0 if all nodes succeeded, 1 if not, 2 on a refusal, 124 if --timeout was over before.")
+
+    @OptionGroup var connection: Connection
+    @Argument(help: "The command's id.") var id: String
+    @Option(help: "Seconds after which waiting ends; the command goes on.") var timeout: Int?
+
+    func run() async throws {
+        try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).wait(id, timeout: timeout) }
     }
 }
 

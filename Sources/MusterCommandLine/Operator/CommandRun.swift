@@ -1,7 +1,6 @@
 package import MusterWire
-import Dispatch
-import Glibc
 import MusterClient
+import Synchronization
 
 /// What `muster run` was asked to do. [value]
 package struct CommandRequest: Sendable {
@@ -58,34 +57,75 @@ package struct CommandRun: Sendable {
             input.targets = request.targets
         }
 
-        let command = try await caller.api.call(SendCommand.self, input).command
+        // From here on there may be a command: an interruption has to name it.
+        Interrupts.hold()
+        defer { Interrupts.release() }
+        guard let (command, wasInterrupted) = try await send(input) else {
+            printer.note("Interrupted while the command was being sent: it may have been accepted. `muster commands` lists the latest.")
+            return 130
+        }
         if request.detach {
-            if printer.format == .json { try printer.json(command) } else { printer.out("Command \(command.commandID)") }
+            if printer.format == .table {
+                printer.out("Command \(command.commandID)")
+            } else {
+                try printer.structured(command, CommandReport(command: command, invocations: []).summary)
+            }
             return 0
         }
-        return try await watch(command.commandID.rawValue, names: CommandRun.names(directory))
+        return try await watch(command.commandID.rawValue, names: CommandRun.names(directory), wasInterrupted: wasInterrupted)
+    }
+
+    /// Nil when it was interrupted and no answer came within a few seconds after that.
+    private func send(_ input: SendCommand.Input) async throws -> (command: Command, wasInterrupted: Bool)? {
+        try await withThrowingTaskGroup(of: SendStep.self) { group in
+            group.addTask { .answered(try await caller.api.call(SendCommand.self, input).command) }
+            group.addTask {
+                for await _ in Interrupts.stream() { break }
+                return .interrupted
+            }
+            defer { group.cancelAll() }
+            var wasInterrupted = false
+            while let step = try await group.next() {
+                switch step {
+                case .answered(let command): return (command, wasInterrupted)
+                case .interrupted:
+                    wasInterrupted = true
+                    group.addTask {
+                        try await Task.sleep(for: .seconds(3))
+                        return .givenUp
+                    }
+                case .givenUp: return nil
+                }
+            }
+            return nil
+        }
+    }
+
+    private enum SendStep: Sendable {
+        case answered(Command)
+        case interrupted
+        case givenUp
     }
 
     /// Follows a command that runs already, as `run` does.
-    package func watch(_ commandID: String, names: [NodeID: String]) async throws -> Int32 {
+    package func watch(_ commandID: String, names: [NodeID: String], wasInterrupted: Bool = false) async throws -> Int32 {
+        Interrupts.hold()
+        defer { Interrupts.release() }
+        var isInterrupted = wasInterrupted
         let follower = CommandFollower(api: caller.api, commandID: commandID)
-        var reported: Set<NodeID> = []
+        // Outlives an interruption: what was not shown before it is shown after it.
+        let reported = Reported()
         while true {
-            let already = reported
-            let outcome = try await withThrowingTaskGroup(of: Outcome.self) { group -> Outcome in
+            let outcome = isInterrupted ? .interrupted : try await withThrowingTaskGroup(of: Outcome.self) { group -> Outcome in
                 group.addTask {
-                    var fresh: Set<NodeID> = []
                     var invocations: [CommandInvocation] = []
                     let command = try await follower.follow { command in
                         printer.progress(CommandRun.progress(command))
                     } onResult: { invocation in
                         invocations.append(invocation)
-                        if !already.contains(invocation.instanceID) {
-                            fresh.insert(invocation.instanceID)
-                            if printer.format == .table {
-                                printer.progress("")
-                                printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID]))
-                            }
+                        if reported.isNew(invocation.instanceID), printer.format == .table {
+                            printer.progress("")
+                            printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID]))
                         }
                     }
                     return .ended(command, invocations)
@@ -101,13 +141,16 @@ package struct CommandRun: Sendable {
             switch outcome {
             case .ended(let command, let invocations):
                 printer.progress("")
-                if printer.format == .json {
-                    try printer.json(CommandReport(command: command, invocations: invocations))
-                } else {
+                if printer.format == .table {
                     printer.out(CommandRun.summary(command))
+                } else {
+                    let report = CommandReport(command: command, invocations: invocations)
+                    try printer.structured(report, report.table(names: names))
                 }
                 return command.status == .success ? 0 : 1
             case .interrupted:
+                // At the question Ctrl-C means what it always means.
+                Interrupts.release()
                 guard let answer = printer.ask("\nInterrupted. Cancel the command on all nodes (c), leave it running (l) or go on watching (w)? [l]") else {
                     printer.note("The command goes on. Look at it with: muster command \(commandID)   Cancel it with: muster cancel \(commandID)")
                     return 130
@@ -118,13 +161,21 @@ package struct CommandRun: Sendable {
                     printer.note("Asked \(commandID) to be cancelled.")
                     return 130
                 case "w", "watch":
-                    reported.formUnion(try await follower.invocations(details: false).filter(\.hasEnded).map(\.instanceID))
+                    Interrupts.hold()
+                    isInterrupted = false
                 default:
                     printer.note("The command goes on. Look at it with: muster command \(commandID)   Cancel it with: muster cancel \(commandID)")
                     return 130
                 }
             }
         }
+    }
+
+    /// The nodes whose results have been shown.
+    private final class Reported: Sendable {
+        private let nodes = Mutex<Set<NodeID>>([])
+
+        func isNew(_ node: NodeID) -> Bool { nodes.withLock { $0.insert(node).inserted } }
     }
 
     private enum Outcome: Sendable {
@@ -175,6 +226,26 @@ package struct CommandReport: Encodable, Sendable {
         self.invocations = invocations
     }
 
+    /// A row for each node.
+    func table(names: [NodeID: String]) -> Table {
+        var table = Table(["NODE", "NAME", "STATUS", "EXIT CODE", "OUTPUT"])
+        for invocation in invocations {
+            let code = invocation.commandPlugins.map(\.responseCode).last { $0 >= 0 }
+            table.add([
+                invocation.instanceID.rawValue, names[invocation.instanceID] ?? "", invocation.statusDetails, code.map { "\($0)" } ?? "",
+                invocation.commandPlugins.map(\.output).joined(),
+            ])
+        }
+        return table
+    }
+
+    /// The command alone.
+    var summary: Table {
+        var table = Table(["COMMAND", "REQUESTED", "DOCUMENT", "STATUS"])
+        table.add([command.commandID.rawValue, command.requestedDateTime.iso8601, command.documentName, command.statusDetails])
+        return table
+    }
+
     private enum CodingKeys: String, CodingKey { case invocations = "Invocations" }
 
     package func encode(to encoder: any Encoder) throws {
@@ -182,32 +253,4 @@ package struct CommandReport: Encodable, Sendable {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(invocations, forKey: .invocations)
     }
-}
-
-/// Ctrl-C as a stream of events, while somebody listens; otherwise it ends the process as usual.
-enum Interrupts {
-    static func stream() -> AsyncStream<Void> {
-        AsyncStream { continuation in
-            signal(SIGINT, SIG_IGN)
-            let source = SignalSource(SIGINT) { continuation.yield() }
-            continuation.onTermination = { _ in
-                source.cancel()
-                signal(SIGINT, SIG_DFL)
-            }
-        }
-    }
-}
-
-/// A signal as a Dispatch source. A Dispatch source may be cancelled from any thread (dispatch_source_cancel(3)), which its
-/// Swift type on Linux does not say.
-private final class SignalSource: @unchecked Sendable {
-    private let source: any DispatchSourceSignal
-
-    init(_ number: Int32, _ handler: @escaping @Sendable () -> Void) {
-        source = DispatchSource.makeSignalSource(signal: number)
-        source.setEventHandler(handler: handler)
-        source.resume()
-    }
-
-    func cancel() { source.cancel() }
 }

@@ -171,16 +171,32 @@ package struct Sandbox: Sendable {
         try FileManager.default.removeItem(atPath: directory)
     }
 
-    package func status() throws -> String {
+    package struct ProcessState: Encodable, Sendable {
+        let process: String
+        let pid: Int32?
+        let state: String
+        let node: String
+
+        private enum CodingKeys: String, CodingKey {
+            case process = "Process"
+            case pid = "Pid"
+            case state = "State"
+            case node = "Node"
+        }
+    }
+
+    package func status(_ printer: Printer) throws {
         let record = try read()
         var table = Table(["PROCESS", "PID", "STATE", "NODE"])
+        var states: [ProcessState] = []
         for name in ["controller"] + record.agentNames {
             let process = record.processes[name]
             let running = process.map(ProcessTable.isRunning) ?? false
             let node = name == "controller" ? "https://127.0.0.1:\(record.port)" : record.nodes[record.agentNames.firstIndex(of: name) ?? 0]
             table.add([name, running ? "\(process?.pid ?? 0)" : "-", running ? "running" : "stopped", node])
+            states.append(ProcessState(process: name, pid: running ? process?.pid : nil, state: running ? "running" : "stopped", node: node))
         }
-        return table.render()
+        try printer.data(states, table)
     }
 
     package func nextSteps() throws -> String {

@@ -12,7 +12,8 @@ internal import ServiceLifecycle
 
 /// Everything that listens: operators' calls, nodes' calls, control channels, health. [service]
 ///
-///     POST /                            X-Amz-Target: AmazonSSM.<Operation>, EC2WindowsMessageDeliveryService.<Operation>
+///     POST /                            X-Amz-Target: AmazonSSM.<Operation>, EC2WindowsMessageDeliveryService.<Operation>, or a form
+///                                       with Action=GetCallerIdentity
 ///     GET  /v1/control-channel/<node>   upgrade to a node's control channel
 ///     GET  /healthz /readyz /metrics
 ///
@@ -243,17 +244,16 @@ package final class ControllerServer: Service {
     private func call(
         _ request: Request, requestID: String, at time: Timestamp, _ connection: UpgradeChannel.Connection, _ listener: Listener
     ) async throws -> Answer {
-        let asked = (request.head.headerFields[.target] ?? "").split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-        let target = asked.first.flatMap { OperationTarget(rawValue: String($0)) }
-        var name = target == nil || asked.count < 2 ? "" : String(asked[1])
+        var format = CallFormat.json
+        var name = "unknown"
         var caller = Caller.anonymous(sourceAddress: connection.remoteAddress, userAgent: request.head.headerFields[.userAgent] ?? "")
         var region = defaultRegion
         do {
             let body = try await collect(request)
-            guard let entry = target.flatMap({ table.entry(name, of: $0) }) else {
-                defer { name = "unknown" }
-                throw Self.unknown(name)
-            }
+            format = CallFormat(request.head.headerFields, body: body)
+            let called = try format.operation(request.head.headerFields, body: body)
+            guard let entry = table.entry(called.name, of: called.target) else { throw Self.unknown(called.name) }
+            name = entry.name
             let context: OperationContext
             do {
                 context = try await authenticate(entry, Authentication.Evidence(request.head, body: body, connection: connection), requestID: requestID, at: time, listener)
@@ -261,17 +261,18 @@ package final class ControllerServer: Service {
             } catch let error as APIError {
                 throw await refused(error, entry.name, source: connection.remoteAddress, at: time)
             }
-            guard caller.accessKeyID.isEmpty || policy(caller).allows(entry.permission.name) else {
+            guard caller.accessKeyID.isEmpty || Self.allows(entry, policy(caller)) else {
                 throw APIError.accessDenied(
-                    user: caller.arn, action: entry.permission.name, resource: "arn:aws:ssm:\(region):\(account):*",
+                    user: caller.arn, action: entry.permission.name, resource: "arn:aws:\(format.service):\(region):\(account):*",
                     reason: "because no policy allows the \(entry.permission) action")
             }
-            let answer = Answer.success(try await entry.run(body, context))
+            let output = try await entry.run(format.input(body), context)
+            let answer = try format.success(output, operation: name, requestID: requestID)
             count(name, "success")
             return answer
         } catch is NIOTooManyBytesError {
             count(name, "RequestEntityTooLarge")
-            var answer = Answer.failure(.requestTooLarge(limit: limits.bodyBytes))
+            var answer = format.failure(.requestTooLarge(limit: limits.bodyBytes), requestID: requestID)
             answer.closes = true
             return answer
         } catch let error as APIError {
@@ -279,10 +280,10 @@ package final class ControllerServer: Service {
             if error.code == "AccessDeniedException", caller.arn != "anonymous" {
                 await writeDenial(error, name, caller, requestID: requestID, region: region, at: time)
             }
-            return .failure(error)
+            return format.failure(error, requestID: requestID)
         } catch SQLError.tooManyWaiting {
             count(name, "ThrottlingException")
-            return .failure(.throttling)
+            return format.failure(.throttling, requestID: requestID)
         } catch let error as CancellationError {
             throw error
         } catch let error as ChannelError {
@@ -293,7 +294,15 @@ package final class ControllerServer: Service {
                 "operation failed",
                 metadata: ["operation": "\(name)", "request": "\(requestID)", "caller": "\(caller.arn)", "error": "\(error)"])
             count(name, "InternalServerError")
-            return .failure(.internalServerError)
+            return format.failure(.internalServerError, requestID: requestID)
+        }
+    }
+
+    private static func allows(_ entry: OperationTable.Entry, _ policy: Policy) -> Bool {
+        switch policy.decide(entry.permission.name) {
+        case .allowed: true
+        case .notAllowed: entry.allowedUnlessForbidden
+        case .forbidden: false
         }
     }
 
@@ -325,7 +334,7 @@ package final class ControllerServer: Service {
         var node: NodeIdentity?
         switch entry.route {
         case .operators:
-            (caller, region) = try await authentication.operatorCaller(evidence, now: time)
+            (caller, region) = try await authentication.operatorCaller(evidence, service: entry.permission.service == "sts" ? "sts" : "ssm", now: time)
             try admit(caller.accessKeyID, to: callers)
         case .nodes:
             try refuseOperatorKey(evidence)

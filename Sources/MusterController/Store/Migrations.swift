@@ -13,6 +13,7 @@ package enum Migrations {
         Step(version: 1, name: "controller", statements: controller),
         Step(version: 2, name: "nodes", statements: nodes),
         Step(version: 3, name: "commands", statements: commands),
+        Step(version: 30, name: "conveniences", statements: conveniences),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -210,6 +211,16 @@ package enum Migrations {
             ended_at BIGINT,
             PRIMARY KEY (command_id, node_id, step_name),
             FOREIGN KEY (command_id, node_id) REFERENCES invocations (command_id, node_id) ON DELETE CASCADE)
+        """,
+    ]
+
+    private static let conveniences = [
+        """
+        CREATE TABLE service_settings (
+            setting_id TEXT PRIMARY KEY,
+            value TEXT NOT NULL,
+            modified_at BIGINT NOT NULL,
+            modified_by TEXT NOT NULL)
         """,
     ]
 }

@@ -149,7 +149,7 @@ import Testing
         #expect(try await fixture.audit("RegisterManagedInstance").filter { $0.outcome == "denied" }.count == 20)
     }
 
-    // MARK: Renewal
+    // MARK: Renewal: RequestCertificateChallenge, RenewManagedInstanceCertificate
 
     func renewal(
         _ fixture: EnrolmentFixture, _ host: TestHost, _ node: NodeID, generation: Int = 1, signer: PrivateKey? = nil

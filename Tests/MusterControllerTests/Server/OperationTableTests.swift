@@ -13,6 +13,9 @@ import Testing
         #expect(entry.permission == "ssm:NodeEcho")
         #expect(entry.route == .nodes)
         #expect(TestOperations.table().entry("nodeecho") == nil)
-        #expect(TestOperations.table().names == ["Echo", "JoinEcho", "NodeEcho"])
+        #expect(TestOperations.table().entry("GetCallerIdentity", of: .systemsManager) == nil)
+        #expect(TestOperations.table().entry("Echo", of: .securityToken) == nil)
+        #expect(TestOperations.table().entry("GetCallerIdentity", of: .securityToken)?.permission == "sts:GetCallerIdentity")
+        #expect(TestOperations.table().names == ["Echo", "GetCallerIdentity", "JoinEcho", "NodeEcho"])
     }
 }
