@@ -15,6 +15,7 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
     package var logLevel = "info"
     package var scriptShell = "/bin/sh"
     package var tombstoneHours = 336
+    package var outputBudgetBytes = StepOrder.outputBudget
 
     package static let environmentPrefix = "MUSTER_AGENT_"
     package static let defaultPath = "/etc/muster/agent.json5"
@@ -33,11 +34,12 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         "logLevel": .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]),
         "scriptShell": .string,
         "tombstoneHours": .integer(1...8760),
+        "outputBudgetBytes": .integer(0...1_099_511_627_776),
     ]
 
     private enum CodingKeys: String, CodingKey {
         case controller, stateDirectory, region, maximumParallelJobs, queuedJobs, keepAliveSeconds, heartbeatSeconds, logLevel, scriptShell,
-            tombstoneHours
+            tombstoneHours, outputBudgetBytes
     }
 
     package init(from decoder: any Decoder) throws {
@@ -56,6 +58,7 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         logLevel = try value(.logLevel, standard.logLevel)
         scriptShell = try value(.scriptShell, standard.scriptShell)
         tombstoneHours = try value(.tombstoneHours, standard.tombstoneHours)
+        outputBudgetBytes = try value(.outputBudgetBytes, standard.outputBudgetBytes)
         guard stateDirectory.hasPrefix("/") else {
             throw ConfigurationError("'stateDirectory' must be an absolute path, and is \(stateDirectory).")
         }

@@ -63,6 +63,16 @@ package struct Controller: Sendable {
         dispatching.slackSeconds = Int64(configuration.totalTimeoutSlackSeconds)
         let dispatcher = CommandDispatcher(database: database, registry: registry, settings: dispatching, logger: logger)
 
+        let followers = OutputFollowers()
+        let folder = try OutputFolder(path: directory.path + "/output")
+        var outputLimits = OutputUploads.Limits()
+        outputLimits.nodeBytes = Int64(configuration.outputNodeBytes)
+        outputLimits.totalBytes = Int64(configuration.outputTotalBytes)
+        let uploads = OutputUploads(folder: folder, database: database, limits: outputLimits) { followers.changed($0) }
+        var routes = RouteTable()
+        OutputRoutes(database: database, folder: folder, uploads: uploads, followers: followers, delivery: registry).register(in: &routes)
+        let events = OutputEvents(next: dispatcher, followers: followers)
+
         var table = OperationTable()
         CommandOperations(database: database, dispatcher: dispatcher).register(in: &table)
         DocumentOperations(pageTokenKey: facts.pageTokenKey).register(in: &table)
@@ -76,14 +86,15 @@ package struct Controller: Sendable {
 
         let certificates = try certificates(authority, names: facts.names)
         let server = server(
-            table, certificates, database: database,
+            table, routes, certificates, database: database,
             keys: OperatorKeyStore(database: database, cipher: cipher)
         ) { [logger] peer, _ in
-            await AgentConnection(peer: peer, registry: registry, events: dispatcher, database: database, logger: logger).run()
+            await AgentConnection(peer: peer, registry: registry, events: events, database: database, logger: logger).run()
         }
         let housekeeping = Housekeeping(database: database, historyDays: configuration.historyDays, logger: logger)
+        let retention = OutputRetention(database: database, uploads: uploads, days: configuration.outputDays, logger: logger)
         let reload = ReloadOnSignal(certificates: certificates)
-        try await serve([housekeeping, registry, dispatcher] + certificates + [reload, server])
+        try await serve([housekeeping, retention, registry, dispatcher] + certificates + [reload, server])
         directory.remove(.listening)
         logger.info("controller stopped")
     }
@@ -127,7 +138,7 @@ package struct Controller: Sendable {
     }
 
     private func server(
-        _ table: OperationTable, _ certificates: [ServerCertificate], database: any SQLDatabase, keys: OperatorKeyStore,
+        _ table: OperationTable, _ routes: RouteTable, _ certificates: [ServerCertificate], database: any SQLDatabase, keys: OperatorKeyStore,
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity) async -> Void
     ) -> ControllerServer {
         var limits = ControllerServer.Limits()
@@ -144,7 +155,7 @@ package struct Controller: Sendable {
         }
         let directory = directory
         return ControllerServer(
-            listeners: listeners, limits: limits, table: table,
+            listeners: listeners, limits: limits, table: table, routes: routes,
             // Every operator key is an administrator's for now; this is the one place that says so.
             policy: { _ in .administrator },
             authentication: Authentication(

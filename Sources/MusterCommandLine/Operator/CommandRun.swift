@@ -16,6 +16,10 @@ package struct CommandRequest: Sendable {
     package var comment: String?
     package var detach = false
     package var assumeYes = false
+    /// Print what the nodes write while they write it.
+    package var follow = false
+    /// A folder for one file a node and stream.
+    package var saveDirectory: String?
 
     package init() {}
 }
@@ -63,11 +67,20 @@ package struct CommandRun: Sendable {
             if printer.format == .json { try printer.json(command) } else { printer.out("Command \(command.commandID)") }
             return 0
         }
-        return try await watch(command.commandID.rawValue, names: CommandRun.names(directory))
+        let names = CommandRun.names(directory)
+        // Before anything runs: a folder that cannot be written to is better known now.
+        let save = try request.saveDirectory.map { try OutputFiles(directory: $0) }
+        let status = try await watch(command.commandID.rawValue, names: names, follows: request.follow)
+        if let save {
+            let ids = try await CommandFollower(api: caller.api, commandID: command.commandID.rawValue).invocations(details: false).map(\.instanceID)
+            let count = try await save.save(OutputReader(api: caller.api), command.commandID, ids, names)
+            printer.note("Wrote \(count) files below \(request.saveDirectory ?? "").")
+        }
+        return status
     }
 
     /// Follows a command that runs already, as `run` does.
-    package func watch(_ commandID: String, names: [NodeID: String]) async throws -> Int32 {
+    package func watch(_ commandID: String, names: [NodeID: String], follows: Bool = false) async throws -> Int32 {
         let follower = CommandFollower(api: caller.api, commandID: commandID)
         var reported: Set<NodeID> = []
         while true {
@@ -82,7 +95,7 @@ package struct CommandRun: Sendable {
                         invocations.append(invocation)
                         if !already.contains(invocation.instanceID) {
                             fresh.insert(invocation.instanceID)
-                            if printer.format == .table {
+                            if printer.format == .table, !follows {
                                 printer.progress("")
                                 printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID]))
                             }
@@ -94,9 +107,24 @@ package struct CommandRun: Sendable {
                     for await _ in Interrupts.stream() { return .interrupted }
                     return .interrupted
                 }
+                if follows {
+                    group.addTask {
+                        try await LiveOutput(api: caller.api, commandID: commandID, names: names, printer: printer).follow()
+                        return .followed
+                    }
+                }
                 defer { group.cancelAll() }
-                guard let first = try await group.next() else { return .interrupted }
-                return first
+                var ended: Outcome?
+                var isFollowed = !follows
+                while let outcome = try await group.next() {
+                    switch outcome {
+                    case .ended: ended = outcome
+                    case .followed: isFollowed = true
+                    case .interrupted: return outcome
+                    }
+                    if let ended, isFollowed { return ended }
+                }
+                return .interrupted
             }
             switch outcome {
             case .ended(let command, let invocations):
@@ -107,7 +135,7 @@ package struct CommandRun: Sendable {
                     printer.out(CommandRun.summary(command))
                 }
                 return command.status == .success ? 0 : 1
-            case .interrupted:
+            case .interrupted, .followed:
                 guard let answer = printer.ask("\nInterrupted. Cancel the command on all nodes (c), leave it running (l) or go on watching (w)? [l]") else {
                     printer.note("The command goes on. Look at it with: muster command \(commandID)   Cancel it with: muster cancel \(commandID)")
                     return 130
@@ -130,6 +158,8 @@ package struct CommandRun: Sendable {
     private enum Outcome: Sendable {
         case ended(Command, [CommandInvocation])
         case interrupted
+        /// Everything that the nodes wrote has been shown.
+        case followed
     }
 
     static func names(_ directory: NodeDirectory) -> [NodeID: String] {

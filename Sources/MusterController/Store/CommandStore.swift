@@ -86,6 +86,8 @@ package struct StepRecord: Sendable, Equatable {
     package var standardError: String
     package var startedAt: Timestamp?
     package var endedAt: Timestamp?
+    /// What the node said of the complete streams, and which of them the texts above hold.
+    package var outputs: StepOutputs?
 }
 
 /// Everything that one round of the dispatcher makes durable together.
@@ -251,11 +253,11 @@ package enum CommandStore {
             try tx.execute(
                 """
                 INSERT INTO step_results (command_id, node_id, step_name, position, plugin, status, status_details, code, output,
-                    standard_output, standard_error, started_at, ended_at)
-                SELECT i.command_id, i.node_id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+                    standard_output, standard_error, started_at, ended_at, outputs)
+                SELECT i.command_id, i.node_id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
                 FROM invocations i WHERE i.command_id = $1 AND i.node_id = $2
                 ON CONFLICT (command_id, node_id, step_name) DO UPDATE SET plugin = $5, status = $6, status_details = $7, code = $8,
-                    output = $9, standard_output = $10, standard_error = $11, started_at = $12, ended_at = $13
+                    output = $9, standard_output = $10, standard_error = $11, started_at = $12, ended_at = $13, outputs = $14
                 WHERE step_results.status IN ('Pending', 'InProgress')
                 """,
                 [
@@ -264,7 +266,13 @@ package enum CommandStore {
                     .text(change.step.statusDetails), .integer(change.step.code), .text(change.step.output),
                     .text(change.step.standardOutput), .text(change.step.standardError),
                     .integer(change.step.startedAt?.milliseconds), .integer(change.step.endedAt?.milliseconds),
+                    .text(try change.step.outputs.map(json) ?? ""),
                 ])
+            for stream in OutputStream.allCases {
+                guard let facts = change.step.outputs?[stream], facts.inline != true else { continue }
+                try OutputStore.begin(
+                    command: change.command, node: change.node, step: change.step.name, stream: stream, at: now, in: tx)
+            }
         }
         for (command, progress, isCancelRequested) in changes.progress {
             try tx.execute(
