@@ -68,13 +68,19 @@ package struct Controller: Sendable {
         var outputLimits = OutputUploads.Limits()
         outputLimits.nodeBytes = Int64(configuration.outputNodeBytes)
         outputLimits.totalBytes = Int64(configuration.outputTotalBytes)
-        let uploads = OutputUploads(folder: folder, database: database, limits: outputLimits) { followers.changed($0) }
+        let objects = try ObjectStore(configuration)
+        let (copyWakes, copyWake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let changed: @Sendable (CommandID) -> Void = { command in
+            followers.changed(command)
+            if objects != nil { copyWake.yield() }
+        }
+        let uploads = OutputUploads(folder: folder, database: database, limits: outputLimits) { changed($0) }
         var routes = RouteTable()
         OutputRoutes(database: database, folder: folder, uploads: uploads, followers: followers, delivery: registry).register(in: &routes)
-        let events = OutputEvents(next: dispatcher, followers: followers)
+        let events = OutputEvents(next: dispatcher, followers: followers, changed: changed)
 
         var table = OperationTable()
-        CommandOperations(database: database, dispatcher: dispatcher).register(in: &table)
+        CommandOperations(database: database, dispatcher: dispatcher, objects: objects).register(in: &table)
         DocumentOperations(pageTokenKey: facts.pageTokenKey).register(in: &table)
         NodeOperations(database: database, registry: registry, events: dispatcher, pageTokenKey: facts.pageTokenKey, logger: logger).register(in: &table)
         TagOperations(database: database).register(in: &table)
@@ -93,8 +99,12 @@ package struct Controller: Sendable {
         }
         let housekeeping = Housekeeping(database: database, historyDays: configuration.historyDays, logger: logger)
         let retention = OutputRetention(database: database, uploads: uploads, days: configuration.outputDays, logger: logger)
+        let archive = try objects.map {
+            OutputArchive(
+                database: database, folder: folder, upload: try ObjectUpload(store: $0), wakes: copyWakes, wake: copyWake, logger: logger)
+        }
         let reload = ReloadOnSignal(certificates: certificates)
-        try await serve([housekeeping, retention, registry, dispatcher] + certificates + [reload, server])
+        try await serve([housekeeping, retention, registry, dispatcher] + (archive.map { [$0] } ?? []) + certificates + [reload, server])
         directory.remove(.listening)
         logger.info("controller stopped")
     }

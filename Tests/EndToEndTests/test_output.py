@@ -4,16 +4,20 @@ MUSTER_SOAK=1 adds the long forms.
 """
 
 import hashlib
+import json
 import os
 import pathlib
-import signal
+import re
 import subprocess
+import sys
 import threading
 import time
 
+import boto3
+import botocore.exceptions
 import pytest
 
-from conftest import BIN, Sandbox, alive, eventually, muster
+from conftest import BIN, Sandbox, alive, eventually
 
 MEGABYTE = 1 << 20
 soak = pytest.mark.skipif(os.environ.get("MUSTER_SOAK") != "1", reason="MUSTER_SOAK=1 runs it")
@@ -100,10 +104,6 @@ def store(box, command, node, stream="stdout", step="runShellScript"):
     return box.directory / "controller" / "output" / command / node / "awsrunShellScript" / step / stream
 
 
-def connections_of(pid):
-    return sum(os.readlink(f).startswith("socket:") for f in pathlib.Path(f"/proc/{pid}/fd").iterdir() if f.is_symlink())
-
-
 def test_small_outputs_need_no_upload(box, two):
     """The reply holds all of it, byte for byte, also when words of ours follow it."""
     command = box.send("printf 'out \\303\\244 %s' x; printf 'err\\nno end' >&2; exit 3", two)
@@ -137,7 +137,7 @@ def test_bytes_that_a_reply_cannot_hold(box, two, script, expected):
     eventually(lambda: not list((box.directory / "agent-0" / "jobs" / command).glob("uploads.json")), what="the end of the upload")
 
 
-def big(box, node, megabytes, other=None):
+def big(box, node, megabytes):
     """A big output, with a cancel to the same node in the middle of its upload."""
     source = box.directory / "random"
     with open(source, "wb") as file:
@@ -251,7 +251,7 @@ def test_a_mad_writer_is_skipped_and_said(box, two):
     assert b"bytes of stdout skipped" in result.stderr
 
 
-def test_strangers_and_hostile_paths(box, two):
+def test_strangers_and_hostile_paths(box, two, tmp_path):
     """Only the node itself, with its certificate, to what it was sent; only an operator reads."""
     command = box.send("head -c 50000 /dev/zero", two[:1])
     box.finished(command)
@@ -266,7 +266,7 @@ def test_strangers_and_hostile_paths(box, two):
     for path in [f"/v1/output/{command}/runShellScript/stdout", f"/v1/command-output/{command}/{two[0]}"]:
         assert curl(url + path) == "403"
     assert curl("-X", "PUT", "--data-binary", "x", url + f"/v1/output/{command}/runShellScript/stdout?offset=0") == "403"
-    key, certificate = node_files(identity)
+    key, certificate = node_files(identity, tmp_path)
     pair = ["--cert", certificate, "--key", key]
     # Another node's command, steps and names that do not exist, and ways out of the folder.
     for tail in [f"{command}/runShellScript/stdout", f"{command}/other/stdout", f"{command}/runShellScript/stdin", f"{command}/../x/stdout",
@@ -284,25 +284,27 @@ def test_strangers_and_hostile_paths(box, two):
     assert curl(*pair, "-X", "PUT", "--data-binary", f"@{big}", url + f"/v1/output/{mine}/runShellScript/stdout?offset=0") == "413"
 
 
-def node_files(identity):
+def node_files(identity, folder):
     """Key and certificate of an agent as files that curl reads."""
-    import json
-    folder = pathlib.Path(identity)
-    files = [folder] if folder.is_file() else [f for f in folder.iterdir() if f.is_file()]
-    texts = {f: f.read_text(errors="replace") for f in files}
-    key = next((f for f, t in texts.items() if "PRIVATE KEY" in t), None)
-    certificate = next((f for f, t in texts.items() if "BEGIN CERTIFICATE" in t and f != key and "authorit" not in f.name), None)
-    assert key and certificate, [f.name for f in files]
-    if key.suffix == ".json" or texts[key].lstrip().startswith("{"):
-        raise AssertionError(json.loads(texts[key]).keys())
-    return str(key), str(certificate)
+    stored = json.loads((identity / "identity.json").read_text())
+    texts = [t for value in stored.values() for t in (value if isinstance(value, list) else [value]) if isinstance(t, str)]
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    key.write_text(next(t for t in texts if "PRIVATE KEY" in t))
+    # The node's own certificate is the one that its key belongs to.
+    own = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], capture_output=True, text=True).stdout
+    for text in texts:
+        if "BEGIN CERTIFICATE" in text:
+            certificate.write_text(text)
+            if subprocess.run(["openssl", "x509", "-in", certificate, "-pubkey", "-noout"], capture_output=True, text=True).stdout == own:
+                return str(key), str(certificate)
+    raise AssertionError(list(stored))
 
 
 @pytest.fixture
 def tight(tmp_path_factory, monkeypatch):
     """A sandbox with a small budget on the nodes and a small quota on the controller."""
-    monkeypatch.setenv("MUSTER_AGENT_OUTPUT_BUDGET_BYTES", "2000000")
-    monkeypatch.setenv("MUSTER_CONTROLLER_OUTPUT_NODE_BYTES", "1500000")
+    monkeypatch.setenv("MUSTER_SANDBOX_AGENT_OUTPUT_BUDGET_BYTES", "2000000")
+    monkeypatch.setenv("MUSTER_SANDBOX_CONTROLLER_OUTPUT_NODE_BYTES", "1500000")
     sandbox = Sandbox(tmp_path_factory.mktemp("tight") / "s", 1)
     yield sandbox
     sandbox.down()
@@ -320,6 +322,76 @@ def test_budget_and_quota_are_visible(tight):
     tight.finished(monkey)
     result = output(tight, monkey, node, "--stderr")
     assert len(result.stdout) == 1_499_000 and b"truncated" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory):
+    """A real S3 server, and a sandbox whose controller copies outputs there."""
+    folder = tmp_path_factory.mktemp("s3")
+    log = open(folder / "log", "w+")
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"], stdout=log, stderr=log)
+    patch = pytest.MonkeyPatch()
+    sandbox = None
+    try:
+        def port():
+            assert server.poll() is None, (folder / "log").read_text()
+            found = re.search(r"http://127.0.0.1:(\d+)", (folder / "log").read_text())
+            return found and found[1]
+        endpoint = "http://127.0.0.1:" + eventually(port, what="the S3 server")
+        (folder / "keys").write_text("[default]\naws_access_key_id = test\naws_secret_access_key = test-secret\n")
+        s3 = boto3.client("s3", endpoint_url=endpoint, aws_access_key_id="test", aws_secret_access_key="test-secret", region_name="us-east-1")
+        s3.create_bucket(Bucket="outputs")
+        patch.setenv("MUSTER_SANDBOX_CONTROLLER_OUTPUT_S3_ENDPOINT", endpoint)
+        patch.setenv("MUSTER_SANDBOX_CONTROLLER_OUTPUT_S3_CREDENTIALS_FILE", str(folder / "keys"))
+        sandbox = Sandbox(tmp_path_factory.mktemp("archive") / "s", 1)
+        yield sandbox, s3, endpoint
+    finally:
+        patch.undo()
+        if sandbox:
+            sandbox.down()
+        server.terminate()
+        server.wait()
+
+
+def test_outputs_are_copied_to_a_bucket(bucket):
+    """Systems Manager's key layout, read back with boto3; small, large and in parts."""
+    sandbox, s3, endpoint = bucket
+    node = sandbox.nodes()[0]
+    prefix = "some prefix/ä+&"
+    command = sandbox.send("head -c 70000000 /dev/urandom; echo err >&2", [node], OutputS3BucketName="outputs", OutputS3KeyPrefix=prefix,
+                           OutputS3Region="eu-west-1")
+    small = sandbox.send("echo small", [node], OutputS3BucketName="outputs")
+    sandbox.finished(command)
+    sandbox.finished(small)
+
+    def objects():
+        return {o["Key"]: o["Size"] for o in s3.list_objects_v2(Bucket="outputs").get("Contents", [])}
+
+    folder = f"{prefix}/{command}/{node}/awsrunShellScript/runShellScript"
+    wanted = {f"{folder}/stdout": 70_000_000, f"{folder}/stderr": 4, f"{small}/{node}/awsrunShellScript/runShellScript/stdout": 6}
+    eventually(lambda: objects() == wanted, what="the copies")
+    body = s3.get_object(Bucket="outputs", Key=f"{folder}/stdout")["Body"].read()
+    assert hashlib.sha256(body).hexdigest() == digest(sandbox, command, node)[0]
+    assert s3.get_object(Bucket="outputs", Key=f"{folder}/stderr")["Body"].read() == b"err\n"
+    ssm = sandbox.client()
+    plugin = sandbox.invocations(command)[node]["CommandPlugins"][0]
+    assert (plugin["OutputS3BucketName"], plugin["OutputS3KeyPrefix"]) == ("outputs", prefix)
+    found = ssm.get_command_invocation(CommandId=command, InstanceId=node)
+    assert found["StandardOutputUrl"] == plugin["StandardOutputUrl"] and found["StandardOutputUrl"].startswith(f"{endpoint}/outputs/some%20prefix/")
+    assert ssm.list_commands(CommandId=command)["Commands"][0]["OutputS3BucketName"] == "outputs"
+
+
+def test_hostile_prefixes_are_refused(bucket):
+    sandbox, _, _ = bucket
+    node = sandbox.nodes()[0]
+    for arguments in [{"OutputS3KeyPrefix": "../x"}, {"OutputS3KeyPrefix": "/x"}, {"OutputS3KeyPrefix": "a\nb"}, {"OutputS3BucketName": "A_b"}]:
+        with pytest.raises(botocore.exceptions.ClientError, match="ValidationException"):
+            sandbox.send("true", [node], **{"OutputS3BucketName": "outputs", **arguments})
+
+
+def test_a_bucket_without_a_store_is_refused(box, two):
+    with pytest.raises(botocore.exceptions.ClientError, match="OutputS3BucketName"):
+        box.send("true", two[:1], OutputS3BucketName="outputs")
 
 
 def test_twenty_nodes_of_a_thousand_lines(tmp_path_factory):
@@ -343,7 +415,7 @@ def test_twenty_nodes_of_a_thousand_lines(tmp_path_factory):
 @soak
 @pytest.mark.soak
 def test_five_gigabytes(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("MUSTER_AGENT_OUTPUT_BUDGET_BYTES", str(6 << 30))
+    monkeypatch.setenv("MUSTER_SANDBOX_AGENT_OUTPUT_BUDGET_BYTES", str(6 << 30))
     sandbox = Sandbox(tmp_path_factory.mktemp("soak") / "s", 1)
     try:
         big(sandbox, sandbox.nodes()[0], 4769)  # 5,000 million bytes

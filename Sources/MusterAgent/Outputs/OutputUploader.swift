@@ -122,9 +122,9 @@ package final class OutputUploader: Service {
         }
     }
 
-    /// What somebody watches comes first.
+    /// What somebody watches comes first, and standard output before standard error.
     private static func order(_ key: Key, _ entry: Entry?) -> String {
-        (entry?.ended == nil ? "0" : "1") + key.command.rawValue + key.step + key.stream.rawValue
+        (entry?.ended == nil ? "0" : "1") + key.command.rawValue + key.step + (key.stream == .standardOutput ? "0" : "1")
     }
 
     /// Streams of watched commands become entries; they leave when nobody watches any more.

@@ -24,7 +24,11 @@ package struct Sandbox: Sendable {
         while trimmed.count > 1, trimmed.last == "/" { trimmed.removeLast() }
         self.directory = String(trimmed)
         // Keys and endpoints of the caller's own AWS set-up have no business in what scripts see.
-        self.environment = environment.filter { !$0.key.hasPrefix("AWS_") && !$0.key.hasPrefix("MUSTER_") && $0.key != "SSL_CERT_FILE" }
+        var clean = environment.filter { !$0.key.hasPrefix("AWS_") && !$0.key.hasPrefix("MUSTER_") && $0.key != "SSL_CERT_FILE" }
+        // MUSTER_SANDBOX_CONTROLLER_OUTPUT_DAYS sets outputDays of a sandbox's controller; settings of a real one are not meant.
+        let prefix = "MUSTER_SANDBOX_"
+        for (name, value) in environment where name.hasPrefix(prefix) { clean["MUSTER_" + name.dropFirst(prefix.count)] = value }
+        self.environment = clean
     }
 
     // MARK: - Up

@@ -5,8 +5,10 @@ package import MusterWire
 package struct OutputEvents: AgentEvents {
     private let next: any AgentEvents
     private let followers: OutputFollowers
+    private let changed: @Sendable (CommandID) -> Void
 
-    package init(next: any AgentEvents, followers: OutputFollowers) {
+    package init(next: any AgentEvents, followers: OutputFollowers, changed: @escaping @Sendable (CommandID) -> Void) {
+        self.changed = changed
         self.next = next
         self.followers = followers
     }
@@ -20,12 +22,12 @@ package struct OutputEvents: AgentEvents {
 
     package func jobAcknowledged(_ node: NodeID, _ acknowledgement: AgentJobAcknowledge) async {
         await next.jobAcknowledged(node, acknowledgement)
-        if let job = JobID(acknowledgement.jobID) { followers.changed(job.command) }
+        if let job = JobID(acknowledgement.jobID) { changed(job.command) }
     }
 
     package func replyReceived(_ node: NodeID, _ reply: AgentJobReply, messageID: UUID) async throws {
         try await next.replyReceived(node, reply, messageID: messageID)
-        if let job = JobID(reply.jobID) { followers.changed(job.command) }
+        if let job = JobID(reply.jobID) { changed(job.command) }
     }
 
     package func nodeDeregistered(_ node: NodeID) async { await next.nodeDeregistered(node) }

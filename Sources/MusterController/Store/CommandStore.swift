@@ -21,6 +21,9 @@ package struct CommandRecord: Sendable, Equatable {
     package var progress: CommandProgress
     package var requestedAt: Timestamp
     package var isCancelRequested: Bool
+    /// Where copies of the outputs go; empty: nowhere.
+    package var outputBucket = ""
+    package var outputPrefix = ""
 
     /// What has not reached its node by then does not start there.
     package var startBy: Timestamp { requestedAt.adding(seconds: Int64(timeoutSeconds)) }
@@ -116,7 +119,8 @@ package enum CommandStore {
     private static let commandColumns = """
         c.command_id, c.document_name, c.document_version, c.document, c.parameters, c.comment, c.instance_ids, c.targets, \
         c.timeout_seconds, c.execution_timeout_seconds, c.max_concurrency, c.max_errors, c.requested_by, c.status, c.status_details, \
-        c.target_count, c.completed_count, c.error_count, c.delivery_timed_out_count, c.requested_at, c.cancel_requested
+        c.target_count, c.completed_count, c.error_count, c.delivery_timed_out_count, c.requested_at, c.cancel_requested, \
+        c.output_bucket, c.output_prefix
         """
 
     // MARK: A command
@@ -126,8 +130,8 @@ package enum CommandStore {
             """
             INSERT INTO commands (command_id, document_name, document_version, document, parameters, comment, instance_ids, targets,
                 timeout_seconds, execution_timeout_seconds, max_concurrency, max_errors, requested_by, status, status_details,
-                target_count, requested_at, start_by, expires_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+                target_count, requested_at, start_by, expires_at, output_bucket, output_prefix, archive_state)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
             """,
             [
                 .text(command.id.description), .text(command.documentName), .text(command.documentVersion), .text(command.document),
@@ -136,7 +140,8 @@ package enum CommandStore {
                 .text(command.maxConcurrency), .text(command.maxErrors), .text(command.requestedBy),
                 .text(command.progress.status.status), .text(command.progress.status.details),
                 .integer(command.progress.targetCount), .integer(command.requestedAt.milliseconds),
-                .integer(command.startBy.milliseconds), .integer(command.expiresAt.milliseconds),
+                .integer(command.startBy.milliseconds), .integer(command.expiresAt.milliseconds), .text(command.outputBucket),
+                .text(command.outputPrefix), .integer(command.outputBucket.isEmpty ? 0 : 1),
             ])
         for invocation in invocations {
             try tx.execute(
@@ -467,6 +472,8 @@ extension CommandRecord {
             errorCount: Int(try row.integer("error_count")), deliveryTimedOutCount: Int(try row.integer("delivery_timed_out_count")))
         self.requestedAt = Timestamp(milliseconds: try row.integer("requested_at"))
         self.isCancelRequested = try row.bool("cancel_requested")
+        self.outputBucket = try row.text("output_bucket")
+        self.outputPrefix = try row.text("output_prefix")
     }
 }
 
