@@ -48,6 +48,11 @@ crash: packages python ## Run the crash tests twenty times over
 	$(SWIFT) build
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_CRASH_ROUNDS=20 $(PYTHON) -m pytest -q Tests/EndToEndTests/test_crash.py
 
+.PHONY: soak
+soak: packages python ## Run the long forms of the end-to-end tests
+	$(SWIFT) build
+	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_SOAK=1 $(PYTHON) -m pytest -q -m soak Tests/EndToEndTests
+
 .PHONY: install
 install: build ## Install the binaries below PREFIX (default /usr/local), configuration files below /etc/muster and the units
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/muster $(DESTDIR)/usr/lib/systemd/system

@@ -301,27 +301,35 @@ def node_files(identity, folder):
 
 
 @pytest.fixture
-def tight(tmp_path_factory, monkeypatch):
+def tight(tmp_path_factory, monkeypatch, request):
     """A sandbox with a small budget on the nodes and a small quota on the controller."""
-    monkeypatch.setenv("MUSTER_SANDBOX_AGENT_OUTPUT_BUDGET_BYTES", "2000000")
+    budget = "1000000" if "budget" in request.node.name else "2000000"
+    monkeypatch.setenv("MUSTER_SANDBOX_AGENT_OUTPUT_BUDGET_BYTES", budget)
     monkeypatch.setenv("MUSTER_SANDBOX_CONTROLLER_OUTPUT_NODE_BYTES", "1500000")
     sandbox = Sandbox(tmp_path_factory.mktemp("tight") / "s", 1)
     yield sandbox
     sandbox.down()
 
 
-def test_budget_and_quota_are_visible(tight):
+def test_the_controllers_quota_is_visible(tight):
     node = tight.nodes()[0]
-    command = tight.send("head -c 1000000 /dev/zero; head -c 2500000 /dev/zero >&2", [node])
+    # Standard output goes first: 1,000,000 bytes of 1,500,000, the rest for standard error.
+    command = tight.send("head -c 1000000 /dev/zero; head -c 1900000 /dev/zero >&2", [node])
     tight.finished(command)
     assert output(tight, command, node).stdout == bytes(1_000_000)
     result = output(tight, command, node, "--stderr")
-    assert result.returncode == 1 and result.stdout == bytes(500_000)
+    assert result.returncode == 1 and len(result.stdout) == 500_000
     assert b"truncated at 500000 bytes (the controller's quota)" in result.stderr
-    monkey = tight.send("head -c 1000 /dev/zero; head -c 100000000 /dev/zero >&2", [node])
-    tight.finished(monkey)
-    result = output(tight, monkey, node, "--stderr")
-    assert len(result.stdout) == 1_499_000 and b"truncated" in result.stderr
+
+
+def test_the_nodes_budget_is_visible(tight):
+    node = tight.nodes()[0]
+    command = tight.send("head -c 3000000 /dev/zero", [node])
+    tight.finished(command)
+    result = output(tight, command, node)
+    assert result.returncode == 1 and len(result.stdout) == 1_000_000
+    assert b"truncated at 1000000 bytes (the node's budget); 2000000 more" in result.stderr
+    assert "2000000 bytes of standard output beyond the limit" in tight.invocations(command)[node]["CommandPlugins"][0]["Output"]
 
 
 @pytest.fixture(scope="module")
