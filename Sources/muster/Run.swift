@@ -1,6 +1,5 @@
 import ArgumentParser
 import MusterCommandLine
-import MusterWire
 
 struct Run: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -90,7 +89,7 @@ struct ShowCommand: AsyncParsableCommand {
         try await connection.with { caller, printer in
             let records = CommandRecords(caller: caller, printer: printer)
             if let outputOf {
-                return try await records.output(id, node: outputOf, stream: stderr ? .standardError : .standardOutput, step: step)
+                return try await records.output(id, node: outputOf, standardError: stderr, step: step)
             }
             return follow ? try await records.follow(id) : try await records.show(id)
         }

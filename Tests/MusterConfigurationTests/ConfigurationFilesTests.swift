@@ -15,11 +15,13 @@ import Testing
         var logLevel = "info"
         var scriptShell = "/bin/sh"
         var tombstoneHours = 336
+        var outputBudgetBytes = 1_073_741_824
 
         static let schema: [String: ConfigurationSchema] = [
             "controller": .optional(.string), "stateDirectory": .string, "region": .string, "maximumParallelJobs": .integer(1...1000),
             "queuedJobs": .integer(0...10_000), "keepAliveSeconds": .integer(1...25), "heartbeatSeconds": .integer(5...3600),
             "logLevel": .string, "scriptShell": .string, "tombstoneHours": .integer(1...8760),
+            "outputBudgetBytes": .integer(0...1_099_511_627_776),
         ]
     }
 
@@ -46,6 +48,14 @@ import Testing
         var requestSeconds = 30
         var historyDays = 30
         var totalTimeoutSlackSeconds = 30
+        var outputNodeBytes = 10_737_418_240
+        var outputTotalBytes = 107_374_182_400
+        var outputDays = 30
+        var outputS3Endpoint: String?
+        var outputS3Region = "us-east-1"
+        var outputS3Bucket: String?
+        var outputS3PathStyle = true
+        var outputS3CredentialsFile: String?
         var logLevel = "info"
 
         static let schema: [String: ConfigurationSchema] = [
@@ -59,6 +69,9 @@ import Testing
             "maximumBodyBytes": .integer(65_536...16_777_216), "requestsPerSecond": .integer(1...100_000),
             "requestBurst": .integer(1...100_000), "handshakeSeconds": .integer(1...300), "requestSeconds": .integer(1...3600),
             "historyDays": .integer(1...3650), "totalTimeoutSlackSeconds": .integer(5...3600), "logLevel": .string,
+            "outputNodeBytes": .integer(0...1_099_511_627_776), "outputTotalBytes": .integer(0...1_125_899_906_842_624),
+            "outputDays": .integer(1...3650), "outputS3Endpoint": .optional(.string), "outputS3Region": .string,
+            "outputS3Bucket": .optional(.string), "outputS3PathStyle": .boolean, "outputS3CredentialsFile": .optional(.string),
         ]
     }
 

@@ -48,7 +48,8 @@ package struct CommandRecords: Sendable {
     }
 
     /// The complete bytes of one stream, as they are.
-    package func output(_ id: String, node word: String, stream: OutputStream, step: String?) async throws -> Int32 {
+    package func output(_ id: String, node word: String, standardError: Bool, step: String?) async throws -> Int32 {
+        let stream = standardError ? OutputStream.standardError : .standardOutput
         guard let command = CommandID(id) else { throw CommandLineError("\(id) is no command id.") }
         let node: NodeID
         if let exact = NodeID(word) { node = exact } else { node = try await NodeDirectory.load(caller.api).node(named: word).instanceID }
