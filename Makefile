@@ -50,7 +50,7 @@ crash: packages python ## Run the crash tests twenty times over
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_CRASH_ROUNDS=20 $(PYTHON) -m pytest -q Tests/EndToEndTests/test_crash.py
 
 .PHONY: soak
-soak: packages python ## Run the tests that take minutes: long outages, slow boxes, shifted clocks
+soak: packages python ## Run the tests that take minutes: gigabytes of output, long outages, slow boxes
 	$(SWIFT) build
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_SOAK=1 $(PYTHON) -m pytest -q -m soak Tests/EndToEndTests
 

@@ -83,7 +83,7 @@ let package = Package(
         // Sides
         module("MusterAgent", [
             "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux",
-            lifecycle, unixSignals, nioCore, nioPosix, logging,
+            lifecycle, unixSignals, nioCore, nioPosix, nioHTTP1, logging,
         ]),
         module("MusterController", [
             "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto",

@@ -68,6 +68,59 @@ package struct APIClient: Sendable {
         }
     }
 
+    /// One of the controller's routes beside the API. Tried again like a call: these routes answer a repeat with the same.
+    ///
+    /// Throws the controller's `APIError` for every status that is no success.
+    package func get(_ path: String, query: String = "") async throws -> [UInt8] {
+        try await fetch(.GET, path, query: query, body: [])
+    }
+
+    package func post(_ path: String, body: [UInt8]) async throws -> [UInt8] {
+        try await fetch(.POST, path, query: "", body: body)
+    }
+
+    private func fetch(_ method: HTTPMethod, _ path: String, query: String, body: [UInt8]) async throws -> [UInt8] {
+        var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
+        var attempt = 1
+        while true {
+            let failure: any Error
+            do {
+                let deadline = NIODeadline.now() + timeout
+                let request = HTTPRequest(
+                    method: method, path: query.isEmpty ? path : "\(path)?\(query)", headers: signed(method, path, query: query, body: body),
+                    body: body)
+                let response = try await send(request, deadline: deadline)
+                if (200..<300).contains(response.status) { return response.body }
+                let error = APIError(status: response.status, body: response.body)
+                guard error.status >= 500 || error.status == 429 || Self.throttlingCodes.contains(error.code) else { throw error }
+                failure = error
+            } catch let error as ClientError {
+                switch error.kind {
+                case .unreachable, .closed, .timedOut: failure = error
+                default: throw error
+                }
+            }
+            try Task.checkCancellation()
+            guard attempt < attempts else { throw failure }
+            attempt += 1
+            try await Task.sleep(for: backoff.next())
+        }
+    }
+
+    private func signed(_ method: HTTPMethod, _ path: String, query: String, body: [UInt8]) -> HTTPHeaders {
+        var fields = HTTPFields()
+        fields[.contentType] = "application/json"
+        if let credentials {
+            SigV4.sign(
+                method: method.rawValue, path: path, query: query, headers: &fields, body: body, host: endpoint.authority,
+                credentials: credentials, region: region, service: "ssm", at: clock.now())
+        }
+        fields[.userAgent] = "muster"
+        var headers = HTTPHeaders([("host", endpoint.authority)])
+        for field in fields { headers.add(name: field.name.rawName, value: field.value) }
+        return headers
+    }
+
     /// Closes the idle connections. Calls afterwards open new ones.
     package func shutdown() {
         pool.closeAll()
@@ -128,6 +181,10 @@ package struct APIClient: Sendable {
     private func exchange(_ operation: Call, body: [UInt8], invocation: String, attempt: Int) async throws -> HTTPResponse {
         let deadline = NIODeadline.now() + timeout
         let request = HTTPRequest(headers: headers(operation, body: body, invocation: invocation, attempt: attempt), body: body)
+        return try await send(request, deadline: deadline)
+    }
+
+    private func send(_ request: HTTPRequest, deadline: NIODeadline) async throws -> HTTPResponse {
         let connection: HTTPConnection
         if let idle = pool.take() {
             connection = idle

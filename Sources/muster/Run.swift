@@ -31,6 +31,8 @@ struct Run: AsyncParsableCommand {
     @Option(help: "A comment for the command's record.") var comment: String?
     @Flag(help: "Print the command's id and do not wait.") var detach = false
     @Flag(help: "Do not ask.") var yes = false
+    @Flag(help: "Print what the nodes write while they write it, each line with its node.") var follow = false
+    @Option(help: ArgumentHelp("Write each node's complete output to NODE.stdout and NODE.stderr in this folder.", valueName: "dir")) var save: String?
     @Argument(parsing: .postTerminator, help: "What to run; the words are joined by spaces and given to the shell.") var command: [String] = []
 
     func validate() throws {
@@ -39,6 +41,7 @@ struct Run: AsyncParsableCommand {
         guard command.isEmpty != param.isEmpty || (document != "AWS-RunShellScript" && command.isEmpty) else {
             throw ValidationError("Say what to run: -- COMMAND, or --document with --param.")
         }
+        guard !detach || (!follow && save == nil) else { throw ValidationError("--detach does not wait, so it goes with neither --follow nor --save.") }
         guard command.isEmpty || document == "AWS-RunShellScript" else {
             throw ValidationError("-- COMMAND goes with AWS-RunShellScript; give other documents their parameters with --param.")
         }
@@ -57,6 +60,8 @@ struct Run: AsyncParsableCommand {
         request.comment = comment
         request.detach = detach
         request.assumeYes = yes
+        request.follow = follow
+        request.saveDirectory = save
         let final = request
         try await connection.with { caller, printer in try await CommandRun(caller: caller, printer: printer).run(final) }
     }
@@ -78,9 +83,24 @@ struct ShowCommand: AsyncParsableCommand {
 
     @OptionGroup var connection: Connection
     @Argument(help: "The command's id.") var id: String
+    @Option(help: ArgumentHelp("Print this node's complete standard output, byte for byte.", valueName: "node")) var outputOf: String?
+    @Flag(help: "With --output-of: standard error instead.") var stderr = false
+    @Option(help: "With --output-of: which step, if the document has several.") var step: String?
+    @Flag(help: "Print what the nodes write while they write it, until the command is over.") var follow = false
+
+    func validate() throws {
+        guard outputOf != nil || (!stderr && step == nil) else { throw ValidationError("--stderr and --step go with --output-of.") }
+        guard outputOf == nil || !follow else { throw ValidationError("Give one of --output-of and --follow.") }
+    }
 
     func run() async throws {
-        try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).show(id) }
+        try await connection.with { caller, printer in
+            let records = CommandRecords(caller: caller, printer: printer)
+            if let outputOf {
+                return try await records.output(id, node: outputOf, standardError: stderr, step: step)
+            }
+            return follow ? try await records.follow(id) : try await records.show(id)
+        }
     }
 }
 

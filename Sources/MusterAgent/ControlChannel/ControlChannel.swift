@@ -369,6 +369,8 @@ package final class ControlChannel: Service {
                 return
             }
             await runner.replyAcknowledged(jobID: acknowledgement.jobID, messageID: id)
+        case .agentOutput:
+            runner.followOutput(try message.decodePayload(AgentOutputRequest.self))
         default:
             // A newer controller may say more than this agent knows.
             logger.debug("ignoring a message", metadata: ["type": "\(message.messageType)"])

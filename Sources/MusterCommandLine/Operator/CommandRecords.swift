@@ -1,5 +1,5 @@
 import MusterClient
-import MusterWire
+package import MusterWire
 
 /// `muster commands`, `command` and `cancel`. Each returns the exit status.
 package struct CommandRecords: Sendable {
@@ -76,6 +76,29 @@ package struct CommandRecords: Sendable {
             try printer.structured(report, report.table(names: names))
         }
         return command.status == .success ? 0 : 1
+    }
+
+    /// The complete bytes of one stream, as they are.
+    package func output(_ id: String, node word: String, standardError: Bool, step: String?) async throws -> Int32 {
+        let stream = standardError ? OutputStream.standardError : .standardOutput
+        guard let command = CommandID(id) else { throw CommandLineError("\(id) is no command id.") }
+        let node: NodeID
+        if let exact = NodeID(word) { node = exact } else { node = try await NodeDirectory.load(caller.api).node(named: word).instanceID }
+        let reader = OutputReader(api: caller.api)
+        let found = try await reader.outputs(command, node).outputs.filter { $0.stream == stream && (step == nil || $0.step == step) }
+        guard let output = found.first else { throw CommandLineError("The command has no such step.") }
+        guard found.count == 1 else {
+            throw CommandLineError("The command has several steps: name one of \(found.map(\.step).joined(separator: ", ")) with --step.")
+        }
+        try await reader.copy(output, command, node) { printer.bytes($0) }
+        if let words = OutputReader.words(output) { printer.note("muster: \(word), \(output.step), \(stream): \(words)") }
+        return output.state == .complete ? 0 : 1
+    }
+
+    /// Shows what its nodes write while they write it, until it is over.
+    package func follow(_ id: String) async throws -> Int32 {
+        let names = CommandRun.names(try await NodeDirectory.load(caller.api))
+        return try await CommandRun(caller: caller, printer: printer).watch(id, names: names, follows: true)
     }
 
     package func cancel(_ id: String, nodes: [String]) async throws -> Int32 {

@@ -15,6 +15,10 @@ package struct CommandRequest: Sendable {
     package var comment: String?
     package var detach = false
     package var assumeYes = false
+    /// Print what the nodes write while they write it.
+    package var follow = false
+    /// A folder for one file a node and stream.
+    package var saveDirectory: String?
 
     package init() {}
 }
@@ -57,6 +61,8 @@ package struct CommandRun: Sendable {
             input.targets = request.targets
         }
 
+        // Before anything runs: a folder that cannot be written to is better known now.
+        let save = try request.saveDirectory.map { try OutputFiles(directory: $0) }
         // From here on there may be a command: an interruption has to name it.
         Interrupts.hold()
         defer { Interrupts.release() }
@@ -72,7 +78,14 @@ package struct CommandRun: Sendable {
             }
             return 0
         }
-        return try await watch(command.commandID.rawValue, names: CommandRun.names(directory), wasInterrupted: wasInterrupted)
+        let names = CommandRun.names(directory)
+        let status = try await watch(command.commandID.rawValue, names: names, follows: request.follow, wasInterrupted: wasInterrupted)
+        if let save {
+            let ids = try await CommandFollower(api: caller.api, commandID: command.commandID.rawValue).invocations(details: false).map(\.instanceID)
+            let count = try await save.save(OutputReader(api: caller.api), command.commandID, ids, names)
+            printer.note("Wrote \(count) files below \(request.saveDirectory ?? "").")
+        }
+        return status
     }
 
     /// Nil when it was interrupted and no answer came within a few seconds after that.
@@ -108,7 +121,7 @@ package struct CommandRun: Sendable {
     }
 
     /// Follows a command that runs already, as `run` does.
-    package func watch(_ commandID: String, names: [NodeID: String], wasInterrupted: Bool = false) async throws -> Int32 {
+    package func watch(_ commandID: String, names: [NodeID: String], follows: Bool = false, wasInterrupted: Bool = false) async throws -> Int32 {
         Interrupts.hold()
         defer { Interrupts.release() }
         var isInterrupted = wasInterrupted
@@ -123,7 +136,7 @@ package struct CommandRun: Sendable {
                         printer.progress(CommandRun.progress(command))
                     } onResult: { invocation in
                         invocations.append(invocation)
-                        if reported.isNew(invocation.instanceID), printer.format == .table {
+                        if reported.isNew(invocation.instanceID), printer.format == .table, !follows {
                             printer.progress("")
                             printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID]))
                         }
@@ -134,9 +147,24 @@ package struct CommandRun: Sendable {
                     for await _ in Interrupts.stream() { return .interrupted }
                     return .interrupted
                 }
+                if follows {
+                    group.addTask {
+                        try await LiveOutput(api: caller.api, commandID: commandID, names: names, printer: printer).follow()
+                        return .followed
+                    }
+                }
                 defer { group.cancelAll() }
-                guard let first = try await group.next() else { return .interrupted }
-                return first
+                var ended: Outcome?
+                var isFollowed = !follows
+                while let outcome = try await group.next() {
+                    switch outcome {
+                    case .ended: ended = outcome
+                    case .followed: isFollowed = true
+                    case .interrupted: return outcome
+                    }
+                    if let ended, isFollowed { return ended }
+                }
+                return .interrupted
             }
             switch outcome {
             case .ended(let command, let invocations):
@@ -148,7 +176,7 @@ package struct CommandRun: Sendable {
                     try printer.structured(report, report.table(names: names))
                 }
                 return command.status == .success ? 0 : 1
-            case .interrupted:
+            case .interrupted, .followed:
                 // At the question Ctrl-C means what it always means.
                 Interrupts.release()
                 guard let answer = printer.ask("\nInterrupted. Cancel the command on all nodes (c), leave it running (l) or go on watching (w)? [l]") else {
@@ -181,6 +209,8 @@ package struct CommandRun: Sendable {
     private enum Outcome: Sendable {
         case ended(Command, [CommandInvocation])
         case interrupted
+        /// Everything that the nodes wrote has been shown.
+        case followed
     }
 
     static func names(_ directory: NodeDirectory) -> [NodeID: String] {

@@ -19,6 +19,22 @@ package struct Printer: Sendable {
         Printer.write(text + "\n", to: STDOUT_FILENO)
     }
 
+    /// Bytes as they are, for output that belongs to somebody else. False when nobody reads them.
+    package func bytes(_ bytes: [UInt8]) -> Bool {
+        Printer.write(bytes[...], to: STDOUT_FILENO)
+    }
+
+    /// A line of a node's standard output. The line of progress gives way to it.
+    package func live(_ text: String) {
+        if showsProgress { Printer.write("\r\u{1b}[K", to: STDERR_FILENO) }
+        out(text)
+    }
+
+    /// A line that is a node's standard error.
+    package func error(_ text: String) {
+        Printer.write((showsProgress ? "\r\u{1b}[K" : "") + text + "\n", to: STDERR_FILENO)
+    }
+
     package func note(_ text: String) {
         Printer.write((showsProgress ? "\r\u{1b}[K" : "") + text + "\n", to: STDERR_FILENO)
     }
@@ -62,14 +78,19 @@ package struct Printer: Sendable {
     }
 
     static func write(_ text: String, to descriptor: Int32) {
-        var bytes = Array(text.utf8)[...]
+        _ = write(Array(text.utf8)[...], to: descriptor)
+    }
+
+    private static func write(_ bytes: ArraySlice<UInt8>, to descriptor: Int32) -> Bool {
+        var bytes = bytes
         while !bytes.isEmpty {
             let written = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if written < 0 {
                 if errno == EINTR { continue }
-                return  // the reader has gone (EPIPE): there is nobody left to tell
+                return false  // the reader has gone (EPIPE): there is nobody left to tell
             }
             bytes = bytes.dropFirst(written)
         }
+        return true
     }
 }

@@ -25,6 +25,9 @@ package struct Sandbox: Sendable {
         self.directory = String(trimmed)
         // Keys and endpoints of the caller's own AWS set-up have no business in what scripts see.
         var kept = environment.filter { !$0.key.hasPrefix("AWS_") && !$0.key.hasPrefix("MUSTER_") && $0.key != "SSL_CERT_FILE" }
+        // MUSTER_SANDBOX_CONTROLLER_OUTPUT_DAYS sets outputDays of a sandbox's controller; settings of a real one are not meant.
+        let prefix = "MUSTER_SANDBOX_"
+        for (name, value) in environment where name.hasPrefix(prefix) { kept["MUSTER_" + name.dropFirst(prefix.count)] = value }
         // It lives on the loopback interface, where no proxy of the caller's can reach it.
         let exceptions = kept["no_proxy"] ?? kept["NO_PROXY"] ?? ""
         let exception = exceptions.isEmpty ? "127.0.0.1" : exceptions + ",127.0.0.1"

@@ -1,38 +1,41 @@
 import MusterAgent
 import Testing
 
+private func changesItsTransport(_ choice: inout TransportChoice, after end: TransportChoice.End) -> Bool { choice.webSocketEnded(end) }
+private func keepsItsTransport(_ choice: inout TransportChoice, after end: TransportChoice.End) -> Bool { !choice.webSocketEnded(end) }
+
 @Suite struct TransportChoiceTests {
     @Test func autoBeginsWithAWebSocketAndPollsWhenItIsRefused() {
         var choice = TransportChoice(.auto)
         #expect(choice.next == .webSocket)
-        #expect(choice.webSocketEnded(.refused))
+        #expect(changesItsTransport(&choice, after: .refused))
         #expect(choice.next == .poll)
     }
 
     @Test func aNetworkThatIsDownSaysNothing() {
         var choice = TransportChoice(.auto)
-        for _ in 0..<100 { #expect(!choice.webSocketEnded(.other)) }
+        for _ in 0..<100 { #expect(keepsItsTransport(&choice, after: .other)) }
         #expect(choice.next == .webSocket)
     }
 
     @Test func twoThatBreakBeforeTheyWereOfUseAreEnough() {
         var choice = TransportChoice(.auto)
-        #expect(!choice.webSocketEnded(.broke(useful: .seconds(24), isSilent: false)))
-        #expect(choice.webSocketEnded(.broke(useful: .seconds(24), isSilent: false)))
+        #expect(keepsItsTransport(&choice, after: .broke(useful: .seconds(24), isSilent: false)))
+        #expect(changesItsTransport(&choice, after: .broke(useful: .seconds(24), isSilent: false)))
         #expect(choice.next == .poll)
     }
 
     @Test func oneThatWasDeadFromTheStartIsEnoughBecauseThatTookLongToSee() {
         var choice = TransportChoice(.auto)
-        #expect(choice.webSocketEnded(.broke(useful: .zero, isSilent: true)))
+        #expect(changesItsTransport(&choice, after: .broke(useful: .zero, isSilent: true)))
     }
 
     @Test func aUsefulOneWipesTheSlate() {
         var choice = TransportChoice(.auto)
-        #expect(!choice.webSocketEnded(.unanswered))
-        #expect(!choice.webSocketEnded(.broke(useful: .seconds(25), isSilent: true)))
-        #expect(!choice.webSocketEnded(.unanswered))
-        #expect(choice.webSocketEnded(.unanswered))
+        #expect(keepsItsTransport(&choice, after: .unanswered))
+        #expect(keepsItsTransport(&choice, after: .broke(useful: .seconds(25), isSilent: true)))
+        #expect(keepsItsTransport(&choice, after: .unanswered))
+        #expect(changesItsTransport(&choice, after: .unanswered))
     }
 
     @Test func whenNeitherGetsThroughTheyTakeTurns() {
@@ -41,7 +44,7 @@ import Testing
         for _ in 0..<3 {
             choice.pollEnded()
             #expect(choice.next == .webSocket)
-            #expect(choice.webSocketEnded(.unanswered))
+            #expect(changesItsTransport(&choice, after: .unanswered))
             #expect(choice.next == .poll)
         }
     }
@@ -61,7 +64,7 @@ import Testing
         choice.webSocketEnded(.refused)
         choice.trialOpened()
         #expect(choice.next == .webSocket)
-        #expect(choice.webSocketEnded(.broke(useful: .seconds(3), isSilent: false)))
+        #expect(changesItsTransport(&choice, after: .broke(useful: .seconds(3), isSilent: false)))
         #expect(choice.pollOpened() == .seconds(120))
     }
 
@@ -70,14 +73,14 @@ import Testing
         choice.webSocketEnded(.refused)
         _ = choice.trialFailed()
         choice.trialOpened()
-        #expect(!choice.webSocketEnded(.broke(useful: .seconds(100), isSilent: false)))
+        #expect(keepsItsTransport(&choice, after: .broke(useful: .seconds(100), isSilent: false)))
         #expect(choice.pollOpened() == .seconds(60))
     }
 
     @Test(arguments: [(TransportChoice.Preference.websocket, TransportChoice.Transport.webSocket), (.poll, .poll)])
     func whoNamesOneKeepsIt(_ preference: TransportChoice.Preference, _ transport: TransportChoice.Transport) {
         var choice = TransportChoice(preference)
-        #expect(!choice.webSocketEnded(.refused))
+        #expect(keepsItsTransport(&choice, after: .refused))
         choice.pollEnded()
         choice.restart()
         #expect(choice.next == transport)

