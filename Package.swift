@@ -114,4 +114,12 @@ if Context.environment["MUSTER_BENCHMARKS"] != nil {
         .executableTarget(
             name: "muster-benchmarks", dependencies: ["MusterController", "MusterWire", nioCore, httpTypes], path: "Benchmarks/Micro",
             swiftSettings: settings))
+    package.targets.append(
+        .executableTarget(
+            name: "muster-swarm",
+            dependencies: [
+                "MusterAgent", "MusterClient", "MusterDocuments", "MusterWire", "MusterTLS", "MusterCrypto", "CLinux", arguments, unixSignals,
+                logging, nioCore, nioPosix, nioHTTP1,
+            ],
+            path: "Benchmarks/Swarm", swiftSettings: settings))
 }

@@ -34,6 +34,11 @@ package final class Heartbeat: Service {
         connected.ring()
     }
 
+    /// Without waiting for the next time that is due.
+    package func beatNow() {
+        connected.ring()
+    }
+
     package func run() async throws {
         await cancelWhenGracefulShutdown {
             await self.beatForEver()

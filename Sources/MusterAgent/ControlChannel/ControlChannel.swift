@@ -27,7 +27,7 @@ package final class ControlChannel: Service {
     private static let maxQueuedMessages = 512
 
     private let current: CurrentIdentity
-    private let runner: JobRunner
+    private let runner: any JobReceiver
     private let keepAlive: TimeAmount
     private let group: any EventLoopGroup
     private let logger: Logger
@@ -41,7 +41,7 @@ package final class ControlChannel: Service {
     ///   - denied: called each time the controller refuses this identity.
     package init(
         current: CurrentIdentity,
-        runner: JobRunner,
+        runner: any JobReceiver,
         keepAlive: TimeAmount,
         group: any EventLoopGroup,
         logger: Logger,

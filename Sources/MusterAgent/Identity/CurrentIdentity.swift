@@ -12,13 +12,26 @@ package final class CurrentIdentity: Sendable {
     }
 
     package let clock: ServerClock
-    private let store: IdentityStore
+    private let save: @Sendable (Identity) throws -> Void
+    private let number: @Sendable () throws -> UInt64
     private let logger: Logger
     private let state: Mutex<State>
 
-    package init(_ identity: Identity, store: IdentityStore, clock: ServerClock, logger: Logger) {
+    package convenience init(_ identity: Identity, store: IdentityStore, clock: ServerClock, logger: Logger) {
+        self.init(
+            identity, save: { try store.save($0) }, nextConnectionNumber: { try store.nextConnectionNumber() }, clock: clock, logger: logger)
+    }
+
+    /// - Parameters:
+    ///   - save: what it has taken is durable when it returns.
+    ///   - nextConnectionNumber: one more than ever before.
+    package init(
+        _ identity: Identity, save: @escaping @Sendable (Identity) throws -> Void,
+        nextConnectionNumber: @escaping @Sendable () throws -> UInt64, clock: ServerClock, logger: Logger
+    ) {
         self.clock = clock
-        self.store = store
+        self.save = save
+        self.number = nextConnectionNumber
         self.logger = logger
         state = Mutex(State(identity: identity, trust: Self.trust(identity, clock: clock, logger: logger)))
     }
@@ -37,13 +50,13 @@ package final class CurrentIdentity: Sendable {
 
     /// On the disk first; then new connections use it.
     package func replace(with identity: Identity) throws {
-        try store.save(identity)
+        try save(identity)
         let trust = Self.trust(identity, clock: clock, logger: logger)
         state.withLock { $0 = State(identity: identity, trust: trust) }
     }
 
     package func nextConnectionNumber() throws -> UInt64 {
-        try store.nextConnectionNumber()
+        try number()
     }
 
     private static func trust(_ identity: Identity, clock: ServerClock, logger: Logger) -> ControllerTrust {

@@ -1,4 +1,5 @@
 package import Logging
+import Metrics
 package import MusterWire
 import NIOCore
 import ServiceLifecycle
@@ -55,6 +56,7 @@ package actor AgentRegistry: AgentDelivery, Service {
     /// Seen and not yet written.
     private var unwrittenPings: [NodeID: Timestamp] = [:]
     private var lastFlush: Timestamp
+    private let connectedGauge = Gauge(label: "muster_agents_connected")
 
     package init(
         database: any SQLDatabase, timing: Timing = Timing(), now: @escaping @Sendable () -> Timestamp = { .now() }, logger: Logger
@@ -95,6 +97,7 @@ package actor AgentRegistry: AgentDelivery, Service {
             id: id, generation: node.generation, number: number, peer: peer, outbox: outbox, endsAt: endsAt,
             nextPing: time.adding(seconds: timing.pingSeconds))
         unwrittenPings[node.node] = time
+        connectedGauge.record(open.count)
         former?.outbox.close()
         return .entered(former: former?.peer)
     }
@@ -109,6 +112,7 @@ package actor AgentRegistry: AgentDelivery, Service {
         opening.removeValue(forKey: id)
         guard let current = open[node], current.id == id else { return false }
         open.removeValue(forKey: node)
+        connectedGauge.record(open.count)
         current.outbox.close()
         unwrittenPings[node] = now()
         return true
@@ -117,6 +121,7 @@ package actor AgentRegistry: AgentDelivery, Service {
     /// Ends the node's connection now: nothing is delivered to it and nothing taken from it after this returns.
     package func close(_ node: NodeID, reason: String) async {
         guard let current = open.removeValue(forKey: node) else { return }
+        connectedGauge.record(open.count)
         current.outbox.close()
         await current.peer.close(.policyViolation, reason: reason)
     }
