@@ -3,6 +3,7 @@ import MusterClient
 import MusterWire
 package import NIOCore
 package import ServiceLifecycle
+import Synchronization
 
 /// Tells the controller that this node is alive and what it is (UpdateInstanceInformation): each time the control channel comes up,
 /// and every few minutes, over a short connection of its own. So it also is a second way to notice, on the controller's side, that a
@@ -14,6 +15,7 @@ package final class Heartbeat: Service {
     private let logger: Logger
     private let serverTime: @Sendable (Int64) -> Void
     private let connected = Alarm()
+    private let lastBeat = Mutex<ContinuousClock.Instant?>(nil)
 
     /// - Parameter serverTime: told the difference between the controller's clock and ours after each beat, in milliseconds.
     package init(
@@ -30,8 +32,11 @@ package final class Heartbeat: Service {
         self.serverTime = serverTime
     }
 
+    /// The controller has lost nothing of what it was told within the last interval: a fleet that comes back after a restart of
+    /// its controller does not open every connection twice.
     package func channelOpened() {
-        connected.ring()
+        let isKnown = lastBeat.withLock { last in last.map { ContinuousClock.now - $0 < interval } ?? false }
+        if !isKnown { connected.ring() }
     }
 
     /// Without waiting for the next time that is due.
@@ -53,6 +58,7 @@ package final class Heartbeat: Service {
             guard !Task.isCancelled else { return }
             do {
                 try await beat()
+                lastBeat.withLock { $0 = .now }
                 isFailing = false
             } catch {
                 guard !Task.isCancelled else { return }
