@@ -38,6 +38,9 @@ package struct WebSocketPeer: Sendable {
     package func send(text: String) async throws { try await transport.send(.text(text)) }
     package func ping() async throws { try await transport.ping() }
 
+    /// Hands the bytes over and does not wait: `written` is called when the operating system has them, or never will.
+    package func post(binary: ByteBuffer, written: @escaping @Sendable () -> Void) { transport.post(binary, written: written) }
+
     /// Sends the close frame and ends the connection; `inbound` then ends. Safe to call twice.
     package func close(_ code: CloseCode, reason: String = "") async { await transport.close(code, reason: reason) }
 
@@ -79,6 +82,7 @@ package struct WebSocketPeer: Sendable {
 /// What a `WebSocketPeer` stands on: the NIO pipeline, or a pair of queues in tests.
 package protocol WebSocketTransport: Sendable {
     func send(_ message: WebSocketPeer.Message) async throws
+    func post(_ bytes: ByteBuffer, written: @escaping @Sendable () -> Void)
     func ping() async throws
     func close(_ code: WebSocketPeer.CloseCode, reason: String) async
 }
