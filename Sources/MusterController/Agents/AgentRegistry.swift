@@ -56,6 +56,7 @@ package actor AgentRegistry: AgentDelivery, Service {
     /// Seen and not yet written.
     private var unwrittenPings: [NodeID: Timestamp] = [:]
     private var lastFlush: Timestamp
+    private var rush = Rush()
     private let connectedGauge = Gauge(label: "muster_agents_connected")
 
     package init(
@@ -73,6 +74,7 @@ package actor AgentRegistry: AgentDelivery, Service {
     /// A peer that has not said who it is; it has `openSeconds` to do so.
     package func began(_ peer: WebSocketPeer) -> ConnectionID {
         lastID += 1
+        rush.connected()
         let id = ConnectionID(value: lastID)
         opening[id] = Opening(peer: peer, deadline: now().adding(seconds: timing.openSeconds))
         return id
@@ -202,6 +204,8 @@ package actor AgentRegistry: AgentDelivery, Service {
         lastFlush.adding(seconds: timing.flushSeconds) <= now()
     }
 
+    private func isRushOver() -> Bool { rush.looked() }
+
     private func pinged(_ id: ConnectionID, _ node: NodeID) {
         if open[node]?.id == id { open[node]?.isPinging = false }
     }
@@ -212,6 +216,7 @@ package actor AgentRegistry: AgentDelivery, Service {
                 while !Task.isCancelled {
                     for order in await self.look() { group.addTask { await self.perform(order) } }
                     if await self.isFlushDue { await self.flushPings() }
+                    if await self.isRushOver() { group.addTask { Rush.giveMemoryBack() } }
                     try? await Task.sleep(for: .seconds(self.timing.lookSeconds))
                 }
                 group.cancelAll()
