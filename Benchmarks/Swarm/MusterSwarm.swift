@@ -27,6 +27,9 @@ struct MusterSwarm: AsyncParsableCommand {
     @Option(help: "Threads of the agents.")
     var threads = 2
 
+    @Option(help: "How often the no-op goes to all.")
+    var commands = 3
+
     @Option(help: "Seconds that the controller is left alone at the end, for looking at it with other tools.")
     var hold = 0
 
@@ -40,6 +43,7 @@ struct MusterSwarm: AsyncParsableCommand {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         var options = Measurement.Options(executable: controller ?? Self.beside("muster-controller"), scratch: folder)
         options.delayMilliseconds = delay
+        options.commands = max(1, commands)
         options.holdSeconds = hold
         let group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, threads))
         var logger = Logger(label: "swarm", factory: { StreamLogHandler.standardError(label: $0) })
