@@ -3,23 +3,20 @@ import Testing
 @testable import MusterController
 
 @Suite struct RushTests {
-    @Test func isOverOnceWhenItHasBecomeQuiet() {
+    /// What each look says after so many connections.
+    private func looks(_ connections: [Int]) -> [Bool] {
         var rush = Rush()
-        for _ in 0..<500 { rush.connected() }
-        #expect(!rush.looked())
-        rush.connected()
-        #expect(!rush.looked())
-        #expect(rush.looked())
-        #expect(!rush.looked())
+        return connections.map { count in
+            for _ in 0..<count { rush.connected() }
+            return rush.looked()
+        }
+    }
+
+    @Test func isOverOnceWhenItHasBecomeQuiet() {
+        #expect(looks([500, 1, 0, 0]) == [false, false, true, false])
     }
 
     @Test func aFewAreNoRushUntilTheyAreMany() {
-        var rush = Rush()
-        for _ in 0..<99 { rush.connected() }
-        #expect(!rush.looked())
-        #expect(!rush.looked())
-        rush.connected()
-        #expect(!rush.looked())
-        #expect(rush.looked())
+        #expect(looks([99, 0, 1, 0]) == [false, false, false, true])
     }
 }
