@@ -44,6 +44,13 @@ bench: packages python ## Measure the targets that docs/benchmarks.md lists, and
 	MUSTER_BENCHMARKS=1 $(SWIFT) build -c release $(BUILD)
 	MUSTER_BIN="$(CURDIR)/$(RELEASE)" $(PYTHON) Benchmarks/run.py
 
+SWARM ?= 500,1000,2000
+
+.PHONY: swarm
+swarm: packages ## Measure a controller with thousands of agents in one process (SWARM=500,1000,2000)
+	MUSTER_BENCHMARKS=1 $(SWIFT) build -c release $(BUILD)
+	$(RELEASE)/muster-swarm --agents $(SWARM)
+
 .PHONY: crash
 crash: packages python ## Run the crash tests twenty times over
 	$(SWIFT) build

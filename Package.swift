@@ -86,7 +86,7 @@ let package = Package(
             lifecycle, unixSignals, nioCore, nioPosix, nioHTTP1, logging,
         ]),
         module("MusterController", [
-            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto",
+            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux",
             hummingbird, hummingbirdCore, httpTypes, grdb, lifecycle, unixSignals, logging, metrics, coreMetrics,
             nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, nioHTTPTypes, nioHTTPTypesHTTP1, nioConcurrencyHelpers,
         ]),
@@ -120,4 +120,12 @@ if Context.environment["MUSTER_BENCHMARKS"] != nil {
         .executableTarget(
             name: "muster-benchmarks", dependencies: ["MusterController", "MusterWire", nioCore, httpTypes], path: "Benchmarks/Micro",
             swiftSettings: settings))
+    package.targets.append(
+        .executableTarget(
+            name: "muster-swarm",
+            dependencies: [
+                "MusterAgent", "MusterClient", "MusterDocuments", "MusterWire", "MusterTLS", "MusterCrypto", "CLinux", arguments, unixSignals,
+                logging, nioCore, nioPosix, nioHTTP1,
+            ],
+            path: "Benchmarks/Swarm", swiftSettings: settings))
 }

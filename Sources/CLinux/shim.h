@@ -3,6 +3,7 @@
 #pragma once
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
@@ -16,6 +17,9 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+// malloc_trim(3): gives every whole free page of the heap back to the system.
+static inline int muster_give_memory_back(void) { return malloc_trim(0); }
 
 // prctl(2): orphans of this process's descendants become its children instead of init's.
 static inline int muster_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }

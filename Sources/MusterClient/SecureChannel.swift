@@ -20,7 +20,7 @@ struct SecureChannel: Sendable {
     ) async throws(ClientError) -> SecureChannel {
         let loop = group.next()
         let handshake = loop.makePromise(of: SecureChannel.self)
-        let bootstrap = ClientBootstrap(group: loop)
+        var bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(max(deadline - .now(), .milliseconds(1)))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(.socketOption(.so_keepalive), value: 1)
@@ -41,6 +41,7 @@ struct SecureChannel: Sendable {
         let channel: any Channel
         let (host, port) = endpoint.proxy.map { ($0.host, $0.port) } ?? (endpoint.host, endpoint.port)
         do {
+            if let source = endpoint.source { bootstrap = bootstrap.bind(to: try SocketAddress(ipAddress: source, port: 0)) }
             // An address needs no resolver, and the resolver would start a thread.
             if let address = try? SocketAddress(ipAddress: host, port: port) {
                 channel = try await bootstrap.connect(to: address).get()

@@ -1,7 +1,7 @@
 import Dispatch
 package import FoundationEssentials
 package import Logging
-import MusterDocuments
+package import MusterDocuments
 package import MusterWire
 import ServiceLifecycle
 import Synchronization
@@ -16,7 +16,7 @@ import Synchronization
 /// At most one start per step, ever: the step's name in the ledger, synced, comes before its supervisor; the
 /// supervisor's exclusive mark comes before the script. After a crash the step is adopted, read, or reported as
 /// unknown; it is started then only if no script can have been (see `ProcessExecutor.standing`).
-package final class JobRunner: Service {
+package final class JobRunner: Service, JobReceiver {
     private let configuration: JobRunnerConfiguration
     private let logger: Logger
     let ledger: JobLedger
@@ -548,7 +548,7 @@ package final class JobRunner: Service {
 }
 
 extension DocumentValue {
-    init(_ value: JSONValue) {
+    package init(_ value: JSONValue) {
         self =
             switch value {
             case .null: .null
