@@ -21,7 +21,7 @@ demo: build ## Build, enrol three servers on this machine, run commands on them,
 .PHONY: test
 test: packages python ## Build and run every test: unit, end to end, conformance with boto3 and the AWS CLI
 	$(SWIFT) build --build-tests
-	$(SWIFT) test --skip-build --parallel
+	$(SWIFT) test --skip-build --no-parallel
 	MUSTER_BIN="$(CURDIR)/.build/debug" $(PYTHON) -m pytest -q Tests/ConformanceTests Tests/EndToEndTests
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_TRANSPORT=poll $(PYTHON) -m pytest -q Tests/EndToEndTests/test_crash.py Tests/EndToEndTests/test_rate_control.py
 
@@ -44,20 +44,41 @@ bench: packages python ## Measure the targets that docs/benchmarks.md lists, and
 	MUSTER_BENCHMARKS=1 $(SWIFT) build -c release $(BUILD)
 	MUSTER_BIN="$(CURDIR)/$(RELEASE)" $(PYTHON) Benchmarks/run.py
 
+SWARM ?= 500,1000,2000
+
+.PHONY: swarm
+swarm: packages ## Measure a controller with thousands of agents in one process (SWARM=500,1000,2000)
+	MUSTER_BENCHMARKS=1 $(SWIFT) build -c release $(BUILD)
+	$(RELEASE)/muster-swarm --agents $(SWARM)
+
 .PHONY: crash
 crash: packages python ## Run the crash tests twenty times over
 	$(SWIFT) build
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_CRASH_ROUNDS=20 $(PYTHON) -m pytest -q Tests/EndToEndTests/test_crash.py
 
 .PHONY: soak
-soak: packages python ## Run the tests that take minutes: long outages, slow boxes
+soak: packages python ## Run the tests that take minutes: gigabytes of output, long outages, slow boxes
 	$(SWIFT) build
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_SOAK=1 $(PYTHON) -m pytest -q -m soak Tests/EndToEndTests
 
+.PHONY: pages
+pages: build # Manual pages and completions, as the programs define them
+	rm -rf .build/share && mkdir -p .build/share/completions
+	python3 docs/manual.py $(RELEASE) .build/share/man
+	for p in muster muster-agent muster-controller; do for s in bash zsh fish; do \
+	  $(RELEASE)/$$p --generate-completion-script $$s > .build/share/completions/$$p.$$s || exit 1; done; done
+
 .PHONY: install
-install: build ## Install the binaries below PREFIX (default /usr/local), configuration files below /etc/muster and the units
+install: pages ## Install binaries, manual pages and completions below PREFIX (default /usr/local), configuration below /etc/muster, the units
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)/etc/muster $(DESTDIR)/usr/lib/systemd/system
 	install -m 0755 -s $(RELEASE)/muster $(RELEASE)/muster-agent $(RELEASE)/muster-controller $(DESTDIR)$(PREFIX)/bin
+	for s in 1 8; do install -d $(DESTDIR)$(PREFIX)/share/man/man$$s; \
+	  install -m 0644 .build/share/man/man$$s/* $(DESTDIR)$(PREFIX)/share/man/man$$s; done
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	for p in muster muster-agent muster-controller; do c=.build/share/completions/$$p; \
+	  install -m 0644 $$c.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p; \
+	  install -m 0644 $$c.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$p; \
+	  install -m 0644 $$c.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$p.fish; done
 	for f in agent-config/agent.json5 controller-config/controller.json5; do \
 	  [ -e $(DESTDIR)/etc/muster/$$(basename $$f) ] || install -m 0644 $$f $(DESTDIR)/etc/muster/; done
 	for u in agent-config/muster-agent.service controller-config/muster-controller.service; do \

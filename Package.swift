@@ -29,6 +29,10 @@ let nioHTTPTypesHTTP1 = Target.Dependency.product(name: "NIOHTTPTypesHTTP1", pac
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
+/// Nothing is exported from an executable, so that the linker can drop what nobody calls, and identical functions become one:
+/// a third less to map on every server.
+let smaller = ["-use-ld=lld"] + ["--icf=all", "--no-export-dynamic", "-z", "pack-relative-relocs"].flatMap { ["-Xlinker", $0] }
+
 func module(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
     .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: settings)
 }
@@ -38,7 +42,9 @@ func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Reso
 }
 
 func executable(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .executableTarget(name: name, dependencies: dependencies + [arguments], swiftSettings: settings)
+    .executableTarget(
+        name: name, dependencies: dependencies + [arguments], swiftSettings: settings,
+        linkerSettings: [.unsafeFlags(smaller, .when(configuration: .release))])
 }
 
 let package = Package(
@@ -77,10 +83,10 @@ let package = Package(
         // Sides
         module("MusterAgent", [
             "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux",
-            lifecycle, unixSignals, nioCore, nioPosix, logging,
+            lifecycle, unixSignals, nioCore, nioPosix, nioHTTP1, logging,
         ]),
         module("MusterController", [
-            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto",
+            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux",
             hummingbird, hummingbirdCore, httpTypes, grdb, lifecycle, unixSignals, logging, metrics, coreMetrics,
             nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, nioHTTPTypes, nioHTTPTypesHTTP1, nioConcurrencyHelpers,
         ]),
@@ -114,4 +120,12 @@ if Context.environment["MUSTER_BENCHMARKS"] != nil {
         .executableTarget(
             name: "muster-benchmarks", dependencies: ["MusterController", "MusterWire", nioCore, httpTypes], path: "Benchmarks/Micro",
             swiftSettings: settings))
+    package.targets.append(
+        .executableTarget(
+            name: "muster-swarm",
+            dependencies: [
+                "MusterAgent", "MusterClient", "MusterDocuments", "MusterWire", "MusterTLS", "MusterCrypto", "CLinux", arguments, unixSignals,
+                logging, nioCore, nioPosix, nioHTTP1,
+            ],
+            path: "Benchmarks/Swarm", swiftSettings: settings))
 }

@@ -57,6 +57,10 @@ def fleet(count, rounds):
 
 if __name__ == "__main__":
     fleet(int(os.environ.get("MUSTER_BENCH_AGENTS", "50")), 7)
-    micro = BIN / "muster-benchmarks"
-    if micro.exists():
-        sys.exit(subprocess.run([str(micro)]).returncode)
+    # A small one; `make swarm` has the sizes of the targets.
+    for program, arguments in (("muster-swarm", ["--agents", "200"]), ("muster-benchmarks", [])):
+        if (BIN / program).exists():
+            print(flush=True)
+            status = subprocess.run([str(BIN / program), *arguments], stdin=subprocess.DEVNULL).returncode
+            if status:
+                sys.exit(status)

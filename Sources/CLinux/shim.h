@@ -3,11 +3,13 @@
 #pragma once
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -15,6 +17,9 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+// malloc_trim(3): gives every whole free page of the heap back to the system.
+static inline int muster_give_memory_back(void) { return malloc_trim(0); }
 
 // prctl(2): orphans of this process's descendants become its children instead of init's.
 static inline int muster_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
@@ -104,3 +109,12 @@ static inline int muster_spawn_close_from(posix_spawn_file_actions_t *actions, i
 
 // pipe2(2), close-on-exec.
 static inline int muster_pipe(int ends[2]) { return (int)syscall(SYS_pipe2, ends, O_CLOEXEC); }
+
+// ioctl_tty(2): columns and rows of the terminal behind a descriptor; −1 when there is none or it does not say.
+static inline int muster_terminal_size(int fd, int *columns, int *rows) {
+    struct winsize size = {0};
+    if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return -1;
+    *columns = size.ws_col;
+    *rows = size.ws_row;
+    return 0;
+}

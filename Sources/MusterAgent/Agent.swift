@@ -16,6 +16,8 @@ import UnixSignals
 ///              │                                                      the first by WebSocket, or by MessagePoller
 ///              │ jobs in, replies out
 ///          JobRunner ──▶ supervisors ──▶ scripts                      live on when this process ends
+///              │
+///          OutputWork ──▶ OutputUploader                              complete outputs, on a connection of their own
 ///
 /// One event loop carries all connections. Stopping goes from the bottom of the list of services to its top.
 package struct Agent: Sendable {
@@ -41,6 +43,7 @@ package struct Agent: Sendable {
             )
         }
         let facts = HostFacts.current()
+        let outputs = OutputWork()
         let runner = try JobRunner(
             configuration: JobRunnerConfiguration(
                 stateDirectory: configuration.stateDirectory,
@@ -54,8 +57,10 @@ package struct Agent: Sendable {
                 identityGeneration: identity.generation,
                 agentExecutable: Self.executable(),
                 scriptShell: configuration.scriptShell,
+                outputBudgetBytes: configuration.outputBudgetBytes,
                 retentionHours: configuration.tombstoneHours
             ),
+            outputs: outputs,
             logger: logger
         )
         let proxy = try configuration.proxy(to: identity.controller, environment: environment)
@@ -67,6 +72,7 @@ package struct Agent: Sendable {
             logger: logger,
             serverTime: { runner.serverTime($0) }
         )
+        let uploader = OutputUploader(work: outputs, ledger: runner.ledger, current: current, group: group, logger: logger)
         // The channel tells the renewal of refusals, and the renewal tells the channel of new certificates.
         let refusals = Alarm()
         let channel = ControlChannel(
@@ -86,7 +92,7 @@ package struct Agent: Sendable {
             "starting",
             metadata: ["node": "\(identity.node)", "controller": "\(identity.controller)", "version": "\(AgentVersion.current)", "through": "\(proxy.map { "\($0)" } ?? "no proxy")"])
         var services = ServiceGroupConfiguration(
-            services: ([runner, renewal, channel, heartbeat] as [any Service]).map { .init(service: $0) },
+            services: ([runner, uploader, renewal, channel, heartbeat] as [any Service]).map { .init(service: $0) },
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: logger
         )

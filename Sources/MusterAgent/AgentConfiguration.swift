@@ -20,6 +20,7 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
     package var webSocketRetrySeconds = 60
     package var proxy: String?
     package var proxyPasswordFile: String?
+    package var outputBudgetBytes = StepOrder.outputBudget
 
     package static let environmentPrefix = "MUSTER_AGENT_"
     package static let defaultPath = "/etc/muster/agent.json5"
@@ -42,11 +43,12 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         "webSocketRetrySeconds": .integer(1...3600),
         "proxy": .optional(.string),
         "proxyPasswordFile": .optional(.string),
+        "outputBudgetBytes": .integer(0...1_099_511_627_776),
     ]
 
     private enum CodingKeys: String, CodingKey {
         case controller, stateDirectory, region, maximumParallelJobs, queuedJobs, keepAliveSeconds, heartbeatSeconds, logLevel, scriptShell,
-            tombstoneHours, transport, webSocketRetrySeconds, proxy, proxyPasswordFile
+            tombstoneHours, transport, webSocketRetrySeconds, proxy, proxyPasswordFile, outputBudgetBytes
     }
 
     package init(from decoder: any Decoder) throws {
@@ -69,6 +71,7 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         webSocketRetrySeconds = try value(.webSocketRetrySeconds, standard.webSocketRetrySeconds)
         proxy = try values.decodeIfPresent(String.self, forKey: .proxy)
         proxyPasswordFile = try values.decodeIfPresent(String.self, forKey: .proxyPasswordFile)
+        outputBudgetBytes = try value(.outputBudgetBytes, standard.outputBudgetBytes)
         guard stateDirectory.hasPrefix("/") else {
             throw ConfigurationError("'stateDirectory' must be an absolute path, and is \(stateDirectory).")
         }

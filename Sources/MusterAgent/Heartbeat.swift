@@ -16,6 +16,7 @@ package final class Heartbeat: Service {
     private let serverTime: @Sendable (Int64) -> Void
     private let connected = Alarm()
     private let transport = Mutex(TransportChoice.Transport.webSocket)
+    private let lastBeat = Mutex<ContinuousClock.Instant?>(nil)
 
     /// - Parameter serverTime: told the difference between the controller's clock and ours after each beat, in milliseconds.
     package init(
@@ -32,8 +33,19 @@ package final class Heartbeat: Service {
         self.serverTime = serverTime
     }
 
+    /// The controller has lost nothing of what it was told within the last interval: a fleet that comes back after a restart of
+    /// its controller does not open every connection twice. Another transport is news.
     package func channelOpened(_ transport: TransportChoice.Transport) {
-        self.transport.withLock { $0 = transport }
+        let isChanged = self.transport.withLock { present in
+            defer { present = transport }
+            return present != transport
+        }
+        let isKnown = lastBeat.withLock { last in last.map { ContinuousClock.now - $0 < interval } ?? false }
+        if isChanged || !isKnown { connected.ring() }
+    }
+
+    /// Without waiting for the next time that is due.
+    package func beatNow() {
         connected.ring()
     }
 
@@ -51,6 +63,7 @@ package final class Heartbeat: Service {
             guard !Task.isCancelled else { return }
             do {
                 try await beat()
+                lastBeat.withLock { $0 = .now }
                 isFailing = false
             } catch {
                 guard !Task.isCancelled else { return }

@@ -60,7 +60,7 @@ package struct APIClient: Sendable {
         } catch {
             throw ClientError(.configuration, "Cannot write the request of \(O.name): \(error)")
         }
-        let answer = try await answer(to: O.name, of: O.target, body: body)
+        let answer = try await answer(to: .json(O.name, O.target), body: body)
         do {
             return try JSONCoding.decode(O.Output.self, from: answer)
         } catch {
@@ -68,12 +68,83 @@ package struct APIClient: Sendable {
         }
     }
 
+    /// One of the controller's routes beside the API. Tried again like a call: these routes answer a repeat with the same.
+    ///
+    /// Throws the controller's `APIError` for every status that is no success.
+    package func get(_ path: String, query: String = "") async throws -> [UInt8] {
+        try await fetch(.GET, path, query: query, body: [])
+    }
+
+    package func post(_ path: String, body: [UInt8]) async throws -> [UInt8] {
+        try await fetch(.POST, path, query: "", body: body)
+    }
+
+    private func fetch(_ method: HTTPMethod, _ path: String, query: String, body: [UInt8]) async throws -> [UInt8] {
+        var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
+        var attempt = 1
+        while true {
+            let failure: any Error
+            do {
+                let deadline = NIODeadline.now() + timeout
+                let request = HTTPRequest(
+                    method: method, path: query.isEmpty ? path : "\(path)?\(query)", headers: signed(method, path, query: query, body: body),
+                    body: body)
+                let response = try await send(request, deadline: deadline)
+                if (200..<300).contains(response.status) { return response.body }
+                let error = APIError(status: response.status, body: response.body)
+                guard error.status >= 500 || error.status == 429 || Self.throttlingCodes.contains(error.code) else { throw error }
+                failure = error
+            } catch let error as ClientError {
+                switch error.kind {
+                case .unreachable, .closed, .timedOut: failure = error
+                default: throw error
+                }
+            }
+            try Task.checkCancellation()
+            guard attempt < attempts else { throw failure }
+            attempt += 1
+            try await Task.sleep(for: backoff.next())
+        }
+    }
+
+    private func signed(_ method: HTTPMethod, _ path: String, query: String, body: [UInt8]) -> HTTPHeaders {
+        var fields = HTTPFields()
+        fields[.contentType] = "application/json"
+        if let credentials {
+            SigV4.sign(
+                method: method.rawValue, path: path, query: query, headers: &fields, body: body, host: endpoint.authority,
+                credentials: credentials, region: region, service: "ssm", at: clock.now())
+        }
+        fields[.userAgent] = "muster"
+        var headers = HTTPHeaders([("host", endpoint.authority)])
+        for field in fields { headers.add(name: field.name.rawName, value: field.value) }
+        return headers
+    }
+
     /// Closes the idle connections. Calls afterwards open new ones.
     package func shutdown() {
         pool.closeAll()
     }
 
-    private func answer(to operation: String, of target: OperationTarget, body: [UInt8]) async throws -> [UInt8] {
+    /// What is called, and how it is written: AWS JSON 1.1 for SSM, a form for STS.
+    enum Call: Sendable {
+        case json(String, OperationTarget)
+        case form(String)
+
+        var name: String {
+            switch self {
+            case .json(let name, _), .form(let name): name
+            }
+        }
+        var service: String {
+            if case .form = self { "sts" } else { "ssm" }
+        }
+        func error(status: Int, body: [UInt8]) -> APIError {
+            if case .form = self { CallerIdentityAnswer.error(status: status, body: body) } else { APIError(status: status, body: body) }
+        }
+    }
+
+    func answer(to operation: Call, body: [UInt8]) async throws -> [UInt8] {
         let invocation = UUID().uuidString.lowercased()
         var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
         var hasCorrectedClock = false
@@ -82,11 +153,11 @@ package struct APIClient: Sendable {
             let failure: any Error
             do {
                 let offset = clock.offsetMilliseconds ?? 0
-                let response = try await exchange("\(target.rawValue).\(operation)", body: body, invocation: invocation, attempt: attempt)
+                let response = try await exchange(operation, body: body, invocation: invocation, attempt: attempt)
                 if (200..<300).contains(response.status) { return response.body }
-                let error = APIError(status: response.status, body: response.body)
+                let error = operation.error(status: response.status, body: response.body)
                 let corrected = abs((clock.offsetMilliseconds ?? 0) - offset) > 60_000
-                if error.code == "InvalidSignatureException", corrected, !hasCorrectedClock {
+                if ["InvalidSignatureException", "SignatureDoesNotMatch"].contains(error.code), corrected, !hasCorrectedClock {
                     // The host's clock was the fault; from now on signatures are made in the controller's time.
                     hasCorrectedClock = true
                     continue
@@ -102,14 +173,18 @@ package struct APIClient: Sendable {
             try Task.checkCancellation()
             guard attempt < attempts else { throw failure }
             attempt += 1
-            logger.debug("trying a call again", metadata: ["operation": "\(operation)", "attempt": "\(attempt)", "reason": "\(failure)"])
+            logger.debug("trying a call again", metadata: ["operation": "\(operation.name)", "attempt": "\(attempt)", "reason": "\(failure)"])
             try await Task.sleep(for: backoff.next())
         }
     }
 
-    private func exchange(_ target: String, body: [UInt8], invocation: String, attempt: Int) async throws -> HTTPResponse {
+    private func exchange(_ operation: Call, body: [UInt8], invocation: String, attempt: Int) async throws -> HTTPResponse {
         let deadline = NIODeadline.now() + timeout
-        let request = HTTPRequest(headers: headers(target, body: body, invocation: invocation, attempt: attempt), body: body)
+        let request = HTTPRequest(headers: headers(operation, body: body, invocation: invocation, attempt: attempt), body: body)
+        return try await send(request, deadline: deadline)
+    }
+
+    private func send(_ request: HTTPRequest, deadline: NIODeadline) async throws -> HTTPResponse {
         let connection: HTTPConnection
         if let idle = pool.take() {
             connection = idle
@@ -122,15 +197,20 @@ package struct APIClient: Sendable {
         return response
     }
 
-    private func headers(_ target: String, body: [UInt8], invocation: String, attempt: Int) -> HTTPHeaders {
+    private func headers(_ operation: Call, body: [UInt8], invocation: String, attempt: Int) -> HTTPHeaders {
         var fields = HTTPFields()
-        fields[.contentType] = "application/x-amz-json-1.1"
-        fields[.amzTarget] = target
+        switch operation {
+        case .json(let name, let target):
+            fields[.contentType] = "application/x-amz-json-1.1"
+            fields[.amzTarget] = "\(target.rawValue).\(name)"
+        case .form:
+            fields[.contentType] = "application/x-www-form-urlencoded; charset=utf-8"
+        }
         fields[.invocationID] = invocation
         if let credentials {
             SigV4.sign(
                 method: "POST", path: "/", headers: &fields, body: body, host: endpoint.authority,
-                credentials: credentials, region: region, service: "ssm", at: clock.now()
+                credentials: credentials, region: region, service: operation.service, at: clock.now()
             )
         }
         // Not signed, as in the AWS SDKs: it differs from try to try.

@@ -6,6 +6,8 @@ package struct Endpoint: Sendable, Hashable, CustomStringConvertible {
     /// A name or an IP address, without the brackets of an IPv6 address.
     package let host: String
     package let port: Int
+    /// The address of this host that connections come from; nil lets the system choose. It is no part of the address as text.
+    package var source: String?
     package var scheme: String { "https" }
     /// The way there. No part of what the endpoint is: it is not compared, described or stored.
     package var proxy: HTTPProxy?

@@ -20,7 +20,7 @@ struct SecureChannel: Sendable {
     ) async throws(ClientError) -> SecureChannel {
         let loop = group.next()
         let handshake = loop.makePromise(of: SecureChannel.self)
-        let bootstrap = ClientBootstrap(group: loop)
+        var bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(max(deadline - .now(), .milliseconds(1)))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(.socketOption(.so_keepalive), value: 1)
@@ -41,6 +41,7 @@ struct SecureChannel: Sendable {
         let channel: any Channel
         let (host, port) = endpoint.proxy.map { ($0.host, $0.port) } ?? (endpoint.host, endpoint.port)
         do {
+            if let source = endpoint.source { bootstrap = bootstrap.bind(to: try SocketAddress(ipAddress: source, port: 0)) }
             // An address needs no resolver, and the resolver would start a thread.
             if let address = try? SocketAddress(ipAddress: host, port: port) {
                 channel = try await bootstrap.connect(to: address).get()
@@ -116,8 +117,8 @@ private final class FailureRecorder: ChannelInboundHandler {
 func describe(_ error: any Error) -> String {
     switch error {
     case let error as NIOConnectionError:
-        if let dns = error.dnsAError ?? error.dnsAAAAError, error.connectionErrors.isEmpty {
-            return "the name was not found (\(dns))"
+        if error.dnsAError != nil || error.dnsAAAAError != nil, error.connectionErrors.isEmpty {
+            return "the name was not found"
         }
         return error.connectionErrors.last.map { describe($0.error) } ?? "no address answered"
     case let error as IOError:

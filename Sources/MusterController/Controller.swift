@@ -63,11 +63,30 @@ package struct Controller: Sendable {
         dispatching.slackSeconds = Int64(configuration.totalTimeoutSlackSeconds)
         let dispatcher = CommandDispatcher(database: database, registry: registry, settings: dispatching, logger: logger)
 
+        let followers = OutputFollowers()
+        let folder = try OutputFolder(path: directory.path + "/output")
+        var outputLimits = OutputUploads.Limits()
+        outputLimits.nodeBytes = Int64(configuration.outputNodeBytes)
+        outputLimits.totalBytes = Int64(configuration.outputTotalBytes)
+        let objects = try ObjectStore(configuration)
+        let (copyWakes, copyWake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let changed: @Sendable (CommandID) -> Void = { command in
+            followers.changed(command)
+            if objects != nil { copyWake.yield() }
+        }
+        let uploads = OutputUploads(folder: folder, database: database, limits: outputLimits) { changed($0) }
+        var routes = RouteTable()
+        OutputRoutes(database: database, folder: folder, uploads: uploads, followers: followers, delivery: registry).register(in: &routes)
+        let events = OutputEvents(next: dispatcher, followers: followers, changed: changed)
+
         var table = OperationTable()
-        CommandOperations(database: database, dispatcher: dispatcher).register(in: &table)
+        CommandOperations(database: database, dispatcher: dispatcher, objects: objects).register(in: &table)
         DocumentOperations(pageTokenKey: facts.pageTokenKey).register(in: &table)
         NodeOperations(database: database, registry: registry, events: dispatcher, pageTokenKey: facts.pageTokenKey, logger: logger).register(in: &table)
+        NodePropertyOperations(database: database, registry: registry, pageTokenKey: facts.pageTokenKey, logger: logger).register(in: &table)
         TagOperations(database: database).register(in: &table)
+        ServiceSettingOperations(database: database).register(in: &table)
+        IdentityOperations().register(in: &table)
         ActivationOperations(database: database, pageTokenKey: facts.pageTokenKey, cipher: cipher).register(in: &table)
         RegistrationOperations(
             database: database, certificates: NodeCertificates(authority: authority, hours: configuration.certificateHours),
@@ -75,20 +94,25 @@ package struct Controller: Sendable {
         ).register(in: &table)
 
         let polling = MessageOperations(silenceSeconds: configuration.offlineSeconds, logger: logger) { [logger] peer in
-            await AgentConnection(peer: peer, registry: registry, events: dispatcher, database: database, logger: logger).run()
+            await AgentConnection(peer: peer, registry: registry, events: events, database: database, logger: logger).run()
         }
         polling.register(in: &table)
 
         let certificates = try certificates(authority, names: facts.names)
         let server = server(
-            table, certificates, database: database,
+            table, routes, certificates, database: database,
             keys: OperatorKeyStore(database: database, cipher: cipher)
         ) { [logger] peer, _ in
-            await AgentConnection(peer: peer, registry: registry, events: dispatcher, database: database, logger: logger).run()
+            await AgentConnection(peer: peer, registry: registry, events: events, database: database, logger: logger).run()
         }
         let housekeeping = Housekeeping(database: database, historyDays: configuration.historyDays, logger: logger)
+        let retention = OutputRetention(database: database, uploads: uploads, days: configuration.outputDays, logger: logger)
+        let archive = try objects.map {
+            OutputArchive(
+                database: database, folder: folder, upload: try ObjectUpload(store: $0), wakes: copyWakes, wake: copyWake, logger: logger)
+        }
         let reload = ReloadOnSignal(certificates: certificates)
-        try await serve([housekeeping, registry, dispatcher, polling] + certificates + [reload, server])
+        try await serve([housekeeping, retention, registry, dispatcher, polling] + (archive.map { [$0] } ?? []) + certificates + [reload, server])
         directory.remove(.listening)
         logger.info("controller stopped")
     }
@@ -132,7 +156,7 @@ package struct Controller: Sendable {
     }
 
     private func server(
-        _ table: OperationTable, _ certificates: [ServerCertificate], database: any SQLDatabase, keys: OperatorKeyStore,
+        _ table: OperationTable, _ routes: RouteTable, _ certificates: [ServerCertificate], database: any SQLDatabase, keys: OperatorKeyStore,
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity) async -> Void
     ) -> ControllerServer {
         var limits = ControllerServer.Limits()
@@ -150,7 +174,7 @@ package struct Controller: Sendable {
         }
         let directory = directory
         return ControllerServer(
-            listeners: listeners, limits: limits, table: table,
+            listeners: listeners, limits: limits, table: table, routes: routes,
             // Every operator key is an administrator's for now; this is the one place that says so.
             policy: { _ in .administrator },
             authentication: Authentication(

@@ -65,6 +65,14 @@ package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
     package var requestSeconds = 30
     package var historyDays = 30
     package var totalTimeoutSlackSeconds = 30
+    package var outputNodeBytes = 10 << 30
+    package var outputTotalBytes = 100 << 30
+    package var outputDays = 30
+    package var outputS3Endpoint: String?
+    package var outputS3Region = "us-east-1"
+    package var outputS3Bucket: String?
+    package var outputS3PathStyle = true
+    package var outputS3CredentialsFile: String?
     package var logLevel = "info"
 
     package init() {}
@@ -91,12 +99,21 @@ package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
         "requestSeconds": .integer(1...3_600),
         "historyDays": .integer(1...3_650),
         "totalTimeoutSlackSeconds": .integer(5...3_600),
+        "outputNodeBytes": .integer(0...1_099_511_627_776),
+        "outputTotalBytes": .integer(0...1_125_899_906_842_624),
+        "outputDays": .integer(1...3_650),
+        "outputS3Endpoint": .optional(.string),
+        "outputS3Region": .string,
+        "outputS3Bucket": .optional(.string),
+        "outputS3PathStyle": .boolean,
+        "outputS3CredentialsFile": .optional(.string),
         "logLevel": .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]),
     ]
 
     private enum Keys: String, CodingKey {
         case account, regions, dataDirectory, listeners, names, certificateHours, offlineSeconds, maximumBodyBytes
         case requestsPerSecond, requestBurst, handshakeSeconds, requestSeconds, historyDays, totalTimeoutSlackSeconds, logLevel
+        case outputNodeBytes, outputTotalBytes, outputDays, outputS3Endpoint, outputS3Region, outputS3Bucket, outputS3PathStyle, outputS3CredentialsFile
     }
 
     package init(from decoder: any Decoder) throws {
@@ -116,6 +133,14 @@ package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
         requestSeconds = try value(.requestSeconds, requestSeconds)
         historyDays = try value(.historyDays, historyDays)
         totalTimeoutSlackSeconds = try value(.totalTimeoutSlackSeconds, totalTimeoutSlackSeconds)
+        outputNodeBytes = try value(.outputNodeBytes, outputNodeBytes)
+        outputTotalBytes = try value(.outputTotalBytes, outputTotalBytes)
+        outputDays = try value(.outputDays, outputDays)
+        outputS3Endpoint = try values.decodeIfPresent(String.self, forKey: .outputS3Endpoint)
+        outputS3Region = try value(.outputS3Region, outputS3Region)
+        outputS3Bucket = try values.decodeIfPresent(String.self, forKey: .outputS3Bucket)
+        outputS3PathStyle = try value(.outputS3PathStyle, outputS3PathStyle)
+        outputS3CredentialsFile = try values.decodeIfPresent(String.self, forKey: .outputS3CredentialsFile)
         logLevel = try value(.logLevel, logLevel)
         try validate()
     }

@@ -112,6 +112,16 @@ package final class Certificate: Sendable, Equatable, CustomStringConvertible {
         }
     }
 
+    /// The fingerprint of `publicKey`, without making a key of the bytes: with OpenSSL 3 that costs more than all the rest of
+    /// looking at a certificate. Bytes that are no key have the fingerprint of none.
+    package var publicKeyFingerprint: [UInt8]? {
+        guard let der = derEncoding(by: { i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), $0) }) else {
+            OpenSSLErrors.clear()
+            return nil
+        }
+        return SHA256.hash(der)
+    }
+
     /// The X509, valid inside the closure.
     package func withHandle<Result, Failure: Error>(_ body: (OpaquePointer) throws(Failure) -> Result) throws(Failure) -> Result {
         try body(certificate)

@@ -12,10 +12,14 @@ struct Muster: AsyncParsableCommand {
         discussion: """
             The controller and your keys come from the AWS profile (--profile, AWS_PROFILE) or from AWS_ENDPOINT_URL, AWS_CA_BUNDLE,
             AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION.
-            Completions: muster --generate-completion-script bash|zsh|fish
+            `muster login` writes such a profile. A command ends with 0 when done, 1 when it did not succeed on every node, 2 on wrong usage or
+            a refusal, 130 when interrupted.
+            Completions, where `make install` did not put them: muster --generate-completion-script bash|zsh|fish
             """,
         version: "muster \(Version.text)",
-        subcommands: [Nodes.self, Run.self, Commands.self, ShowCommand.self, Cancel.self, Enroll.self, Deregister.self, TagNodes.self, SandboxGroup.self]
+        subcommands: [
+            Login.self, Nodes.self, Run.self, Wait.self, Commands.self, ShowCommand.self, Cancel.self, Enroll.self, Deregister.self, TagNodes.self, SandboxGroup.self,
+        ]
     )
 
     static func main() async {
@@ -35,8 +39,8 @@ struct Muster: AsyncParsableCommand {
                 print(fullMessage(for: error))
                 Glibc.exit(0)
             }
-            let words = known == .validationFailure ? fullMessage(for: error) : "muster: \(error)"
-            Printer(format: .json).note(words)
+            let words = known == .validationFailure ? fullMessage(for: error) : "muster: \(Advice.words(for: error))"
+            Printer(format: .table).note(words)
             Glibc.exit(2)
         }
     }
@@ -46,7 +50,7 @@ struct Connection: ParsableArguments {
     @Option(help: "The AWS profile that names controller and keys.")
     var profile: String?
 
-    @Option(name: [.short, .long], help: "table or json.")
+    @Option(name: [.short, .long], help: "How results are printed: table, json, yaml or csv.")
     var output: OutputFormat = .table
 
     func with(_ body: (Operator, Printer) async throws -> Int32) async throws {

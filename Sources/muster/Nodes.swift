@@ -5,9 +5,14 @@ struct Nodes: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Lists the managed nodes.")
 
     @OptionGroup var connection: Connection
+    @Flag(help: "Keep the table current on a terminal; elsewhere print a line for each change. Ctrl-C ends it.") var watch = false
 
     func run() async throws {
-        try await connection.with { caller, printer in try await NodeCommands(caller: caller, printer: printer).list() }
+        try await connection.with { caller, printer in
+            watch
+                ? try await NodeWatch(caller: caller, printer: printer).run()
+                : try await NodeCommands(caller: caller, printer: printer).list()
+        }
     }
 }
 
@@ -46,11 +51,11 @@ struct Deregister: AsyncParsableCommand {
 }
 
 struct TagNodes: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "tag", abstract: "Sets (KEY=VALUE) and removes (KEY-) tags of a node.")
+    static let configuration = CommandConfiguration(commandName: "tag", abstract: "Sets (KEY=VALUE) and removes (KEY-) tags of a node, or shows them.")
 
     @OptionGroup var connection: Connection
     @Argument(help: "A node's id, Name tag or host name.") var node: String
-    @Argument(help: "KEY=VALUE sets, KEY- removes.") var changes: [String]
+    @Argument(help: "KEY=VALUE sets, KEY- removes.") var changes: [String] = []
 
     func run() async throws {
         try await connection.with { caller, printer in try await NodeCommands(caller: caller, printer: printer).tag(node, changes) }

@@ -8,7 +8,15 @@ struct Run: AsyncParsableCommand {
             muster run (--target tag:KEY=VALUE … | --node NODE … | --all) [options] -- COMMAND …
             muster run (--target … | --node … | --all) --document NAME --param KEY=VALUE …
             """,
-        discussion: "Ends with 0 if all nodes succeeded, 1 if not, 2 on wrong usage or a refusal, 130 if interrupted.")
+        discussion: """
+            Quoting: your shell reads the line first, then the words after -- are joined by single spaces, and the shell of each node (sh) reads the
+            result. So `-- ls -l /tmp` needs no quotes; what the nodes' shell is to expand or to run needs them: `-- 'echo $HOSTNAME | wc -c'`.
+            A word with blanks in it falls apart unless it is quoted twice: `-- "grep 'a b' /etc/hosts"`.
+
+            Ctrl-C asks whether to cancel the command, to leave it running or to go on watching; off a terminal it is left running.
+
+            Ends with 0 if all nodes succeeded, 1 if not, 2 on wrong usage or a refusal, 130 if interrupted.
+            """)
 
     @OptionGroup var connection: Connection
     @Option(help: ArgumentHelp("Nodes by tag:KEY=VALUE[,VALUE], tag-key=KEY or InstanceIds=ID; several must all match.", valueName: "target"))
@@ -23,6 +31,8 @@ struct Run: AsyncParsableCommand {
     @Option(help: "A comment for the command's record.") var comment: String?
     @Flag(help: "Print the command's id and do not wait.") var detach = false
     @Flag(help: "Do not ask.") var yes = false
+    @Flag(help: "Print what the nodes write while they write it, each line with its node.") var follow = false
+    @Option(help: ArgumentHelp("Write each node's complete output to NODE.stdout and NODE.stderr in this folder.", valueName: "dir")) var save: String?
     @Argument(parsing: .postTerminator, help: "What to run; the words are joined by spaces and given to the shell.") var command: [String] = []
 
     func validate() throws {
@@ -31,6 +41,7 @@ struct Run: AsyncParsableCommand {
         guard command.isEmpty != param.isEmpty || (document != "AWS-RunShellScript" && command.isEmpty) else {
             throw ValidationError("Say what to run: -- COMMAND, or --document with --param.")
         }
+        guard !detach || (!follow && save == nil) else { throw ValidationError("--detach does not wait, so it goes with neither --follow nor --save.") }
         guard command.isEmpty || document == "AWS-RunShellScript" else {
             throw ValidationError("-- COMMAND goes with AWS-RunShellScript; give other documents their parameters with --param.")
         }
@@ -49,6 +60,8 @@ struct Run: AsyncParsableCommand {
         request.comment = comment
         request.detach = detach
         request.assumeYes = yes
+        request.follow = follow
+        request.saveDirectory = save
         let final = request
         try await connection.with { caller, printer in try await CommandRun(caller: caller, printer: printer).run(final) }
     }
@@ -70,9 +83,38 @@ struct ShowCommand: AsyncParsableCommand {
 
     @OptionGroup var connection: Connection
     @Argument(help: "The command's id.") var id: String
+    @Option(help: ArgumentHelp("Print this node's complete standard output, byte for byte.", valueName: "node")) var outputOf: String?
+    @Flag(help: "With --output-of: standard error instead.") var stderr = false
+    @Option(help: "With --output-of: which step, if the document has several.") var step: String?
+    @Flag(help: "Print what the nodes write while they write it, until the command is over.") var follow = false
+
+    func validate() throws {
+        guard outputOf != nil || (!stderr && step == nil) else { throw ValidationError("--stderr and --step go with --output-of.") }
+        guard outputOf == nil || !follow else { throw ValidationError("Give one of --output-of and --follow.") }
+    }
 
     func run() async throws {
-        try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).show(id) }
+        try await connection.with { caller, printer in
+            let records = CommandRecords(caller: caller, printer: printer)
+            if let outputOf {
+                return try await records.output(id, node: outputOf, standardError: stderr, step: step)
+            }
+            return follow ? try await records.follow(id) : try await records.show(id)
+        }
+    }
+}
+
+struct Wait: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Waits until a command has ended on all of its nodes.",
+        discussion: "Ends with 0 if all nodes succeeded, 1 if not, 2 on a refusal, 124 if --timeout was over before.")
+
+    @OptionGroup var connection: Connection
+    @Argument(help: "The command's id.") var id: String
+    @Option(help: "Seconds after which waiting ends; the command goes on.") var timeout: Int?
+
+    func run() async throws {
+        try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).wait(id, timeout: timeout) }
     }
 }
 

@@ -72,6 +72,7 @@ struct SandboxGroup: AsyncParsableCommand {
     struct Status: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Lists its processes.")
         @OptionGroup var place: Place
-        func run() async throws { print(try place.sandbox.status()) }
+        @Option(name: [.short, .long], help: "How results are printed: table, json, yaml or csv.") var output: OutputFormat = .table
+        func run() async throws { try place.sandbox.status(Printer(format: output)) }
     }
 }

@@ -66,6 +66,103 @@ def test_tags(ssm, nodes):
     assert tags() == before
 
 
+def test_tags_of_what_cannot_change(ssm):
+    for name in ("AWS-RunShellScript",):
+        assert ssm.list_tags_for_resource(ResourceType="Document", ResourceId=name)["TagList"] == []
+        for call, change in ((ssm.add_tags_to_resource, dict(Tags=[{"Key": "a", "Value": "b"}])), (ssm.remove_tags_from_resource, dict(TagKeys=["a"]))):
+            with pytest.raises(botocore.exceptions.ClientError) as failure:
+                call(ResourceType="Document", ResourceId=name, **change)
+            assert failure.value.response["Error"]["Code"] == "ValidationException" and name in failure.value.response["Error"]["Message"]
+    assert code_of(ssm.list_tags_for_resource, ResourceType="Document", ResourceId="No-Such-Document") == "InvalidResourceId"
+    assert code_of(ssm.list_tags_for_resource, ResourceType="Parameter", ResourceId="/a") == "InvalidResourceId"
+
+
+def properties(ssm, *filters, **arguments):
+    arguments = {**({"FiltersWithOperator": list(filters)} if filters else {}), **arguments}
+    return [p for page in ssm.get_paginator("describe_instance_properties").paginate(**arguments) for p in page["InstanceProperties"]]
+
+
+def test_describe_instance_properties(ssm, nodes):
+    found = properties(ssm)
+    assert [p["InstanceId"] for p in found] == sorted(nodes)
+    for node in found:
+        assert node["PingStatus"] == "Online" and node["PlatformType"] == "Linux" and node["ResourceType"] == "ManagedInstance"
+        assert node["ComputerName"] and node["IPAddress"] and node["ActivationId"] and node["IamRole"] == "sandbox"
+        assert node["SourceType"] == "AWS::SSM::ManagedInstance" and node["RegistrationDate"] <= node["LastPingDateTime"]
+    old = ssm.describe_instance_properties(InstancePropertyFilterList=[{"key": "InstanceIds", "valueSet": nodes[:2]}, {"key": "PingStatus", "valueSet": ["Online"]}])
+    assert {p["InstanceId"] for p in old["InstanceProperties"]} == set(nodes[:2])
+
+
+@pytest.mark.parametrize("key,values,operator,indices", [
+    ("PingStatus", ["Online"], "Equal", [0, 1, 2, 3, 4]),
+    ("PingStatus", ["Online"], "NotEqual", []),
+    ("Name", ["agent-1", "agent-2"], None, [1, 2]),
+    ("Name", ["agent-1", "agent-2"], "NotEqual", [0, 3, 4]),
+    ("InstanceIds", ["mi-"], "BeginWith", [0, 1, 2, 3, 4]),
+    ("AgentVersion", ["0.0.1"], "GreaterThan", [0, 1, 2, 3, 4]),
+    ("AgentVersion", ["0.0.1"], "LessThan", []),
+    ("AgentVersion", ["1000"], "LessThan", [0, 1, 2, 3, 4]),
+    ("PlatformTypes", ["Windows", "MacOS"], "Equal", []),
+    ("tag:role", ["db"], "Equal", [1, 3]),
+    ("tag:role", ["db"], "NotEqual", [0, 2, 4]),
+    ("tag-key", ["ro"], "BeginWith", [0, 1, 2, 3, 4]),
+    ("AssociationStatus", ["Success"], "Equal", []),
+    ("DocumentName", ["AWS-RunShellScript"], "Equal", []),
+])
+def test_property_operators(ssm, nodes, key, values, operator, indices):
+    found = properties(ssm, {"Key": key, "Values": values, **({"Operator": operator} if operator else {})})
+    assert {p["InstanceId"] for p in found} == {nodes[i] for i in indices}
+
+
+@pytest.mark.parametrize("arguments,code", [
+    ({"FiltersWithOperator": [{"Key": "Colour", "Values": ["red"]}]}, "InvalidFilterKey"),
+    ({"FiltersWithOperator": [{"Key": "PingStatus", "Values": ["online"]}]}, "InvalidInstancePropertyFilterValue"),
+    ({"FiltersWithOperator": [{"Key": "PingStatus", "Values": ["Online"], "Operator": "LessThan"}]}, "InvalidInstancePropertyFilterValue"),
+    ({"FiltersWithOperator": [{"Key": "InstanceIds", "Values": ["../etc"]}]}, "InvalidInstanceId"),
+    ({"FiltersWithOperator": [{"Key": "ActivationIds", "Values": ["x"]}]}, "InvalidActivationId"),
+    ({"FiltersWithOperator": [{"Key": "DocumentName", "Values": ["No-Such"]}]}, "InvalidDocument"),
+    ({"FiltersWithOperator": [{"Key": "Name", "Values": ["x"], "Operator": "Like"}]}, "ValidationException"),
+    ({"InstancePropertyFilterList": [{"key": "Name", "valueSet": ["x"]}]}, "ValidationException"),
+    ({"InstancePropertyFilterList": [{"key": "IamRole", "valueSet": ["x"]}], "FiltersWithOperator": [{"Key": "IamRole", "Values": ["x"]}]}, "ValidationException"),
+    ({"MaxResults": 1001}, "ValidationException"),
+    ({"NextToken": "bm9uc2Vuc2U"}, "InvalidNextToken"),
+])
+def test_property_errors(ssm, arguments, code):
+    assert code_of(ssm.describe_instance_properties, **arguments) == code
+
+
+def test_update_managed_instance_role(ssm, nodes):
+    def role():
+        return ssm.describe_instance_information(Filters=[{"Key": "InstanceIds", "Values": nodes[:1]}])["InstanceInformationList"][0]["IamRole"]
+    before = role()
+    ssm.update_managed_instance_role(InstanceId=nodes[0], IamRole="auditors")
+    assert role() == "auditors"
+    assert [p["InstanceId"] for p in properties(ssm, {"Key": "IamRole", "Values": ["auditors"]})] == nodes[:1]
+    ssm.update_managed_instance_role(InstanceId=nodes[0], IamRole=before)
+    assert role() == before
+    assert code_of(ssm.update_managed_instance_role, InstanceId="mi-0123456789abcdef0", IamRole="r") == "InvalidInstanceId"
+    assert code_of(ssm.update_managed_instance_role, InstanceId=nodes[0], IamRole="r" * 65) == "ValidationException"
+
+
+@pytest.mark.parametrize("setting,value,code", [
+    ("/ssm/managed-instance/activation-tier", "standard", "ValidationException"),
+    ("/ssm/managed-instance/activation-tier", "golden", "ValidationException"),
+    ("/ssm/documents/console/public-sharing-permission", "Enable", "ValidationException"),
+    ("/ssm/managed-instance/default-ec2-instance-management-role", "role", "ValidationException"),
+    ("/ssm/parameter-store/default-parameter-tier", "Standard", "ValidationException"),
+    ("/ssm/no/such/setting", "x", "ServiceSettingNotFound"),
+    ("arn:aws:ssm:us-east-1:999999999999:servicesetting/ssm/managed-instance/activation-tier", "advanced", "ServiceSettingNotFound"),
+    ("arn:aws:ssm:us-east-1:000000000001:document/ssm/managed-instance/activation-tier", "advanced", "ServiceSettingNotFound"),
+])
+def test_service_settings_that_are_refused(ssm, setting, value, code):
+    assert code_of(ssm.update_service_setting, SettingId=setting, SettingValue=value) == code
+    if value not in ("standard", "golden", "Enable"):
+        assert code_of(ssm.get_service_setting, SettingId=setting) == code
+        assert code_of(ssm.reset_service_setting, SettingId=setting) == code
+    else:
+        assert ssm.get_service_setting(SettingId=setting)["ServiceSetting"]["Status"] == "Default"
+
+
 def test_activations(ssm):
     made = ssm.create_activation(IamRole="service-role", Description="for the test", DefaultInstanceName="spare", RegistrationLimit=7,
                                  Tags=[{"Key": "env", "Value": "lab"}])
@@ -152,7 +249,8 @@ def test_every_unserved_operation_is_refused(sandbox):
     assert served == {
         "SendCommand", "ListCommands", "ListCommandInvocations", "GetCommandInvocation", "CancelCommand", "CreateActivation",
         "DescribeActivations", "DeleteActivation", "DeregisterManagedInstance", "DescribeInstanceInformation", "GetConnectionStatus",
-        "AddTagsToResource", "RemoveTagsFromResource", "ListTagsForResource", "GetDocument", "DescribeDocument", "ListDocuments"}
+        "AddTagsToResource", "RemoveTagsFromResource", "ListTagsForResource", "DescribeInstanceProperties", "UpdateManagedInstanceRole",
+        "GetServiceSetting", "UpdateServiceSetting", "ResetServiceSetting", "GetDocument", "DescribeDocument", "ListDocuments"}
 
 
 def test_aws_cli(sandbox, nodes):

@@ -94,7 +94,7 @@ struct WebSocketConnectionTests {
         let pings = Mutex(0)
         try await TestServer.withWebSocket(authority, frame: { frame, _ in if frame.opcode == .ping { pings.withLock { $0 += 1 } } }) {
             server, group in
-            let socket = try await connect(server, group, authority, keepAlive: .milliseconds(50))
+            let socket = try await connect(server, group, authority, keepAlive: .milliseconds(500))
             let refusal = try await kind { for try await _ in socket.inbound {} }
             #expect(refusal == .timedOut)
         }

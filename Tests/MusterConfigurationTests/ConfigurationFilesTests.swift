@@ -19,6 +19,7 @@ import Testing
         var webSocketRetrySeconds = 60
         var proxy: String?
         var proxyPasswordFile: String?
+        var outputBudgetBytes = 1_073_741_824
 
         static let schema: [String: ConfigurationSchema] = [
             "controller": .optional(.string), "stateDirectory": .string, "region": .string, "maximumParallelJobs": .integer(1...1000),
@@ -26,6 +27,7 @@ import Testing
             "logLevel": .string, "scriptShell": .string, "tombstoneHours": .integer(1...8760),
             "transport": .choice(["auto", "websocket", "poll"]), "webSocketRetrySeconds": .integer(1...3600),
             "proxy": .optional(.string), "proxyPasswordFile": .optional(.string),
+            "outputBudgetBytes": .integer(0...1_099_511_627_776),
         ]
     }
 
@@ -53,6 +55,14 @@ import Testing
         var requestSeconds = 30
         var historyDays = 30
         var totalTimeoutSlackSeconds = 30
+        var outputNodeBytes = 10_737_418_240
+        var outputTotalBytes = 107_374_182_400
+        var outputDays = 30
+        var outputS3Endpoint: String?
+        var outputS3Region = "us-east-1"
+        var outputS3Bucket: String?
+        var outputS3PathStyle = true
+        var outputS3CredentialsFile: String?
         var logLevel = "info"
 
         static let schema: [String: ConfigurationSchema] = [
@@ -66,6 +76,9 @@ import Testing
             "maximumBodyBytes": .integer(65_536...16_777_216), "requestsPerSecond": .integer(1...100_000),
             "requestBurst": .integer(1...100_000), "handshakeSeconds": .integer(1...300), "requestSeconds": .integer(1...3600),
             "historyDays": .integer(1...3650), "totalTimeoutSlackSeconds": .integer(5...3600), "logLevel": .string,
+            "outputNodeBytes": .integer(0...1_099_511_627_776), "outputTotalBytes": .integer(0...1_125_899_906_842_624),
+            "outputDays": .integer(1...3650), "outputS3Endpoint": .optional(.string), "outputS3Region": .string,
+            "outputS3Bucket": .optional(.string), "outputS3PathStyle": .boolean, "outputS3CredentialsFile": .optional(.string),
         ]
     }
 

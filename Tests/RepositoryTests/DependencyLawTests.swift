@@ -20,7 +20,7 @@ import Testing
         ]),
         "MusterController": nio.union([
             "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "Foundation",
-            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "Hummingbird", "HummingbirdCore", "HTTPTypes", "GRDB",
+            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux", "Hummingbird", "HummingbirdCore", "HTTPTypes", "GRDB",
             "ServiceLifecycle", "Logging", "Metrics", "CoreMetrics", "UnixSignals", "FoundationEssentials",
         ]),
         "MusterCommandLine": ["MusterClient", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", "Logging", "FoundationEssentials"],

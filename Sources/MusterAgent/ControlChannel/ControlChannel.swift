@@ -52,7 +52,7 @@ package final class ControlChannel: Service {
     private static let maxQueuedMessages = 512
 
     private let current: CurrentIdentity
-    private let runner: JobRunner
+    private let runner: any JobReceiver
     private let keepAlive: TimeAmount
     private let group: any EventLoopGroup
     private let logger: Logger
@@ -67,7 +67,7 @@ package final class ControlChannel: Service {
     ///   - denied: called each time the controller refuses this identity.
     package init(
         current: CurrentIdentity,
-        runner: JobRunner,
+        runner: any JobReceiver,
         keepAlive: TimeAmount,
         choice: TransportChoice = TransportChoice(.auto),
         group: any EventLoopGroup,
@@ -369,6 +369,8 @@ package final class ControlChannel: Service {
                 return
             }
             await runner.replyAcknowledged(jobID: acknowledgement.jobID, messageID: id)
+        case .agentOutput:
+            runner.followOutput(try message.decodePayload(AgentOutputRequest.self))
         default:
             // A newer controller may say more than this agent knows.
             logger.debug("ignoring a message", metadata: ["type": "\(message.messageType)"])

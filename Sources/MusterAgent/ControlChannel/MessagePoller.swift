@@ -22,7 +22,7 @@ struct MessagePoller: Sendable {
     private static let shortestPoll = Duration.milliseconds(500)
 
     let current: CurrentIdentity
-    let runner: JobRunner
+    let runner: any JobReceiver
     let group: any EventLoopGroup
     let logger: Logger
 

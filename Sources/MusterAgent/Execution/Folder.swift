@@ -212,6 +212,30 @@ package final class FileDescriptor: Sendable {
         return bytes
     }
 
+    package func size(path: String) throws(FileError) -> Int64 {
+        var facts = stat()
+        guard fstat(number, &facts) == 0 else { throw FileError("examine", path, errno) }
+        return Int64(facts.st_size)
+    }
+
+    /// Up to `limit` bytes from `offset` on; fewer at the end of the file.
+    package func read(from offset: Int64, atMost limit: Int, path: String) throws(FileError) -> [UInt8] {
+        var count = 0
+        var failure: Int32 = 0
+        let bytes = [UInt8](unsafeUninitializedCapacity: limit) { buffer, used in
+            while count < limit, let start = buffer.baseAddress {
+                let got = pread(number, start + count, limit - count, off_t(offset) + off_t(count))
+                if got < 0 && errno == EINTR { continue }
+                if got < 0 { failure = errno }
+                if got <= 0 { break }
+                count += got
+            }
+            used = count
+        }
+        guard failure == 0 else { throw FileError("read", path, failure) }
+        return bytes
+    }
+
     package func sync(path: String) throws(FileError) {
         guard fsync(number) == 0 else { throw FileError("sync", path, errno) }
     }

@@ -2,7 +2,7 @@
 ///
 ///     muster-step 1 | shell | working directory | seconds | bytes | NAME=value | NAME=value | …
 package struct StepOrder: Sendable, Equatable {
-    /// Per stream. More is read and thrown away, and the result says so.
+    /// Per stream, unless the configuration says otherwise. More is read and thrown away, and the result says so.
     package static let outputBudget = 1 << 30
 
     package var shell: String

@@ -16,8 +16,16 @@ package struct StepResult: Codable, Sendable, Equatable {
     package var endedAt: Int64
     /// Something the user must know besides: output lost, processes that would not die, why nothing was started.
     package var problem: String
+    /// Bytes of each stream that were not kept; nil when none, and in results of supervisors that did not say.
+    package var lostOutput: Int64?
+    package var lostError: Int64?
 
-    package init(ending: Ending, exitCode: Int, startedAt: Int64, endedAt: Int64, problem: String = "") {
+    package init(
+        ending: Ending, exitCode: Int, startedAt: Int64, endedAt: Int64, problem: String = "", lostOutput: Int64? = nil,
+        lostError: Int64? = nil
+    ) {
+        self.lostOutput = lostOutput
+        self.lostError = lostError
         self.ending = ending
         self.exitCode = exitCode
         self.startedAt = startedAt
@@ -30,7 +38,10 @@ package struct StepResult: Codable, Sendable, Equatable {
 
     /// JSON, padded with spaces to the reserved size. By hand: the supervisor must not pay for an encoder.
     package var reservedJSON: [UInt8] {
-        var text = "{\"ending\":\"\(ending.rawValue)\",\"exitCode\":\(exitCode),\"startedAt\":\(startedAt),\"endedAt\":\(endedAt),\"problem\":\""
+        var text = "{\"ending\":\"\(ending.rawValue)\",\"exitCode\":\(exitCode),\"startedAt\":\(startedAt),\"endedAt\":\(endedAt),"
+        if let lostOutput { text += "\"lostOutput\":\(lostOutput)," }
+        if let lostError { text += "\"lostError\":\(lostError)," }
+        text += "\"problem\":\""
         var room = Self.reservedBytes - text.utf8.count - 3
         for scalar in problem.unicodeScalars {
             let piece: String

@@ -216,12 +216,18 @@ private struct Supervision {
     private mutating func finish(_ ending: StepResult.Ending, exitCode: Int) throws(FileError) {
         for output in outputs { if let loss = output.loss { problems.append(loss) } }
         let result = StepResult(
-            ending: ending, exitCode: exitCode, startedAt: startedAt, endedAt: Self.now(), problem: problems.joined(separator: " "))
+            ending: ending, exitCode: exitCode, startedAt: startedAt, endedAt: Self.now(), problem: problems.joined(separator: " "),
+            lostOutput: lost(0), lostError: lost(1))
         guard lseek(reserved.number, 0, SEEK_SET) == 0 else { throw FileError("write", folder.path(of: StepFolder.result), errno) }
         try reserved.write(result.reservedJSON, path: folder.path(of: StepFolder.result))
         try reserved.sync(path: folder.path(of: StepFolder.result))
         try folder.rename(Self.reservedName, to: StepFolder.result)
         try folder.sync()
+    }
+
+    private func lost(_ index: Int) -> Int64? {
+        guard outputs.indices.contains(index), outputs[index].lost > 0 else { return nil }
+        return Int64(outputs[index].lost)
     }
 
     private static func now() -> Int64 { milliseconds(CLOCK_REALTIME) }
@@ -242,7 +248,7 @@ private struct OutputCopy {
     private let name: String
     private let budget: Int
     private var written = 0
-    private var lost = 0
+    private(set) var lost = 0
     private var writeError: Int32 = 0
     private(set) var isFinished = false
 

@@ -12,18 +12,32 @@ package final class CurrentIdentity: Sendable {
     }
 
     package let clock: ServerClock
-    private let store: IdentityStore
+    private let save: @Sendable (Identity) throws -> Void
+    private let number: @Sendable () throws -> UInt64
     private let logger: Logger
     private let proxy: HTTPProxy?
     private let state: Mutex<State>
 
-    /// - Parameter proxy: the way to the controller, for every connection with this identity.
-    package init(_ identity: Identity, store: IdentityStore, clock: ServerClock, proxy: HTTPProxy? = nil, logger: Logger) {
+    package convenience init(_ identity: Identity, store: IdentityStore, clock: ServerClock, proxy: HTTPProxy? = nil, logger: Logger) {
+        self.init(
+            identity, save: { try store.save($0) }, nextConnectionNumber: { try store.nextConnectionNumber() }, clock: clock, proxy: proxy,
+            logger: logger)
+    }
+
+    /// - Parameters:
+    ///   - save: what it has taken is durable when it returns.
+    ///   - nextConnectionNumber: one more than ever before.
+    ///   - proxy: the way to the controller, for every connection with this identity.
+    package init(
+        _ identity: Identity, save: @escaping @Sendable (Identity) throws -> Void,
+        nextConnectionNumber: @escaping @Sendable () throws -> UInt64, clock: ServerClock, proxy: HTTPProxy? = nil, logger: Logger
+    ) {
         var identity = identity
         identity.controller.proxy = proxy
         self.proxy = proxy
         self.clock = clock
-        self.store = store
+        self.save = save
+        self.number = nextConnectionNumber
         self.logger = logger
         state = Mutex(State(identity: identity, trust: Self.trust(identity, clock: clock, logger: logger)))
     }
@@ -42,7 +56,7 @@ package final class CurrentIdentity: Sendable {
 
     /// On the disk first; then new connections use it.
     package func replace(with identity: Identity) throws {
-        try store.save(identity)
+        try save(identity)
         var identity = identity
         identity.controller.proxy = proxy
         let trust = Self.trust(identity, clock: clock, logger: logger)
@@ -50,7 +64,7 @@ package final class CurrentIdentity: Sendable {
     }
 
     package func nextConnectionNumber() throws -> UInt64 {
-        try store.nextConnectionNumber()
+        try number()
     }
 
     private static func trust(_ identity: Identity, clock: ServerClock, logger: Logger) -> ControllerTrust {

@@ -1,6 +1,6 @@
 package import Logging
 package import MusterClient
-import MusterCrypto
+package import MusterCrypto
 import MusterWire
 package import NIOCore
 
@@ -52,10 +52,14 @@ package struct Registration: Sendable {
         }
 
         let key = try store.pendingKey(activation: activationID, controller: controller.description)
-        let answer = try await ask(key: key, group: group, logger: logger)
-        let identity = try identity(from: answer, key: key)
+        let identity = try await enrol(key: key, group: group, logger: logger)
         try store.enrolled(identity)
         return .registered(identity)
+    }
+
+    /// The identity that the controller gives this key. The key has to be kept before: the same one gets the same identity again.
+    package func enrol(key: PrivateKey, group: any EventLoopGroup, logger: Logger) async throws -> Identity {
+        try identity(from: await ask(key: key, group: group, logger: logger), key: key)
     }
 
     private func ask(key: PrivateKey, group: any EventLoopGroup, logger: Logger) async throws -> RegisterManagedInstance.Output {

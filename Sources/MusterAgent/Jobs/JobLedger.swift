@@ -163,6 +163,48 @@ package final class JobLedger: Sendable {
         return try Self.decode(AgentJobReply.self, jobs.open(id.rawValue).read(Self.reply, atMost: Self.recordLimit))
     }
 
+    // MARK: Outputs
+
+    private static let uploads = "uploads.json"
+    private static let uploadsLimit = 1 << 20
+
+    /// Streams that the controller has to get besides the reply. Durable before the reply is sent: with the reply alone the
+    /// controller would wait for them in vain.
+    package func storeUploads(_ uploads: [PendingUpload], of id: CommandID) throws(FileError) {
+        guard try jobs.contains(id.rawValue) else { return }
+        let folder = try jobs.open(id.rawValue)
+        if uploads.isEmpty { return try folder.removeFile(Self.uploads) }
+        guard let bytes = Self.encode(uploads) else { throw FileError("encode", folder.path, EINVAL) }
+        try folder.replaceFile(Self.uploads, containing: bytes, sync: true)
+    }
+
+    package func uploads(of id: CommandID) throws(FileError) -> [PendingUpload] {
+        guard try jobs.contains(id.rawValue) else { return [] }
+        return Self.decode([PendingUpload].self, try jobs.open(id.rawValue).read(Self.uploads, atMost: Self.uploadsLimit)) ?? []
+    }
+
+    /// Jobs, finished or not, of which something is still to be uploaded.
+    package func jobsWithUploads() throws(FileError) -> [CommandID] {
+        var found: [CommandID] = []
+        for name in try jobs.names() {
+            guard let id = CommandID(name), let folder = try? jobs.open(name), try folder.contains(Self.uploads) else { continue }
+            found.append(id)
+        }
+        return found
+    }
+
+    /// The steps that have been started, by name.
+    package func startedSteps(of id: CommandID) throws(FileError) -> [String] {
+        guard try jobs.contains(id.rawValue) else { return [] }
+        return try jobs.open(id.rawValue).names().filter { $0.hasPrefix(Self.stepPrefix) }.map { String($0.dropFirst(Self.stepPrefix.count)) }
+    }
+
+    /// The file of one stream; nil when there is none.
+    package func openStream(_ stream: OutputStream, of step: String, _ id: CommandID) throws(FileError) -> FileDescriptor? {
+        guard try jobs.contains(id.rawValue), let folder = try self.step(step, of: id), try folder.contains(stream.rawValue) else { return nil }
+        return try folder.openForReading(stream.rawValue)
+    }
+
     /// The controller has the reply: what remains is a tombstone and the output. Scripts, parameters and environment may
     /// hold secrets and go at once.
     package func bury(_ id: CommandID, outcome: String, finishedAt: Int64) throws(FileError) {

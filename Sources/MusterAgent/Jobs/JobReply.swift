@@ -44,7 +44,8 @@ package struct JobReply: Sendable {
             outputS3KeyPrefix: bucket.name.isEmpty ? "" : bucket.prefix,
             stepName: bucket.name.isEmpty ? "" : item.name.rawValue,
             standardOutput: shown.standardOutput,
-            standardError: shown.standardError)
+            standardError: shown.standardError,
+            outputs: outcome.notice == nil ? outcome.outputs : nil)
         steps.append((item.name.rawValue, reply))
     }
 
@@ -74,6 +75,8 @@ package struct JobReply: Sendable {
         // Each round takes half of the streams: at most fifteen rounds from 24,000 to nothing, then the outputs.
         var limit = BoundedOutput.streamLimit
         while true {
+            // Each time, because a text that has been cut holds its stream no longer.
+            content.runtimeStatus = content.runtimeStatus?.mapValues(Self.marked)
             guard let reply = try? AgentJobReply(content, jobID: jobID) else { return nil }
             if reply.content.utf8.count <= Self.maximumBytes || limit == 0 { return reply }
             // An interface shows 8,000 of standard error at most, so that goes first.
@@ -85,6 +88,18 @@ package struct JobReply: Sendable {
                 shrink(&content, output: limit, error: min(limit, 8000), total: limit < 100 ? limit : BoundedOutput.outputLimit)
             }
         }
+    }
+
+    /// Says of each stream whether the reply holds all of it.
+    private static func marked(_ step: StepReply) -> StepReply {
+        guard var outputs = step.outputs else { return step }
+        for stream in OutputStream.allCases where outputs[stream] != nil {
+            // What was thrown away is missing in the reply as well; the controller then shows the stream as truncated.
+            outputs[stream]?.inline = step.holds(stream) ? true : nil
+        }
+        var step = step
+        step.outputs = outputs
+        return step
     }
 
     private func shrink(_ content: inout JobReplyContent, output: Int, error: Int, total: Int) {

@@ -1,7 +1,7 @@
 import Dispatch
 package import FoundationEssentials
 package import Logging
-import MusterDocuments
+package import MusterDocuments
 package import MusterWire
 import ServiceLifecycle
 import Synchronization
@@ -16,10 +16,11 @@ import Synchronization
 /// At most one start per step, ever: the step's name in the ledger, synced, comes before its supervisor; the
 /// supervisor's exclusive mark comes before the script. After a crash the step is adopted, read, or reported as
 /// unknown; it is started then only if no script can have been (see `ProcessExecutor.standing`).
-package final class JobRunner: Service {
+package final class JobRunner: Service, JobReceiver {
     private let configuration: JobRunnerConfiguration
     private let logger: Logger
-    private let ledger: JobLedger
+    let ledger: JobLedger
+    private let outputs: OutputWork
     private let executor: ProcessExecutor
     private let bootID: String
     private let environment: [String: String]
@@ -53,9 +54,10 @@ package final class JobRunner: Service {
     private static let startBySlack: Int64 = 24 * 3600 * 1000
 
     /// Opens the ledger: nothing is accepted before the truth on the disk is known.
-    package init(configuration: JobRunnerConfiguration, logger: Logger) throws {
+    package init(configuration: JobRunnerConfiguration, outputs: OutputWork = OutputWork(), logger: Logger) throws {
         self.configuration = configuration
         self.logger = logger
+        self.outputs = outputs
         ledger = try JobLedger(stateDirectory: configuration.stateDirectory)
         executor = ProcessExecutor(executable: configuration.agentExecutable)
         bootID = ProcessTable.bootID()
@@ -137,6 +139,12 @@ package final class JobRunner: Service {
         }
         return AgentJobAcknowledge(
             jobID: job.jobID, acknowledgedMessageID: messageID.uuidString.lowercased(), createdDate: createdDate, code: code)
+    }
+
+    /// Somebody watches the command: what it writes is uploaded while it writes it, for so long.
+    package func followOutput(_ request: AgentOutputRequest) {
+        guard let id = CommandID(request.commandID) else { return }
+        outputs.follow(id, for: .seconds(min(max(request.seconds, 0), AgentOutputRequest.longest)))
     }
 
     package func replyAcknowledged(jobID: String, messageID: UUID) async {
@@ -313,17 +321,22 @@ package final class JobRunner: Service {
             }
             switch (standing, step) {
             case (.ended(let result), let step?):
-                let heads = try await heads(step)
-                return .ended(StepOutcome(result, standardOutput: heads.out, standardError: heads.err))
+                let streams = try await streams(step)
+                var outcome = StepOutcome(result, standardOutput: streams.standardOutput, standardError: streams.standardError)
+                outcome.outputs = streams.facts(lostOutput: result.lostOutput, lostError: result.lostError)
+                return .ended(outcome)
             case (.supervised(let supervisor), _):
                 try await follow(supervisor, id)
             case (.unknown(let reason, let leavesProcesses), let step?):
                 let marker = marker(record, name)
                 let executor = executor
                 let left = leavesProcesses ? try await aside { executor.endLeftovers(of: step, marker: marker) } : 0
-                let heads = try await heads(step)
+                let streams = try await streams(step)
                 let words = left == 0 ? reason : reason + " \(left) of its processes could not be ended."
-                return .ended(.unknown(words, at: hostNow(), standardOutput: heads.out, standardError: heads.err))
+                var outcome = StepOutcome.unknown(
+                    words, at: hostNow(), standardOutput: streams.standardOutput, standardError: streams.standardError)
+                outcome.outputs = streams.facts(lostOutput: nil, lostError: nil)
+                return .ended(outcome)
             default:
                 if isCancelled(id) {
                     return .ended(StepOutcome(status: .cancelled, code: 137, notice: "Step cancelled before it started.", at: hostNow()))
@@ -364,7 +377,7 @@ package final class JobRunner: Service {
             "AWS_SSM_REGION_NAME": configuration.region,
             "AWS_SSM_PLATFORM_NAME": configuration.platformName,
             "AWS_SSM_PLATFORM_VERSION": configuration.platformVersion,
-        ])
+        ], outputBudget: configuration.outputBudgetBytes)
         guard let orderBytes = order.bytes else { throw FileError("write", "an environment variable that holds NUL", 22) }
         let (script, bootID) = (plugin.script, bootID)
         return try await onDisk { ledger in
@@ -384,10 +397,8 @@ package final class JobRunner: Service {
         guard await supervisor.awaitEnd() else { throw CancellationError() }
     }
 
-    private func heads(_ step: Folder) async throws -> (out: BoundedOutput.Head, err: BoundedOutput.Head) {
-        try await aside {
-            (try BoundedOutput.head(of: StepFolder.standardOutput, in: step), try BoundedOutput.head(of: StepFolder.standardError, in: step))
-        }
+    private func streams(_ step: Folder) async throws -> StepStreams {
+        try await aside { try StepStreams(of: step) }
     }
 
     /// By this a step's processes are found when their supervisor is lost: it is in their environment.
@@ -418,7 +429,9 @@ package final class JobRunner: Service {
     /// The reply is on the disk before it is sent, and there until it is acknowledged.
     private func finish(_ id: CommandID, _ record: JobRecord, _ reply: AgentJobReply?, _ status: DocumentStatus, isStarted: Bool) async throws {
         guard let reply else { throw FileError("encode", "the reply of \(id)", 22) }
+        let uploads = PendingUpload.list(of: reply)
         do {
+            if !uploads.isEmpty { try await onDisk { try $0.storeUploads(uploads, of: id) } }
             try await onDisk { try $0.store(reply, of: id, sync: !isStarted) }
         } catch {
             // A full disk must not keep the outcome from the controller. After a restart the same is made anew.
@@ -426,6 +439,7 @@ package final class JobRunner: Service {
         }
         state.withLock { $0.unacknowledged[id] = (record.replyID, status.rawValue) }
         send(reply, id: record.replyID, at: serverNow())
+        outputs.ended(id, uploads)
         end(id)
     }
 
@@ -534,7 +548,7 @@ package final class JobRunner: Service {
 }
 
 extension DocumentValue {
-    init(_ value: JSONValue) {
+    package init(_ value: JSONValue) {
         self =
             switch value {
             case .null: .null

@@ -16,6 +16,8 @@ package struct JobRunnerConfiguration: Sendable {
     /// The program that is started as `PROGRAM supervise FOLDER` for every step.
     package var agentExecutable: String
     package var scriptShell: String
+    /// Bytes that are kept of each stream of a step.
+    package var outputBudgetBytes: Int
     /// How long outputs and tombstones of finished jobs stay.
     package var retentionHours: Int
 
@@ -31,6 +33,7 @@ package struct JobRunnerConfiguration: Sendable {
         identityGeneration: Int,
         agentExecutable: String,
         scriptShell: String = "/bin/sh",
+        outputBudgetBytes: Int = StepOrder.outputBudget,
         retentionHours: Int = 336
     ) {
         self.stateDirectory = stateDirectory
@@ -44,6 +47,7 @@ package struct JobRunnerConfiguration: Sendable {
         self.identityGeneration = identityGeneration
         self.agentExecutable = agentExecutable
         self.scriptShell = scriptShell
+        self.outputBudgetBytes = max(0, outputBudgetBytes)
         self.retentionHours = max(1, retentionHours)
     }
 }

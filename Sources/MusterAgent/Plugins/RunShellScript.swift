@@ -17,14 +17,16 @@ package struct RunShellScript: Sendable {
     package var script: [UInt8] { Array(inputs.commands.joined(separator: "\n").utf8) + [0x0A] }
 
     /// `variables` are what the node adds; they win over the document's, and those over the agent's own.
-    package func order(shell: String, environment: [String: String], variables: [String: String]) -> StepOrder {
+    package func order(
+        shell: String, environment: [String: String], variables: [String: String], outputBudget: Int = StepOrder.outputBudget
+    ) -> StepOrder {
         let merged = Self.inherited(environment).merging(inputs.environment) { $1 }.merging(variables) { $1 }
         return StepOrder(
             shell: shell,
             // A relative one means a folder of downloaded content, which no plugin of this agent makes; it is passed
             // over, as the other agents do when it is missing.
             workingDirectory: inputs.workingDirectory.hasPrefix("/") ? inputs.workingDirectory : "",
-            timeoutSeconds: inputs.timeoutSeconds,
+            timeoutSeconds: inputs.timeoutSeconds, outputBudget: outputBudget,
             environment: merged.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" })
     }
 

@@ -1,4 +1,5 @@
 package import MusterDocuments
+package import MusterWire
 
 /// How a step ended and what it has to show, before the flow control of the document has had its say.
 package struct StepOutcome: Sendable {
@@ -13,6 +14,8 @@ package struct StepOutcome: Sendable {
     package var endedAt: Int64
     /// Nobody knows whether it ran to its end: no further step of the job is started.
     package var isUnknown = false
+    /// The complete streams; nil when the script never ran.
+    package var outputs: StepOutputs?
 
     package init(status: MusterDocuments.StepStatus, code: Int, notice: String? = nil, at time: Int64) {
         self.status = status

@@ -46,7 +46,7 @@ package struct CommandFollower: Sendable {
 
     package func command() async throws -> Command {
         guard let command = try await api.call(ListCommands.self, .init(commandID: commandID)).commands.first else {
-            throw CommandLineError("There is no command \(commandID).")
+            throw APIError.invalidCommandID("There is no command \(commandID). `muster commands` lists the latest ones.")
         }
         return command
     }

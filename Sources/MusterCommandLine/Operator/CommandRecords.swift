@@ -1,5 +1,5 @@
 import MusterClient
-import MusterWire
+package import MusterWire
 
 /// `muster commands`, `command` and `cancel`. Each returns the exit status.
 package struct CommandRecords: Sendable {
@@ -20,16 +20,12 @@ package struct CommandRecords: Sendable {
             commands += page.commands
             token = page.nextToken
         } while token != nil && token != "" && commands.count < limit
-        if printer.format == .json {
-            try printer.json(commands)
-            return 0
-        }
         var table = Table(["COMMAND", "REQUESTED", "DOCUMENT", "STATUS", "DONE", "FAILED", "COMMENT"])
         for command in commands {
             table.add([command.commandID.rawValue, command.requestedDateTime.iso8601, command.documentName, command.statusDetails,
                        "\(command.completedCount)/\(command.targetCount)", "\(command.errorCount)", command.comment])
         }
-        printer.out(table.render())
+        try printer.data(commands, table)
         return 0
     }
 
@@ -37,14 +33,72 @@ package struct CommandRecords: Sendable {
         let follower = CommandFollower(api: caller.api, commandID: id)
         let command = try await follower.command()
         let invocations = try await follower.invocations()
-        if printer.format == .json {
-            try printer.json(CommandReport(command: command, invocations: invocations))
+        let names = CommandRun.names(try await NodeDirectory.load(caller.api))
+        if printer.format != .table {
+            let report = CommandReport(command: command, invocations: invocations)
+            try printer.structured(report, report.table(names: names))
             return 0
         }
-        let names = CommandRun.names(try await NodeDirectory.load(caller.api))
         for invocation in invocations { printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID])) }
         printer.out(CommandRun.summary(command))
         return 0
+    }
+
+    /// Waits until a command has ended on all of its nodes, and says how.
+    ///
+    /// - Returns: 0 all succeeded, 1 some did not, 124 when `timeout` seconds were over before.
+    package func wait(_ id: String, timeout: Int?) async throws -> Int32 {
+        if let timeout, timeout < 1 { throw CommandLineError("--timeout takes a number of seconds above 0.") }
+        let follower = CommandFollower(api: caller.api, commandID: id)
+        let ended = try await withThrowingTaskGroup(of: Command?.self) { group -> Command? in
+            group.addTask {
+                try await follower.follow { printer.progress(CommandRun.progress($0)) } onResult: { _ in }
+            }
+            if let timeout {
+                group.addTask {
+                    try await Task.sleep(for: .seconds(timeout))
+                    return nil
+                }
+            }
+            defer { group.cancelAll() }
+            return try await group.next().flatMap { $0 }
+        }
+        printer.progress("")
+        guard let command = ended else {
+            printer.note("Command \(id) still goes on after \(timeout ?? 0) s. Look at it with: muster command \(id)")
+            return 124
+        }
+        if printer.format == .table {
+            printer.out(CommandRun.summary(command))
+        } else {
+            let names = CommandRun.names(try await NodeDirectory.load(caller.api))
+            let report = CommandReport(command: command, invocations: try await follower.invocations())
+            try printer.structured(report, report.table(names: names))
+        }
+        return command.status == .success ? 0 : 1
+    }
+
+    /// The complete bytes of one stream, as they are.
+    package func output(_ id: String, node word: String, standardError: Bool, step: String?) async throws -> Int32 {
+        let stream = standardError ? OutputStream.standardError : .standardOutput
+        guard let command = CommandID(id) else { throw CommandLineError("\(id) is no command id.") }
+        let node: NodeID
+        if let exact = NodeID(word) { node = exact } else { node = try await NodeDirectory.load(caller.api).node(named: word).instanceID }
+        let reader = OutputReader(api: caller.api)
+        let found = try await reader.outputs(command, node).outputs.filter { $0.stream == stream && (step == nil || $0.step == step) }
+        guard let output = found.first else { throw CommandLineError("The command has no such step.") }
+        guard found.count == 1 else {
+            throw CommandLineError("The command has several steps: name one of \(found.map(\.step).joined(separator: ", ")) with --step.")
+        }
+        try await reader.copy(output, command, node) { printer.bytes($0) }
+        if let words = OutputReader.words(output) { printer.note("muster: \(word), \(output.step), \(stream): \(words)") }
+        return output.state == .complete ? 0 : 1
+    }
+
+    /// Shows what its nodes write while they write it, until it is over.
+    package func follow(_ id: String) async throws -> Int32 {
+        let names = CommandRun.names(try await NodeDirectory.load(caller.api))
+        return try await CommandRun(caller: caller, printer: printer).watch(id, names: names, follows: true)
     }
 
     package func cancel(_ id: String, nodes: [String]) async throws -> Int32 {

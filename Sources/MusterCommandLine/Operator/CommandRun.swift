@@ -1,7 +1,6 @@
 package import MusterWire
-import Dispatch
-import Glibc
 import MusterClient
+import Synchronization
 
 /// What `muster run` was asked to do. [value]
 package struct CommandRequest: Sendable {
@@ -16,6 +15,10 @@ package struct CommandRequest: Sendable {
     package var comment: String?
     package var detach = false
     package var assumeYes = false
+    /// Print what the nodes write while they write it.
+    package var follow = false
+    /// A folder for one file a node and stream.
+    package var saveDirectory: String?
 
     package init() {}
 }
@@ -58,34 +61,84 @@ package struct CommandRun: Sendable {
             input.targets = request.targets
         }
 
-        let command = try await caller.api.call(SendCommand.self, input).command
+        // Before anything runs: a folder that cannot be written to is better known now.
+        let save = try request.saveDirectory.map { try OutputFiles(directory: $0) }
+        // From here on there may be a command: an interruption has to name it.
+        Interrupts.hold()
+        defer { Interrupts.release() }
+        guard let (command, wasInterrupted) = try await send(input) else {
+            printer.note("Interrupted while the command was being sent: it may have been accepted. `muster commands` lists the latest.")
+            return 130
+        }
         if request.detach {
-            if printer.format == .json { try printer.json(command) } else { printer.out("Command \(command.commandID)") }
+            if printer.format == .table {
+                printer.out("Command \(command.commandID)")
+            } else {
+                try printer.structured(command, CommandReport(command: command, invocations: []).summary)
+            }
             return 0
         }
-        return try await watch(command.commandID.rawValue, names: CommandRun.names(directory))
+        let names = CommandRun.names(directory)
+        let status = try await watch(command.commandID.rawValue, names: names, follows: request.follow, wasInterrupted: wasInterrupted)
+        if let save {
+            let ids = try await CommandFollower(api: caller.api, commandID: command.commandID.rawValue).invocations(details: false).map(\.instanceID)
+            let count = try await save.save(OutputReader(api: caller.api), command.commandID, ids, names)
+            printer.note("Wrote \(count) files below \(request.saveDirectory ?? "").")
+        }
+        return status
+    }
+
+    /// Nil when it was interrupted and no answer came within a few seconds after that.
+    private func send(_ input: SendCommand.Input) async throws -> (command: Command, wasInterrupted: Bool)? {
+        try await withThrowingTaskGroup(of: SendStep.self) { group in
+            group.addTask { .answered(try await caller.api.call(SendCommand.self, input).command) }
+            group.addTask {
+                for await _ in Interrupts.stream() { break }
+                return .interrupted
+            }
+            defer { group.cancelAll() }
+            var wasInterrupted = false
+            while let step = try await group.next() {
+                switch step {
+                case .answered(let command): return (command, wasInterrupted)
+                case .interrupted:
+                    wasInterrupted = true
+                    group.addTask {
+                        try await Task.sleep(for: .seconds(3))
+                        return .givenUp
+                    }
+                case .givenUp: return nil
+                }
+            }
+            return nil
+        }
+    }
+
+    private enum SendStep: Sendable {
+        case answered(Command)
+        case interrupted
+        case givenUp
     }
 
     /// Follows a command that runs already, as `run` does.
-    package func watch(_ commandID: String, names: [NodeID: String]) async throws -> Int32 {
+    package func watch(_ commandID: String, names: [NodeID: String], follows: Bool = false, wasInterrupted: Bool = false) async throws -> Int32 {
+        Interrupts.hold()
+        defer { Interrupts.release() }
+        var isInterrupted = wasInterrupted
         let follower = CommandFollower(api: caller.api, commandID: commandID)
-        var reported: Set<NodeID> = []
+        // Outlives an interruption: what was not shown before it is shown after it.
+        let reported = Reported()
         while true {
-            let already = reported
-            let outcome = try await withThrowingTaskGroup(of: Outcome.self) { group -> Outcome in
+            let outcome = isInterrupted ? .interrupted : try await withThrowingTaskGroup(of: Outcome.self) { group -> Outcome in
                 group.addTask {
-                    var fresh: Set<NodeID> = []
                     var invocations: [CommandInvocation] = []
                     let command = try await follower.follow { command in
                         printer.progress(CommandRun.progress(command))
                     } onResult: { invocation in
                         invocations.append(invocation)
-                        if !already.contains(invocation.instanceID) {
-                            fresh.insert(invocation.instanceID)
-                            if printer.format == .table {
-                                printer.progress("")
-                                printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID]))
-                            }
+                        if reported.isNew(invocation.instanceID), printer.format == .table, !follows {
+                            printer.progress("")
+                            printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID]))
                         }
                     }
                     return .ended(command, invocations)
@@ -94,20 +147,38 @@ package struct CommandRun: Sendable {
                     for await _ in Interrupts.stream() { return .interrupted }
                     return .interrupted
                 }
+                if follows {
+                    group.addTask {
+                        try await LiveOutput(api: caller.api, commandID: commandID, names: names, printer: printer).follow()
+                        return .followed
+                    }
+                }
                 defer { group.cancelAll() }
-                guard let first = try await group.next() else { return .interrupted }
-                return first
+                var ended: Outcome?
+                var isFollowed = !follows
+                while let outcome = try await group.next() {
+                    switch outcome {
+                    case .ended: ended = outcome
+                    case .followed: isFollowed = true
+                    case .interrupted: return outcome
+                    }
+                    if let ended, isFollowed { return ended }
+                }
+                return .interrupted
             }
             switch outcome {
             case .ended(let command, let invocations):
                 printer.progress("")
-                if printer.format == .json {
-                    try printer.json(CommandReport(command: command, invocations: invocations))
-                } else {
+                if printer.format == .table {
                     printer.out(CommandRun.summary(command))
+                } else {
+                    let report = CommandReport(command: command, invocations: invocations)
+                    try printer.structured(report, report.table(names: names))
                 }
                 return command.status == .success ? 0 : 1
-            case .interrupted:
+            case .interrupted, .followed:
+                // At the question Ctrl-C means what it always means.
+                Interrupts.release()
                 guard let answer = printer.ask("\nInterrupted. Cancel the command on all nodes (c), leave it running (l) or go on watching (w)? [l]") else {
                     printer.note("The command goes on. Look at it with: muster command \(commandID)   Cancel it with: muster cancel \(commandID)")
                     return 130
@@ -118,7 +189,8 @@ package struct CommandRun: Sendable {
                     printer.note("Asked \(commandID) to be cancelled.")
                     return 130
                 case "w", "watch":
-                    reported.formUnion(try await follower.invocations(details: false).filter(\.hasEnded).map(\.instanceID))
+                    Interrupts.hold()
+                    isInterrupted = false
                 default:
                     printer.note("The command goes on. Look at it with: muster command \(commandID)   Cancel it with: muster cancel \(commandID)")
                     return 130
@@ -127,9 +199,18 @@ package struct CommandRun: Sendable {
         }
     }
 
+    /// The nodes whose results have been shown.
+    private final class Reported: Sendable {
+        private let nodes = Mutex<Set<NodeID>>([])
+
+        func isNew(_ node: NodeID) -> Bool { nodes.withLock { $0.insert(node).inserted } }
+    }
+
     private enum Outcome: Sendable {
         case ended(Command, [CommandInvocation])
         case interrupted
+        /// Everything that the nodes wrote has been shown.
+        case followed
     }
 
     static func names(_ directory: NodeDirectory) -> [NodeID: String] {
@@ -155,7 +236,8 @@ package struct CommandRun: Sendable {
             output += plugin.output
         }
         guard !output.isEmpty else { return line }
-        let lines = output.split(separator: "\n", omittingEmptySubsequences: false).map { "    " + Table.terminalSafe(String($0)) }
+        // Without output of its own, the title of the error part stands first, after an empty line.
+        let lines = output.drop { $0 == "\n" }.split(separator: "\n", omittingEmptySubsequences: false).map { "    " + Table.terminalSafe(String($0)) }
         return line + "\n" + (lines.last == "    " ? lines.dropLast() : lines[...]).joined(separator: "\n")
     }
 
@@ -174,6 +256,26 @@ package struct CommandReport: Encodable, Sendable {
         self.invocations = invocations
     }
 
+    /// A row for each node.
+    func table(names: [NodeID: String]) -> Table {
+        var table = Table(["NODE", "NAME", "STATUS", "EXIT CODE", "OUTPUT"])
+        for invocation in invocations {
+            let code = invocation.commandPlugins.map(\.responseCode).last { $0 >= 0 }
+            table.add([
+                invocation.instanceID.rawValue, names[invocation.instanceID] ?? "", invocation.statusDetails, code.map { "\($0)" } ?? "",
+                invocation.commandPlugins.map(\.output).joined(),
+            ])
+        }
+        return table
+    }
+
+    /// The command alone.
+    var summary: Table {
+        var table = Table(["COMMAND", "REQUESTED", "DOCUMENT", "STATUS"])
+        table.add([command.commandID.rawValue, command.requestedDateTime.iso8601, command.documentName, command.statusDetails])
+        return table
+    }
+
     private enum CodingKeys: String, CodingKey { case invocations = "Invocations" }
 
     package func encode(to encoder: any Encoder) throws {
@@ -181,32 +283,4 @@ package struct CommandReport: Encodable, Sendable {
         var container = encoder.container(keyedBy: CodingKeys.self)
         try container.encode(invocations, forKey: .invocations)
     }
-}
-
-/// Ctrl-C as a stream of events, while somebody listens; otherwise it ends the process as usual.
-enum Interrupts {
-    static func stream() -> AsyncStream<Void> {
-        AsyncStream { continuation in
-            signal(SIGINT, SIG_IGN)
-            let source = SignalSource(SIGINT) { continuation.yield() }
-            continuation.onTermination = { _ in
-                source.cancel()
-                signal(SIGINT, SIG_DFL)
-            }
-        }
-    }
-}
-
-/// A signal as a Dispatch source. A Dispatch source may be cancelled from any thread (dispatch_source_cancel(3)), which its
-/// Swift type on Linux does not say.
-private final class SignalSource: @unchecked Sendable {
-    private let source: any DispatchSourceSignal
-
-    init(_ number: Int32, _ handler: @escaping @Sendable () -> Void) {
-        source = DispatchSource.makeSignalSource(signal: number)
-        source.setEventHandler(handler: handler)
-        source.resume()
-    }
-
-    func cancel() { source.cancel() }
 }

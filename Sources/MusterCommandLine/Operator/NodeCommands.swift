@@ -14,14 +14,15 @@ package struct NodeCommands: Sendable {
 
     package func list() async throws -> Int32 {
         let nodes = try await NodeDirectory.load(caller.api).nodes
-        if printer.format == .json {
-            try printer.json(nodes)
-            return 0
-        }
-        if nodes.isEmpty {
+        if nodes.isEmpty, printer.format == .table {
             printer.note("There are no managed nodes yet. `muster enroll` prints how to add one.")
             return 0
         }
+        try printer.data(nodes, NodeCommands.table(nodes))
+        return 0
+    }
+
+    static func table(_ nodes: [InstanceInformation]) -> Table {
         var table = Table(["NODE", "NAME", "STATUS", "HOST", "ADDRESS", "PLATFORM", "AGENT", "TAGS"])
         for node in nodes {
             let tags = (node.tags ?? []).map { "\($0.key ?? "")=\($0.value ?? "")" }.sorted().joined(separator: " ")
@@ -29,8 +30,7 @@ package struct NodeCommands: Sendable {
             table.add([node.instanceID.rawValue, node.name ?? "", node.pingStatus.rawValue, node.computerName ?? "", node.ipAddress ?? "", platform,
                        node.agentVersion ?? "", tags])
         }
-        printer.out(table.render())
-        return 0
+        return table
     }
 
     package func enroll(limit: Int, hours: Int, name: String?, tags: [String], pin: String?, controller: String?) async throws -> Int32 {
@@ -40,8 +40,10 @@ package struct NodeCommands: Sendable {
         let made = try await caller.api.call(CreateActivation.self, .init(
             iamRole: "muster", defaultInstanceName: name, registrationLimit: limit,
             expirationDate: Timestamp.now().adding(seconds: Int64(hours) * 3600), tags: pairs.isEmpty ? nil : pairs))
-        if printer.format == .json {
-            try printer.json(made)
+        if printer.format != .table {
+            var table = Table(["ACTIVATION", "CODE"])
+            table.add([made.activationID.rawValue, made.activationCode])
+            try printer.structured(made, table)
             return 0
         }
         let address = controller ?? caller.profile.endpoint.description
@@ -64,12 +66,19 @@ package struct NodeCommands: Sendable {
         return 0
     }
 
+    /// Without changes it shows the tags.
     package func tag(_ word: String, _ changes: [String]) async throws -> Int32 {
         let node = try await NodeDirectory.load(caller.api).node(named: word).instanceID.rawValue
         let removed = changes.filter { $0.hasSuffix("-") && !$0.contains("=") }.map { String($0.dropLast()) }
         let set = try changes.filter { !($0.hasSuffix("-") && !$0.contains("=")) }.map { try KeyValue.pair($0) }.map { Tag(key: $0.key, value: $0.value) }
         if !set.isEmpty {
             _ = try await caller.api.call(AddTagsToResource.self, .init(resourceType: "ManagedInstance", resourceID: node, tags: set))
+        }
+        if changes.isEmpty {
+            let tags = try await caller.api.call(ListTagsForResource.self, .init(resourceType: "ManagedInstance", resourceID: node)).tagList
+            var table = Table(["KEY", "VALUE"])
+            for tag in tags { table.add([tag.key ?? "", tag.value ?? ""]) }
+            try printer.data(tags, table)
         }
         if !removed.isEmpty {
             _ = try await caller.api.call(RemoveTagsFromResource.self, .init(resourceType: "ManagedInstance", resourceID: node, tagKeys: removed))

@@ -1,27 +1,38 @@
 package import MusterWire
 import Glibc
 
-/// How results are printed: tables for people, JSON for programs.
-package enum OutputFormat: String, Sendable, CaseIterable {
-    case table, json
-}
-
 /// Where words go: results to standard output, everything about them to standard error.
 ///
-/// Progress and colour appear on a terminal only.
+/// Progress appears on a terminal only, and only there tables are cut to its width.
 package struct Printer: Sendable {
     package let format: OutputFormat
     package let showsProgress: Bool
 
     package init(format: OutputFormat) {
         self.format = format
-        self.showsProgress = isatty(STDERR_FILENO) == 1 && format == .table
+        self.showsProgress = Terminal.isThere(STDERR_FILENO) && format == .table
     }
 
-    package var canAsk: Bool { isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1 }
+    package var canAsk: Bool { Terminal.isThere(STDIN_FILENO) && Terminal.isThere(STDERR_FILENO) }
 
     package func out(_ text: String) {
         Printer.write(text + "\n", to: STDOUT_FILENO)
+    }
+
+    /// Bytes as they are, for output that belongs to somebody else. False when nobody reads them.
+    package func bytes(_ bytes: [UInt8]) -> Bool {
+        Printer.write(bytes[...], to: STDOUT_FILENO)
+    }
+
+    /// A line of a node's standard output. The line of progress gives way to it.
+    package func live(_ text: String) {
+        if showsProgress { Printer.write("\r\u{1b}[K", to: STDERR_FILENO) }
+        out(text)
+    }
+
+    /// A line that is a node's standard error.
+    package func error(_ text: String) {
+        Printer.write((showsProgress ? "\r\u{1b}[K" : "") + text + "\n", to: STDERR_FILENO)
     }
 
     package func note(_ text: String) {
@@ -30,11 +41,33 @@ package struct Printer: Sendable {
 
     /// One line that is overwritten by the next; nothing off a terminal.
     package func progress(_ text: String) {
-        if showsProgress { Printer.write("\r\u{1b}[K" + text, to: STDERR_FILENO) }
+        guard showsProgress else { return }
+        // A line that wraps could not be overwritten.
+        let width = Terminal.size(STDERR_FILENO).map { $0.columns - 1 } ?? 79
+        Printer.write("\r\u{1b}[K" + TextWidth.fitted(text, to: width), to: STDERR_FILENO)
     }
 
-    package func json(_ value: some Encodable) throws {
-        out(String(decoding: try JSONCoding.encode(value), as: UTF8.self))
+    /// Data in the chosen format: the value for programs, the table for people and for CSV.
+    package func data(_ value: some Encodable, _ table: Table) throws {
+        if format == .table {
+            out(table.render(width: Terminal.size(STDOUT_FILENO)?.columns))
+        } else {
+            try structured(value, table)
+        }
+    }
+
+    /// As `data`, for what people see in another form than a table.
+    package func structured(_ value: some Encodable, _ table: Table) throws {
+        switch format {
+        case .table: out(table.render(width: Terminal.size(STDOUT_FILENO)?.columns))
+        case .json: out(String(decoding: try JSONCoding.encode(value), as: UTF8.self))
+        case .yaml: Printer.write(YAML.text(try JSONCoding.decode(JSONValue.self, from: JSONCoding.encode(value))), to: STDOUT_FILENO)
+        case .csv:
+            // A pipe gets what the hosts said; a terminal must not be steered by it.
+            let text = table.csv()
+            let isTerminal = Terminal.isThere(STDOUT_FILENO)
+            Printer.write(isTerminal ? Table.terminalSafe(text, keeping: ["\t", "\n", "\r"]) : text, to: STDOUT_FILENO)
+        }
     }
 
     /// Asks on the terminal. Nil when there is none, or at end of input.
@@ -44,15 +77,20 @@ package struct Printer: Sendable {
         return readLine()
     }
 
-    private static func write(_ text: String, to descriptor: Int32) {
-        var bytes = Array(text.utf8)[...]
+    static func write(_ text: String, to descriptor: Int32) {
+        _ = write(Array(text.utf8)[...], to: descriptor)
+    }
+
+    private static func write(_ bytes: ArraySlice<UInt8>, to descriptor: Int32) -> Bool {
+        var bytes = bytes
         while !bytes.isEmpty {
             let written = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if written < 0 {
                 if errno == EINTR { continue }
-                return  // the reader has gone (EPIPE): there is nobody left to tell
+                return false  // the reader has gone (EPIPE): there is nobody left to tell
             }
             bytes = bytes.dropFirst(written)
         }
+        return true
     }
 }

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import MusterWire
 
 /// Starts a process that lives on by itself: own session, nothing of the caller's open.
 enum DetachedProcess {
@@ -26,11 +27,12 @@ enum DetachedProcess {
             argv.forEach { free($0) }
             envp.forEach { free($0) }
         }
+        let launchedAt = Timestamp.now()
         var pid: pid_t = 0
         let failure = posix_spawn(&pid, executable, &actions, &attributes, argv, envp)
         guard failure == 0 else {
             throw CommandLineError("Cannot start \(executable): \(String(cString: strerror(failure))).")
         }
-        return SandboxRecord.Process(pid: pid, startedAt: ProcessTable.startTime(of: pid) ?? 0)
+        return SandboxRecord.Process(pid: pid, startedAt: ProcessTable.startTime(of: pid) ?? 0, launchedAt: launchedAt)
     }
 }

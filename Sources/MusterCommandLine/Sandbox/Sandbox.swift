@@ -25,6 +25,9 @@ package struct Sandbox: Sendable {
         self.directory = String(trimmed)
         // Keys and endpoints of the caller's own AWS set-up have no business in what scripts see.
         var kept = environment.filter { !$0.key.hasPrefix("AWS_") && !$0.key.hasPrefix("MUSTER_") && $0.key != "SSL_CERT_FILE" }
+        // MUSTER_SANDBOX_CONTROLLER_OUTPUT_DAYS sets outputDays of a sandbox's controller; settings of a real one are not meant.
+        let prefix = "MUSTER_SANDBOX_"
+        for (name, value) in environment where name.hasPrefix(prefix) { kept["MUSTER_" + name.dropFirst(prefix.count)] = value }
         // It lives on the loopback interface, where no proxy of the caller's can reach it.
         let exceptions = kept["no_proxy"] ?? kept["NO_PROXY"] ?? ""
         let exception = exceptions.isEmpty ? "127.0.0.1" : exceptions + ",127.0.0.1"
@@ -171,16 +174,32 @@ package struct Sandbox: Sendable {
         try FileManager.default.removeItem(atPath: directory)
     }
 
-    package func status() throws -> String {
+    package struct ProcessState: Encodable, Sendable {
+        let process: String
+        let pid: Int32?
+        let state: String
+        let node: String
+
+        private enum CodingKeys: String, CodingKey {
+            case process = "Process"
+            case pid = "Pid"
+            case state = "State"
+            case node = "Node"
+        }
+    }
+
+    package func status(_ printer: Printer) throws {
         let record = try read()
         var table = Table(["PROCESS", "PID", "STATE", "NODE"])
+        var states: [ProcessState] = []
         for name in ["controller"] + record.agentNames {
             let process = record.processes[name]
             let running = process.map(ProcessTable.isRunning) ?? false
             let node = name == "controller" ? "https://127.0.0.1:\(record.port)" : record.nodes[record.agentNames.firstIndex(of: name) ?? 0]
             table.add([name, running ? "\(process?.pid ?? 0)" : "-", running ? "running" : "stopped", node])
+            states.append(ProcessState(process: name, pid: running ? process?.pid : nil, state: running ? "running" : "stopped", node: node))
         }
-        return table.render()
+        try printer.data(states, table)
     }
 
     package func nextSteps() throws -> String {
@@ -225,19 +244,21 @@ package struct Sandbox: Sendable {
         try write(record)
     }
 
-    /// Waits until each agent has a connection that is younger than its process.
+    /// Waits until each agent has a connection that is younger than its process and the controller's.
     private func waitUntilOnline(_ record: SandboxRecord, names: [String]) async throws {
         guard !names.isEmpty else { return }
-        let since = Timestamp.now().adding(seconds: -1)
         try await Operator.with(environment: clientEnvironment(record)) { caller in
             var waiting = Set(names)
             for name in names {
-                guard let process = record.processes[name] else { continue }
+                guard let process = record.processes[name], let controller = record.processes["controller"] else { continue }
                 try await wait(for: "\(name) to be Online", on: process, log: name, seconds: 90) {
                     guard waiting.contains(name) else { return true }
                     for node in try await NodeDirectory.load(caller.api).nodes
-                    where node.pingStatus == .online && (node.lastPingDateTime ?? since) >= since {
-                        if let index = record.nodes.firstIndex(of: node.instanceID.rawValue) { waiting.remove("agent-\(index)") }
+                    where node.pingStatus == .online {
+                        guard let index = record.nodes.firstIndex(of: node.instanceID.rawValue), let ping = node.lastPingDateTime,
+                            let agent = record.processes["agent-\(index)"], ping >= max(agent.launchedAt, controller.launchedAt)
+                        else { continue }
+                        waiting.remove("agent-\(index)")
                     }
                     return !waiting.contains(name)
                 }

@@ -9,6 +9,8 @@ struct SandboxRecord: Codable, Sendable {
         /// Clock ticks since boot when it began: together with the pid this names a process for good, so that a reused pid
         /// is never taken for one of ours (proc_pid_stat(5), field 22).
         var startedAt: UInt64
+        /// The same by the clock, taken just before: a connection that is younger is this process's own.
+        var launchedAt: Timestamp
     }
 
     var port = 0
@@ -46,7 +48,7 @@ enum ProcessTable {
             let arguments = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
             guard arguments.count > 2, arguments[1] == "supervise", arguments[2].hasPrefix(directory + "/"), let started = startTime(of: pid)
             else { return nil }
-            return (SandboxRecord.Process(pid: pid, startedAt: started), arguments[2])
+            return (SandboxRecord.Process(pid: pid, startedAt: started, launchedAt: .now()), arguments[2])
         }
     }
 }

@@ -32,12 +32,36 @@ package struct AgentConnection: Sendable {
     }
 
     /// Returns when the connection has ended. Every end but the agent's own is a close frame with the reason.
+    ///
+    /// This task lives as long as the connection and does nothing but wait for the next message. What a message leads to runs in
+    /// a child: a task keeps the memory of its deepest call until it ends, and there are thousands of these.
     package func run() async {
         let id = await registry.began(peer)
         var inbound = peer.inbound.makeAsyncIterator()
+        let first = await inbound.next()
+        let outbox = AgentOutbox { [peer] frame, written in peer.post(binary: frame, written: written) }
+        if let node = await aside({ await self.enter(id, first, outbox) }) {
+            while let message = await inbound.next() {
+                guard await aside({ await self.received(message, from: node.node, outbox) }) else { break }
+            }
+            outbox.close()
+            await aside { await self.left(id, node) }
+        }
+        await registry.ended(id)
+    }
+
+    /// Not inlined: the child's place would then be part of the waiting task's own frame.
+    @inline(never)
+    private func aside<T: Sendable>(_ body: @escaping @Sendable () async -> T) async -> T {
+        async let result = body()
+        return await result
+    }
+
+    /// Who it is, once the channel is open and the node's place is taken; nil when it has been closed instead.
+    private func enter(_ id: AgentRegistry.ConnectionID, _ first: WebSocketPeer.Message?, _ outbox: AgentOutbox) async -> NodeIdentity? {
         do {
-            let node = try await open(&inbound)
-            await serve(id, node.identity, number: node.connectionNumbers.last, &inbound)
+            let node = try await open(first)
+            return await enter(id, node.identity, number: node.connectionNumbers.last, outbox)
         } catch let end as End {
             logger.warning("control channel refused", metadata: ["remote": "\(peer.remoteAddress)", "reason": "\(end.reason)"])
             await peer.close(end.code, reason: end.reason)
@@ -45,7 +69,7 @@ package struct AgentConnection: Sendable {
             logger.error("control channel not opened", metadata: ["remote": "\(peer.remoteAddress)", "error": "\(error)"])
             await peer.close(.goingAway, reason: "the controller cannot open control channels at the moment")
         }
-        await registry.ended(id)
+        return nil
     }
 
     private static let replaced = "replaced by a newer connection"
@@ -63,8 +87,8 @@ package struct AgentConnection: Sendable {
         case refused(NodeAdmission.Refusal)
     }
 
-    private func open(_ inbound: inout WebSocketPeer.Inbound.Iterator) async throws -> Node {
-        guard let first = await inbound.next() else {
+    private func open(_ first: WebSocketPeer.Message?) async throws -> Node {
+        guard let first else {
             throw End(code: .normal, reason: "the agent left before it opened the channel")
         }
         guard case .text(let text) = first, let hello = try? JSONCoding.decode(OpenControlChannel.self, from: Array(text.utf8)) else {
@@ -127,35 +151,34 @@ package struct AgentConnection: Sendable {
 
     // MARK: Serving
 
-    private func serve(
-        _ id: AgentRegistry.ConnectionID, _ node: NodeIdentity, number: UInt64, _ inbound: inout WebSocketPeer.Inbound.Iterator
-    ) async {
-        let outbox = AgentOutbox()
+    private func enter(
+        _ id: AgentRegistry.ConnectionID, _ node: NodeIdentity, number: UInt64, _ outbox: AgentOutbox
+    ) async -> NodeIdentity? {
         let endsAt = Timestamp(milliseconds: (peer.peerCertificate?.notAfter ?? 0) * 1000)
         switch await registry.connected(id, node, number: number, peer: peer, outbox: outbox, endsAt: endsAt) {
         case .superseded:
             await peer.close(.policyViolation, reason: Self.replaced)
-            return
+            return nil
         case .entered(let former):
             await former?.close(.policyViolation, reason: Self.replaced)
         }
         // A deregistration or quarantine that was committed between the claim and the registry found nothing to close.
         if let refusal = await currentRefusal(of: node) {
             await registry.close(node.node, reason: refusal)
-        } else {
-            logger.info("agent connected", metadata: ["node": "\(node.node)", "remote": "\(peer.remoteAddress)"])
-            await peer.admitted()
-            await withTaskGroup(of: Void.self) { group in
-                group.addTask { await send(from: outbox) }
-                await events.nodeConnected(node.node, generation: node.generation)
-                await receive(node.node, outbox, &inbound)
-                outbox.close()
-                group.cancelAll()
-            }
+            outbox.close()
+            await left(id, node)
+            return nil
         }
-        if await registry.disconnected(id, node.node) || outbox.isClosed {
-            await tellDisconnected(node)
-        }
+        logger.info("agent connected", metadata: ["node": "\(node.node)", "remote": "\(peer.remoteAddress)"])
+        await peer.admitted()
+        await events.nodeConnected(node.node, generation: node.generation)
+        return node
+    }
+
+    private func left(_ id: AgentRegistry.ConnectionID, _ node: NodeIdentity) async {
+        // Whether it was the node's place that was left, or one that another has taken: the news is told when nobody is there.
+        _ = await registry.disconnected(id, node.node)
+        await tellDisconnected(node)
     }
 
     /// The news may overtake that of a new connection, so the present state is said again after it.
@@ -179,43 +202,31 @@ package struct AgentConnection: Sendable {
         }
     }
 
-    private func send(from outbox: AgentOutbox) async {
+    /// False when nothing more is to be read.
+    private func received(_ message: WebSocketPeer.Message, from node: NodeID, _ outbox: AgentOutbox) async -> Bool {
+        // Closed from here: what arrived since does not count any more.
+        if outbox.isClosed { return false }
+        guard case .binary(var bytes) = message else {
+            count("text")
+            return true
+        }
         do {
-            try await outbox.drain { frame in try await peer.send(binary: frame) }
+            let frame = try bytes.readAgentMessage()
+            try await take(frame, node)
+            return true
+        } catch let error as FrameError {
+            count("malformed")
+            logger.warning("frame refused", metadata: ["node": "\(node)", "error": "\(error)"])
+            await peer.close(.protocolError, reason: error.description)
+        } catch let end as End {
+            logger.warning("control channel ended", metadata: ["node": "\(node)", "reason": "\(end.reason)"])
+            await peer.close(end.code, reason: end.reason)
         } catch {
-            // The connection has gone; `inbound` ends as well and says so.
-            outbox.close()
-            await peer.close(.goingAway, reason: "the agent does not take its messages")
+            // Without an acknowledgement the agent keeps the reply, and sends it again when it is back.
+            logger.error("reply not kept", metadata: ["node": "\(node)", "error": "\(error)"])
+            await peer.close(.goingAway, reason: "the controller cannot keep replies at the moment")
         }
-    }
-
-    private func receive(_ node: NodeID, _ outbox: AgentOutbox, _ inbound: inout WebSocketPeer.Inbound.Iterator) async {
-        while let message = await inbound.next() {
-            // Closed from here: what arrived since does not count any more.
-            if outbox.isClosed { return }
-            guard case .binary(var bytes) = message else {
-                count("text")
-                continue
-            }
-            do {
-                let frame = try bytes.readAgentMessage()
-                try await take(frame, node)
-            } catch let error as FrameError {
-                count("malformed")
-                logger.warning("frame refused", metadata: ["node": "\(node)", "error": "\(error)"])
-                await peer.close(.protocolError, reason: error.description)
-                return
-            } catch let end as End {
-                logger.warning("control channel ended", metadata: ["node": "\(node)", "reason": "\(end.reason)"])
-                await peer.close(end.code, reason: end.reason)
-                return
-            } catch {
-                // Without an acknowledgement the agent keeps the reply, and sends it again when it is back.
-                logger.error("reply not kept", metadata: ["node": "\(node)", "error": "\(error)"])
-                await peer.close(.goingAway, reason: "the controller cannot keep replies at the moment")
-                return
-            }
-        }
+        return false
     }
 
     private func take(_ frame: AgentMessage, _ node: NodeID) async throws {

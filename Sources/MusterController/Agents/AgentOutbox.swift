@@ -3,9 +3,14 @@ package import NIOCore
 
 /// The frames that wait for one agent, bounded in number and bytes. Whoever sends never waits: a full outbox says no, and
 /// the job is offered again later.
+///
+/// It only counts: what waits does so in the connection itself, which costs nothing while there is nothing to send.
 package final class AgentOutbox: Sendable {
     package static let maximumFrames = 64
     package static let maximumBytes = 4 << 20
+
+    /// Hands bytes to the connection; the closure is to be called once they have left, or cannot any more.
+    package typealias Post = @Sendable (ByteBuffer, _ written: @escaping @Sendable () -> Void) -> Void
 
     private struct State {
         var frames = 0
@@ -14,11 +19,10 @@ package final class AgentOutbox: Sendable {
     }
 
     private let state = NIOLockedValueBox(State())
-    private let continuation: AsyncStream<ByteBuffer>.Continuation
-    private let stream: AsyncStream<ByteBuffer>
+    private let post: Post
 
-    package init() {
-        (stream, continuation) = AsyncStream.makeStream(of: ByteBuffer.self, bufferingPolicy: .unbounded)
+    package init(_ post: @escaping Post) {
+        self.post = post
     }
 
     package var isClosed: Bool {
@@ -26,34 +30,28 @@ package final class AgentOutbox: Sendable {
     }
 
     /// False when the outbox is full or closed; the frame was not taken. A frame larger than the limit passes when nothing waits.
+    /// Called by the registry only, one call after the other, so frames keep their order.
     package func offer(_ frame: ByteBuffer) -> Bool {
         let size = frame.readableBytes
-        return state.withLockedValue { state in
+        let isTaken = state.withLockedValue { state in
             guard !state.isClosed, state.frames < Self.maximumFrames,
                 state.frames == 0 || state.bytes + size <= Self.maximumBytes
             else { return false }
             state.frames += 1
             state.bytes += size
-            // Inside the lock, so that frames keep their order.
-            continuation.yield(frame)
             return true
         }
+        guard isTaken else { return false }
+        post(frame) { [state] in
+            state.withLockedValue { state in
+                state.frames -= 1
+                state.bytes -= size
+            }
+        }
+        return true
     }
 
     package func close() {
         state.withLockedValue { $0.isClosed = true }
-        continuation.finish()
-    }
-
-    /// Hands over frame after frame until the outbox is closed or `send` fails. Called once.
-    package func drain(_ send: (ByteBuffer) async throws -> Void) async rethrows {
-        for await frame in stream {
-            if isClosed { return }
-            try await send(frame)
-            state.withLockedValue { state in
-                state.frames -= 1
-                state.bytes -= frame.readableBytes
-            }
-        }
     }
 }

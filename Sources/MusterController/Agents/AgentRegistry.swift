@@ -1,4 +1,5 @@
 package import Logging
+import Metrics
 package import MusterWire
 import NIOCore
 import ServiceLifecycle
@@ -55,6 +56,8 @@ package actor AgentRegistry: AgentDelivery, Service {
     /// Seen and not yet written.
     private var unwrittenPings: [NodeID: Timestamp] = [:]
     private var lastFlush: Timestamp
+    private var rush = Rush()
+    private let connectedGauge = Gauge(label: "muster_agents_connected")
 
     package init(
         database: any SQLDatabase, timing: Timing = Timing(), now: @escaping @Sendable () -> Timestamp = { .now() }, logger: Logger
@@ -71,6 +74,7 @@ package actor AgentRegistry: AgentDelivery, Service {
     /// A peer that has not said who it is; it has `openSeconds` to do so.
     package func began(_ peer: WebSocketPeer) -> ConnectionID {
         lastID += 1
+        rush.connected()
         let id = ConnectionID(value: lastID)
         opening[id] = Opening(peer: peer, deadline: now().adding(seconds: timing.openSeconds))
         return id
@@ -95,6 +99,7 @@ package actor AgentRegistry: AgentDelivery, Service {
             id: id, generation: node.generation, number: number, peer: peer, outbox: outbox, endsAt: endsAt,
             nextPing: time.adding(seconds: timing.pingSeconds))
         unwrittenPings[node.node] = time
+        connectedGauge.record(open.count)
         former?.outbox.close()
         return .entered(former: former?.peer)
     }
@@ -109,6 +114,7 @@ package actor AgentRegistry: AgentDelivery, Service {
         opening.removeValue(forKey: id)
         guard let current = open[node], current.id == id else { return false }
         open.removeValue(forKey: node)
+        connectedGauge.record(open.count)
         current.outbox.close()
         unwrittenPings[node] = now()
         return true
@@ -117,6 +123,7 @@ package actor AgentRegistry: AgentDelivery, Service {
     /// Ends the node's connection now: nothing is delivered to it and nothing taken from it after this returns.
     package func close(_ node: NodeID, reason: String) async {
         guard let current = open.removeValue(forKey: node) else { return }
+        connectedGauge.record(open.count)
         current.outbox.close()
         await current.peer.close(.policyViolation, reason: reason)
     }
@@ -197,6 +204,8 @@ package actor AgentRegistry: AgentDelivery, Service {
         lastFlush.adding(seconds: timing.flushSeconds) <= now()
     }
 
+    private func isRushOver() -> Bool { rush.looked() }
+
     private func pinged(_ id: ConnectionID, _ node: NodeID) {
         if open[node]?.id == id { open[node]?.isPinging = false }
     }
@@ -207,6 +216,7 @@ package actor AgentRegistry: AgentDelivery, Service {
                 while !Task.isCancelled {
                     for order in await self.look() { group.addTask { await self.perform(order) } }
                     if await self.isFlushDue { await self.flushPings() }
+                    if await self.isRushOver() { group.addTask { Rush.giveMemoryBack() } }
                     try? await Task.sleep(for: .seconds(self.timing.lookSeconds))
                 }
                 group.cancelAll()

@@ -61,14 +61,14 @@ package enum NodeAdmission {
     package static func admit(
         _ certificate: Certificate, at now: Timestamp, in tx: any SQLTransaction
     ) throws -> Result<Node, Refusal> {
-        guard let identity = identity(in: certificate), let key = try? certificate.publicKey else {
+        guard let identity = identity(in: certificate), let fingerprint = certificate.publicKeyFingerprint else {
             return .failure(.notANodeCertificate)
         }
         switch try admit(identity, in: tx) {
         case .failure(let refusal):
             return .failure(refusal)
         case .success(let node):
-            guard equalInConstantTime(key.fingerprint, node.keyFingerprint) else { return .failure(.otherKey(node.id)) }
+            guard equalInConstantTime(fingerprint, node.keyFingerprint) else { return .failure(.otherKey(node.id)) }
             // A connection may be older than its certificate's end.
             guard certificate.notAfter > now.milliseconds / 1000 else { return .failure(.expired(node.id)) }
             return .success(node)

@@ -34,8 +34,8 @@ package final class PollConnection: WebSocketTransport {
         /// Calls that have been told of a poll's end before they waited for it.
         var early: [UInt64: [PollSession.Message]] = [:]
         var opening: [CheckedContinuation<Void, any Error>] = []
-        /// Senders of jobs that find no room.
-        var room: [CheckedContinuation<Void, any Error>] = []
+        /// Jobs that find no room while the node has too much that it has not acknowledged; the outbox above bounds them.
+        var waiting: [(job: PollSession.Message, written: @Sendable () -> Void)] = []
         var replies: [UUID: [Waiter]] = [:]
         var unread = 0
     }
@@ -129,13 +129,11 @@ package final class PollConnection: WebSocketTransport {
     }
 
     package func acknowledge(_ jobID: String, code: String, message: String) throws {
-        let (known, room) = try take { state in
+        let known = try take { state in
             if let closed = state.closed { throw Failure.closed(closed.code, reason: closed.reason) }
-            let known = state.session.acknowledged(jobID, at: .now)
-            defer { if !state.session.isFull { state.room = [] } }
-            return (known, state.session.isFull ? [] : state.room)
+            return state.session.acknowledged(jobID, at: .now)
         }
-        for waiter in room { waiter.resume() }
+        offerWaiting()
         let acknowledgement = AgentJobAcknowledge(
             jobID: jobID, acknowledgedMessageID: known?.messageID.uuidString.lowercased() ?? "",
             createdDate: known?.createdDate.iso8601 ?? "", statusCode: code, errorMessage: message)
@@ -214,42 +212,48 @@ package final class PollConnection: WebSocketTransport {
 
     package func send(_ message: WebSocketPeer.Message) async throws {
         // The protocol has no text from this side.
-        guard case .binary(var bytes) = message else { return }
-        let frame = try bytes.readAgentMessage()
+        guard case .binary(let bytes) = message else { return }
+        post(bytes) {}
+    }
+
+    package func post(_ bytes: ByteBuffer, written: @escaping @Sendable () -> Void) {
+        var bytes = bytes
+        guard let frame = try? bytes.readAgentMessage() else { return written() }
         switch frame.messageType {
         case .agentJob:
-            try await offer(PollSession.Message(
-                job: try frame.decodePayload(AgentJob.self), messageID: frame.messageID, createdDate: frame.createdDate))
+            guard let job = try? frame.decodePayload(AgentJob.self) else { return written() }
+            let message = PollSession.Message(job: job, messageID: frame.messageID, createdDate: frame.createdDate)
+            let isOpen = state.withLockedValue { state in
+                guard state.closed == nil else { return false }
+                state.waiting.append((message, written))
+                return true
+            }
+            if isOpen { offerWaiting() } else { written() }
         case .agentJobReplyAck:
-            let acknowledgement = try frame.decodePayload(AgentJobReplyAcknowledge.self)
-            guard let id = UUID(uuidString: acknowledgement.acknowledgedMessageID) else { return }
+            defer { written() }
+            guard let acknowledgement = try? frame.decodePayload(AgentJobReplyAcknowledge.self),
+                let id = UUID(uuidString: acknowledgement.acknowledgedMessageID)
+            else { return }
             let waiters = state.withLockedValue { $0.replies.removeValue(forKey: id) }
             for waiter in waiters ?? [] { waiter.continuation.resume() }
         default:
-            break
+            written()
         }
     }
 
-    /// Waits while the node has too much that it has not acknowledged; the outbox above is bounded.
-    private func offer(_ message: PollSession.Message) async throws {
-        while true {
-            try await withCheckedThrowingContinuation { continuation in
-                let outcome = state.withLockedValue { state -> Result<Void, any Error>? in
-                    if let closed = state.closed { return .failure(Failure.closed(closed.code, reason: closed.reason)) }
-                    if !state.session.isFull { return .success(()) }
-                    state.room.append(continuation)
-                    return nil
-                }
-                if let outcome { continuation.resume(with: outcome) }
+    /// As many as the session has room for, in their order.
+    private func offerWaiting() {
+        var done: [@Sendable () -> Void] = []
+        act { state in
+            var actions: [PollSession.Action] = []
+            while !state.session.isFull, !state.waiting.isEmpty {
+                let next = state.waiting.removeFirst()
+                actions += state.session.offered(next.job)
+                done.append(next.written)
             }
-            var isTaken = false
-            act { state in
-                guard !state.session.isFull else { return [] }
-                isTaken = true
-                return state.session.offered(message)
-            }
-            if isTaken { return }
+            return actions
         }
+        for written in done { written() }
     }
 
     /// The polls themselves are the signs of life.
@@ -263,14 +267,15 @@ package final class PollConnection: WebSocketTransport {
             let ended = state
             state.polls = [:]
             state.opening = []
-            state.room = []
+            state.waiting = []
             state.replies = [:]
             return ended
         }
         guard let ended else { return }
         let failure = Failure.closed(code, reason: reason)
         for poll in ended.polls.values { poll.resume(throwing: failure) }
-        for waiter in ended.opening + ended.room { waiter.resume(throwing: failure) }
+        for waiter in ended.opening { waiter.resume(throwing: failure) }
+        for job in ended.waiting { job.written() }
         for waiter in ended.replies.values.joined() { waiter.continuation.resume(throwing: failure) }
     }
 

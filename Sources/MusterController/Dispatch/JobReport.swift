@@ -33,7 +33,8 @@ struct JobReport: Sendable {
                 code: reply.code, output: Self.cut(reply.output, Self.maximumOutput),
                 standardOutput: Self.cut(reply.standardOutput, Self.maximumStream),
                 standardError: Self.cut(reply.standardError, Self.maximumStream),
-                startedAt: Timestamp(iso8601: reply.startDateTime), endedAt: Timestamp(iso8601: reply.endDateTime))
+                startedAt: Timestamp(iso8601: reply.startDateTime), endedAt: Timestamp(iso8601: reply.endDateTime),
+                outputs: Self.outputs(reply))
         }
     }
 
@@ -47,6 +48,21 @@ struct JobReport: Sendable {
         case .inProgress, .successAndReboot: (.inProgress, "InProgress")
         case .notStarted: (.pending, "Pending")
         }
+    }
+
+    /// A stream is in the reply only if its digest says so, whatever the agent says.
+    private static func outputs(_ reply: StepReply) -> StepOutputs? {
+        guard var outputs = reply.outputs else { return nil }
+        var kept = reply
+        kept.standardOutput = cut(reply.standardOutput, maximumStream)
+        kept.standardError = cut(reply.standardError, maximumStream)
+        for stream in OutputStream.allCases {
+            guard let facts = outputs[stream] else { continue }
+            outputs[stream] = StreamFacts(
+                length: max(0, facts.length), sha256: facts.sha256.map { cut($0, 64) },
+                inline: facts.inline == true && kept.holds(stream) ? true : nil, lost: facts.lost.map { max(0, $0) })
+        }
+        return outputs
     }
 
     /// The agent has cut these already; an agent that has not must not fill the store.

@@ -11,8 +11,10 @@ package struct CommandOperations: Sendable {
 
     private let database: any SQLDatabase
     private let dispatcher: CommandDispatcher
+    private let objects: ObjectStore?
 
-    package init(database: any SQLDatabase, dispatcher: CommandDispatcher) {
+    package init(database: any SQLDatabase, dispatcher: CommandDispatcher, objects: ObjectStore? = nil) {
+        self.objects = objects
         self.database = database
         self.dispatcher = dispatcher
     }
@@ -32,7 +34,7 @@ package struct CommandOperations: Sendable {
     /// Everything is checked before anything is stored. Command, invocations, audit event and the answer for a repeat are one
     /// transaction; the answer is given after its commit.
     @Sendable func send(_ input: SendCommand.Input, _ context: OperationContext) async throws -> SendCommand.Output {
-        let order = try Order(input)
+        let order = try Order(input, objects)
         let (output, isRepeat) = try await database.write { tx in
             try IdempotencyStore.once(context.retry, now: context.now, in: tx) { try Self.accept(order, context, in: tx) }
         }
@@ -49,8 +51,10 @@ package struct CommandOperations: Sendable {
         let executionTimeoutSeconds: Int
         let maxConcurrency: String
         let maxErrors: String
+        let outputBucket: String
+        let outputPrefix: String
 
-        init(_ input: SendCommand.Input) throws {
+        init(_ input: SendCommand.Input, _ objects: ObjectStore?) throws {
             guard input.unserved.isEmpty else { throw APIError.notServed(input.unserved, operation: SendCommand.name) }
             self.input = input
             ids = input.instanceIDs ?? []
@@ -66,6 +70,26 @@ package struct CommandOperations: Sendable {
             guard RateControl.Limit(maxConcurrency) != nil, RateControl.Limit(maxErrors) != nil else {
                 throw APIError.validation("MaxConcurrency and MaxErrors are numbers or percentages.")
             }
+            (outputBucket, outputPrefix) = try Self.outputs(input, objects)
+        }
+
+        /// Bucket and prefix of the copies; empty when there are none.
+        private static func outputs(_ input: SendCommand.Input, _ objects: ObjectStore?) throws(APIError) -> (String, String) {
+            let (named, prefix) = (input.outputS3BucketName ?? "", input.outputS3KeyPrefix ?? "")
+            guard let objects else {
+                guard named.isEmpty, prefix.isEmpty else {
+                    throw .validation(
+                        "SendCommand cannot serve \(named.isEmpty ? "OutputS3KeyPrefix" : "OutputS3BucketName"): no object store is configured on this controller (outputS3Endpoint). Complete outputs are kept by the controller itself.")
+                }
+                return ("", "")
+            }
+            let bucket = named.isEmpty ? objects.defaultBucket ?? "" : named
+            guard !bucket.isEmpty || prefix.isEmpty else { throw .validation("OutputS3KeyPrefix needs OutputS3BucketName.") }
+            guard bucket.isEmpty || ObjectStore.isBucket(bucket) else { throw .validation("OutputS3BucketName is no bucket name.") }
+            guard ObjectStore.isPrefix(prefix) else {
+                throw .validation("OutputS3KeyPrefix must not begin with '/', nor hold control characters or the segments '', '.' and '..'.")
+            }
+            return (bucket, prefix)
         }
 
         private static func executionTimeout(of document: Document, _ parameters: [String: [String]]) throws(APIError) -> Int {
@@ -98,13 +122,14 @@ package struct CommandOperations: Sendable {
         if !order.ids.isEmpty, invocations.allSatisfy({ $0.state == .invalidPlatform }) {
             throw APIError.unsupportedPlatformType("Document \(name) runs on \(platforms.sorted().joined(separator: ", ")).")
         }
-        let command = CommandRecord(
+        var command = CommandRecord(
             id: .random(), documentName: name, documentVersion: input.documentVersion ?? "", document: order.document.content,
             parameters: input.parameters ?? [:], comment: input.comment ?? "",
             instanceIDs: order.ids.isEmpty ? [] : resolved.map(\.node), targets: order.targets,
             timeoutSeconds: input.timeoutSeconds ?? defaultTimeoutSeconds, executionTimeoutSeconds: order.executionTimeoutSeconds,
             maxConcurrency: order.maxConcurrency, maxErrors: order.maxErrors, requestedBy: context.caller.arn,
             targetCount: resolved.count, requestedAt: context.now)
+        (command.outputBucket, command.outputPrefix) = (order.outputBucket, order.outputPrefix)
         try CommandStore.insert(command, invocations, in: tx)
         let targets = order.ids.isEmpty ? order.targets.map(\.javaText).joined(separator: ", ") : order.ids.joined(separator: ", ")
         try AuditLog.append(
@@ -145,7 +170,8 @@ package struct CommandOperations: Sendable {
             expiresAfter: command.expiresAt, parameters: command.parameters, instanceIDs: command.instanceIDs, targets: command.targets,
             requestedDateTime: command.requestedAt,
             status: MusterWire.CommandStatus(rawValue: command.progress.status.status) ?? .pending,
-            statusDetails: command.progress.status.details, maxConcurrency: command.maxConcurrency, maxErrors: command.maxErrors,
+            statusDetails: command.progress.status.details, outputS3BucketName: command.outputBucket,
+            outputS3KeyPrefix: command.outputPrefix, maxConcurrency: command.maxConcurrency, maxErrors: command.maxErrors,
             targetCount: command.progress.targetCount, completedCount: command.progress.completedCount,
             errorCount: command.progress.errorCount, deliveryTimedOutCount: command.progress.deliveryTimedOutCount,
             timeoutSeconds: command.timeoutSeconds)
@@ -189,15 +215,20 @@ package struct CommandOperations: Sendable {
             try CommandListFilters.invocations.apply(filters, to: &selection)
             let found = try CommandStore.invocations(selection, after: position, limit: limit + 1, in: tx)
             let page = found.prefix(limit)
-            var stepNames: [CommandID: [String]] = [:]
+            var commands: [CommandID: CommandRecord] = [:]
             var shown: [CommandInvocation] = []
             for listed in page {
                 var plugins: [CommandPlugin] = []
                 if input.details == true {
-                    let names = try stepNames[listed.command] ?? Self.stepNames(of: listed.command, in: tx)
-                    stepNames[listed.command] = names
-                    plugins = Self.plugins(
-                        listed.invocation, names, try CommandStore.steps(of: listed.command, listed.invocation.node, in: tx))
+                    if commands[listed.command] == nil { commands[listed.command] = try CommandStore.command(listed.command, in: tx) }
+                    if let command = commands[listed.command] {
+                        plugins = Self.plugins(
+                            listed.invocation, try Self.stepNames(of: command),
+                            try CommandStore.steps(of: listed.command, listed.invocation.node, in: tx))
+                        if !command.outputBucket.isEmpty {
+                            plugins = try plugins.map { try located($0, command, listed.invocation.node) }
+                        }
+                    }
                 }
                 shown.append(
                     CommandInvocation(
@@ -255,13 +286,31 @@ package struct CommandOperations: Sendable {
         return selection
     }
 
-    private static func stepNames(of id: CommandID, in tx: any SQLTransaction) throws -> [String] {
-        guard let command = try CommandStore.command(id, in: tx) else { return [] }
-        return try stepNames(of: command)
-    }
-
     private static func stepNames(of command: CommandRecord) throws -> [String] {
         try DocumentDecoder.decode(json: Array(command.document.utf8)).steps.map(\.name.rawValue)
+    }
+
+    /// With where its outputs are in the bucket.
+    private func located(_ plugin: CommandPlugin, _ command: CommandRecord, _ node: NodeID) throws -> CommandPlugin {
+        var plugin = plugin
+        plugin.outputS3BucketName = command.outputBucket
+        plugin.outputS3KeyPrefix = command.outputPrefix
+        if plugin.status != .pending, plugin.status != .inProgress {
+            let urls = try urls(command, node, plugin.name)
+            (plugin.standardOutputURL, plugin.standardErrorURL) = (urls.output, urls.error)
+        }
+        return plugin
+    }
+
+    private func urls(_ command: CommandRecord, _ node: NodeID, _ step: String) throws -> (output: String, error: String) {
+        guard let objects, !command.outputBucket.isEmpty else { return ("", "") }
+        let document = try DocumentDecoder.decode(json: Array(command.document.utf8))
+        func url(_ stream: OutputStream) -> String {
+            OutputKey(command: command.id, node: node, step: step, stream: stream, in: document).map {
+                objects.url(command.outputBucket, $0.objectKey(prefix: command.outputPrefix))
+            } ?? ""
+        }
+        return (url(.standardOutput), url(.standardError))
     }
 
     /// One for each step, also for those that have left nothing yet or never will.
@@ -314,7 +363,12 @@ package struct CommandOperations: Sendable {
                     "The document has more than one step: give PluginName, one of \(names.joined(separator: ", ")).")
             }
             let step = try CommandStore.steps(of: id, node, in: tx).first { $0.name == name }
-            return Self.shape(command, invocation, name, isOnly: names.count == 1, step)
+            var output = Self.shape(command, invocation, name, isOnly: names.count == 1, step)
+            if let step, step.status != .pending, step.status != .inProgress {
+                let urls = try urls(command, node, name)
+                (output.standardOutputURL, output.standardErrorURL) = (urls.output, urls.error)
+            }
+            return output
         }
     }
 

@@ -89,7 +89,7 @@ package struct NodeOperations: Sendable {
     }
 
     /// The control channel says whether a node is there. Nothing is sent to a node in quarantine, so it is not.
-    private static func status(_ node: Node, _ connected: [NodeID: Int]) -> PingStatus {
+    static func status(_ node: Node, _ connected: [NodeID: Int]) -> PingStatus {
         node.state == .registered && connected[node.id] == node.generation ? .online : .connectionLost
     }
 

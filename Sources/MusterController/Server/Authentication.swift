@@ -52,7 +52,7 @@ package struct Authentication: Sendable {
         var authorization: String? { headers.first { $0.name == "authorization" }?.value }
     }
 
-    func operatorCaller(_ evidence: Evidence, now: Timestamp) async throws -> (caller: Caller, region: String) {
+    func operatorCaller(_ evidence: Evidence, service: String = "ssm", now: Timestamp) async throws -> (caller: Caller, region: String) {
         guard evidence.certificate == nil else {
             throw APIError.accessDenied("A node's certificate is no proof of identity for operators' calls. Call without a client certificate, signed with an access key.")
         }
@@ -62,7 +62,7 @@ package struct Authentication: Sendable {
         try SigV4.verify(
             authorization: authorization, method: evidence.method, path: evidence.path, query: evidence.query,
             headers: evidence.headers, body: evidence.body, secret: key.credentials.secretAccessKey,
-            regions: regions, now: now, keyCache: signingKeys)
+            regions: regions, service: service, now: now, keyCache: signingKeys)
         if (key.lastUsedAt?.adding(seconds: Self.usageGrainSeconds) ?? Timestamp(milliseconds: 0)) < now {
             try await keys.used(authorization.accessKeyID, now: now)
         }

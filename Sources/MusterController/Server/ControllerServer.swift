@@ -12,7 +12,8 @@ internal import ServiceLifecycle
 
 /// Everything that listens: operators' calls, nodes' calls, control channels, health. [service]
 ///
-///     POST /                            X-Amz-Target: AmazonSSM.<Operation>, EC2WindowsMessageDeliveryService.<Operation>
+///     POST /                            X-Amz-Target: AmazonSSM.<Operation>, EC2WindowsMessageDeliveryService.<Operation>, or a form
+///                                       with Action=GetCallerIdentity
 ///     GET  /v1/control-channel/<node>   upgrade to a node's control channel
 ///     GET  /healthz /readyz /metrics
 ///
@@ -60,6 +61,7 @@ package final class ControllerServer: Service {
     private let listeners: [Listener]
     private let limits: Limits
     private let table: OperationTable
+    private let routes: RouteTable
     private let policy: @Sendable (Caller) -> Policy
     private let authentication: Authentication
     private let database: any SQLDatabase
@@ -78,13 +80,17 @@ package final class ControllerServer: Service {
     /// Sources of client certificates that are not to be believed, on their way to the audit trail.
     private let impostors = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1_000))
     private let isReady = NIOLockedValueBox(false)
+    /// Bytes come in many small requests, one after the other; the API's limits would slow them to a walk.
+    private let pieces = NIOLockedValueBox(RequestLimits(perSecond: 2_000, burst: 4_000))
+    /// Bodies of routes that are in memory.
+    private let bodies = NIOLockedValueBox<[String: Int]>([:])
 
     /// - Parameters:
     ///   - policy: what a caller may do.
     ///   - serveNode: runs a control channel until it ends.
     ///   - listening: told the bound addresses, `address:port`, when every listener accepts connections.
     package init(
-        listeners: [Listener], limits: Limits = Limits(), table: OperationTable,
+        listeners: [Listener], limits: Limits = Limits(), table: OperationTable, routes: RouteTable = RouteTable(),
         policy: @escaping @Sendable (Caller) -> Policy, authentication: Authentication, database: any SQLDatabase,
         account: String, defaultRegion: String, metrics: Metrics,
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity) async -> Void,
@@ -94,6 +100,7 @@ package final class ControllerServer: Service {
         self.listeners = listeners
         self.limits = limits
         self.table = table
+        self.routes = routes
         self.policy = policy
         self.authentication = authentication
         self.database = database
@@ -223,7 +230,8 @@ package final class ControllerServer: Service {
             guard listener.allowsWebSockets else { return .text(.forbidden, "This address takes no WebSockets. Poll instead.\n") }
             return await refuseChannel(path, requestID: requestID, at: time, connection)
         default:
-            return .text(.notFound, "There is nothing here.\n")
+            guard let entry = routes.entry(request.method, path) else { return .text(.notFound, "There is nothing here.\n") }
+            return try await serve(entry, request, requestID: requestID, at: time, connection, listener)
         }
     }
 
@@ -243,35 +251,37 @@ package final class ControllerServer: Service {
     private func call(
         _ request: Request, requestID: String, at time: Timestamp, _ connection: UpgradeChannel.Connection, _ listener: Listener
     ) async throws -> Answer {
-        let asked = (request.head.headerFields[.target] ?? "").split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-        let target = asked.first.flatMap { OperationTarget(rawValue: String($0)) }
-        var name = target == nil || asked.count < 2 ? "" : String(asked[1])
+        var format = CallFormat.json
+        var name = "unknown"
         var caller = Caller.anonymous(sourceAddress: connection.remoteAddress, userAgent: request.head.headerFields[.userAgent] ?? "")
         var region = defaultRegion
         do {
             let body = try await collect(request)
-            guard let entry = target.flatMap({ table.entry(name, of: $0) }) else {
-                defer { name = "unknown" }
-                throw Self.unknown(name)
-            }
+            format = CallFormat(request.head.headerFields, body: body)
+            let called = try format.operation(request.head.headerFields, body: body)
+            guard let entry = table.entry(called.name, of: called.target) else { throw Self.unknown(called.name) }
+            name = entry.name
             let context: OperationContext
             do {
-                context = try await authenticate(entry, Authentication.Evidence(request.head, body: body, connection: connection), requestID: requestID, at: time, listener)
+                context = try await authenticate(
+                    entry.name, entry.route, service: format.service, Authentication.Evidence(request.head, body: body, connection: connection),
+                    requestID: requestID, at: time, listener)
                 (caller, region) = (context.caller, context.region)
             } catch let error as APIError {
                 throw await refused(error, entry.name, source: connection.remoteAddress, at: time)
             }
-            guard caller.accessKeyID.isEmpty || policy(caller).allows(entry.permission.name) else {
+            guard caller.accessKeyID.isEmpty || Self.allows(entry, policy(caller)) else {
                 throw APIError.accessDenied(
-                    user: caller.arn, action: entry.permission.name, resource: "arn:aws:ssm:\(region):\(account):*",
+                    user: caller.arn, action: entry.permission.name, resource: "arn:aws:\(format.service):\(region):\(account):*",
                     reason: "because no policy allows the \(entry.permission) action")
             }
-            let answer = Answer.success(try await entry.run(body, context))
+            let output = try await entry.run(format.input(body), context)
+            let answer = try format.success(output, operation: name, requestID: requestID)
             count(name, "success")
             return answer
         } catch is NIOTooManyBytesError {
             count(name, "RequestEntityTooLarge")
-            var answer = Answer.failure(.requestTooLarge(limit: limits.bodyBytes))
+            var answer = format.failure(.requestTooLarge(limit: limits.bodyBytes), requestID: requestID)
             answer.closes = true
             return answer
         } catch let error as APIError {
@@ -279,10 +289,10 @@ package final class ControllerServer: Service {
             if error.code == "AccessDeniedException", caller.arn != "anonymous" {
                 await writeDenial(error, name, caller, requestID: requestID, region: region, at: time)
             }
-            return .failure(error)
+            return format.failure(error, requestID: requestID)
         } catch SQLError.tooManyWaiting {
             count(name, "ThrottlingException")
-            return .failure(.throttling)
+            return format.failure(.throttling, requestID: requestID)
         } catch let error as CancellationError {
             throw error
         } catch let error as ChannelError {
@@ -293,14 +303,87 @@ package final class ControllerServer: Service {
                 "operation failed",
                 metadata: ["operation": "\(name)", "request": "\(requestID)", "caller": "\(caller.arn)", "error": "\(error)"])
             count(name, "InternalServerError")
+            return format.failure(.internalServerError, requestID: requestID)
+        }
+    }
+
+    private static func allows(_ entry: OperationTable.Entry, _ policy: Policy) -> Bool {
+        switch policy.decide(entry.permission.name) {
+        case .allowed: true
+        case .notAllowed: entry.allowedUnlessForbidden
+        case .forbidden: false
+        }
+    }
+
+    /// A route beside the API, see `RouteTable`.
+    private func serve(
+        _ entry: RouteTable.Entry, _ request: Request, requestID: String, at time: Timestamp, _ connection: UpgradeChannel.Connection,
+        _ listener: Listener
+    ) async throws -> Answer {
+        var caller = Caller.anonymous(sourceAddress: connection.remoteAddress, userAgent: request.head.headerFields[.userAgent] ?? "")
+        var region = defaultRegion
+        // Before the body is read: what is refused waits in the client, not here.
+        let isAdmitted = bodies.withLockedValue { bodies in
+            guard bodies[entry.name, default: 0] < entry.bodies else { return false }
+            bodies[entry.name, default: 0] += 1
+            return true
+        }
+        guard isAdmitted else {
+            count(entry.name, "Busy")
+            return .failure(APIError(code: "ThrottlingException", message: "Too many at once; come again.", status: 503))
+        }
+        defer { bodies.withLockedValue { $0[entry.name, default: 1] -= 1 } }
+        do {
+            let body = try await collect(request, limit: entry.bodyBytes)
+            let evidence = Authentication.Evidence(request.head, body: body, connection: connection)
+            let context: OperationContext
+            do {
+                context = try await authenticate(
+                    entry.name, entry.route, evidence, requestID: requestID, at: time, listener, pieces: pieces)
+                (caller, region) = (context.caller, context.region)
+            } catch let error as APIError {
+                let refusal = await refused(error, entry.name, source: connection.remoteAddress, at: time)
+                throw APIError(code: refusal.code, message: refusal.message, status: refusal.code == APIError.throttling.code ? 429 : 403)
+            }
+            guard caller.accessKeyID.isEmpty || policy(caller).allows(entry.permission.name) else {
+                throw APIError.accessDenied(
+                    user: caller.arn, action: entry.permission.name, resource: "arn:aws:ssm:\(region):\(account):*",
+                    reason: "because no policy allows the \(entry.permission) action")
+            }
+            let call = RouteCall(path: evidence.path, prefix: entry.prefix, query: evidence.query, body: body)
+            let answer = try await entry.run(call, context)
+            count(entry.name, "success")
+            return Answer(status: answer.status, contentType: answer.contentType, body: answer.body)
+        } catch is NIOTooManyBytesError {
+            count(entry.name, "RequestEntityTooLarge")
+            var answer = Answer.failure(.requestTooLarge(limit: entry.bodyBytes))
+            answer.closes = true
+            return answer
+        } catch let error as APIError {
+            count(entry.name, error.code)
+            if error.code == "AccessDeniedException", caller.arn != "anonymous" {
+                await writeDenial(error, entry.name, caller, requestID: requestID, region: region, at: time)
+            }
+            return .failure(error)
+        } catch SQLError.tooManyWaiting {
+            count(entry.name, "ThrottlingException")
+            return .failure(APIError(code: "ThrottlingException", message: "Rate exceeded", status: 503))
+        } catch let error as CancellationError {
+            throw error
+        } catch let error as ChannelError {
+            throw error
+        } catch {
+            logger.error("route failed", metadata: ["route": "\(entry.name)", "request": "\(requestID)", "caller": "\(caller.arn)", "error": "\(error)"])
+            count(entry.name, "InternalServerError")
             return .failure(.internalServerError)
         }
     }
 
-    private func collect(_ request: Request) async throws -> [UInt8] {
+    private func collect(_ request: Request, limit: Int? = nil) async throws -> [UInt8] {
+        let limit = limit ?? limits.bodyBytes
         // A declared length is believed when it is too large; the bytes are then thrown away as they come.
-        if let length = request.head.headerFields[.contentLength].flatMap(Int.init), length > limits.bodyBytes { throw NIOTooManyBytesError(maxBytes: limits.bodyBytes) }
-        let buffer = try await request.body.collect(upTo: limits.bodyBytes)
+        if let length = request.head.headerFields[.contentLength].flatMap(Int.init), length > limit { throw NIOTooManyBytesError(maxBytes: limit) }
+        let buffer = try await request.body.collect(upTo: limit)
         return Array(buffer.readableBytesView)
     }
 
@@ -314,25 +397,26 @@ package final class ControllerServer: Service {
     // MARK: Who may
 
     private func authenticate(
-        _ entry: OperationTable.Entry, _ evidence: Authentication.Evidence, requestID: String, at time: Timestamp, _ listener: Listener
+        _ name: String, _ route: OperationRoute, service: String = "ssm", _ evidence: Authentication.Evidence, requestID: String, at time: Timestamp,
+        _ listener: Listener, pieces: NIOLockedValueBox<RequestLimits>? = nil
     ) async throws -> OperationContext {
-        let side: Side = entry.route == .operators ? .operators : .agents
+        let side: Side = route == .operators ? .operators : .agents
         guard listener.sides.contains(side) else {
             throw APIError(code: APIError.unknownOperation.code, message: "This address does not serve \(side.rawValue).")
         }
         let caller: Caller
         var region = defaultRegion
         var node: NodeIdentity?
-        switch entry.route {
+        switch route {
         case .operators:
-            (caller, region) = try await authentication.operatorCaller(evidence, now: time)
-            try admit(caller.accessKeyID, to: callers)
+            (caller, region) = try await authentication.operatorCaller(evidence, service: service, now: time)
+            try admit(caller.accessKeyID, to: pieces ?? callers)
         case .nodes:
             try refuseOperatorKey(evidence)
             let identity = try await authentication.node(evidence.certificate, now: time)
             node = identity
             caller = .node(identity, account: account, region: region, sourceAddress: evidence.sourceAddress, userAgent: evidence.userAgent)
-            try admit(identity.node.description, to: callers)
+            try admit(identity.node.description, to: pieces ?? callers)
         case .enrolment:
             try refuseOperatorKey(evidence)
             try admit(evidence.sourceAddress, to: strangers)
@@ -346,7 +430,7 @@ package final class ControllerServer: Service {
         let retry = invocation.flatMap { id -> RetryKey? in
             guard !id.isEmpty, id.utf8.count <= 128, !caller.accessKeyID.isEmpty else { return nil }
             return RetryKey(
-                accessKeyID: caller.accessKeyID, invocationID: id, operation: entry.name,
+                accessKeyID: caller.accessKeyID, invocationID: id, operation: name,
                 bodyDigest: Hex.encode(SHA256.hash(evidence.body)))
         }
         return OperationContext(

@@ -4,6 +4,7 @@ package import MusterWire
 package struct Permission: Sendable, Hashable, ExpressibleByStringLiteral, CustomStringConvertible {
     package let name: String
     package var description: String { name }
+    package var service: String { String(name.prefix { $0 != ":" }) }
 
     /// Nil unless the text has the form `service:Action`.
     package init?(_ name: String) {
@@ -50,6 +51,8 @@ package struct OperationTable: Sendable {
         package let route: OperationRoute
         /// Changes something: its handler writes its own audit event, in the transaction of the change.
         package let changes: Bool
+        /// What AWS grants to whoever has a key: only a policy that forbids it in words takes it away.
+        package let allowedUnlessForbidden: Bool
         let run: @Sendable ([UInt8], OperationContext) async throws -> [UInt8]
     }
 
@@ -58,11 +61,14 @@ package struct OperationTable: Sendable {
     package init() {}
 
     package mutating func register<O: Operation>(
-        _ operation: O.Type, permission: Permission, route: OperationRoute, changes: Bool,
+        _ operation: O.Type, permission: Permission, route: OperationRoute, changes: Bool, allowedUnlessForbidden: Bool = false,
         _ handler: @escaping @Sendable (O.Input, OperationContext) async throws -> O.Output
     ) {
         precondition(entries[O.name] == nil, "\(O.name) is registered twice")
-        entries[O.name] = Entry(name: O.name, target: O.target, permission: permission, route: route, changes: changes) { body, context in
+        entries[O.name] = Entry(
+            name: O.name, target: O.target, permission: permission, route: route, changes: changes,
+            allowedUnlessForbidden: allowedUnlessForbidden
+        ) { body, context in
             let input = try O.decodeInput(body)
             // Accepted and ignored would be a lie to the caller.
             if !input.unserved.isEmpty { throw APIError.notServed(input.unserved, operation: O.name) }

@@ -85,10 +85,14 @@ struct UpgradeChannel: ServerChildChannel {
         let decoder = ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: decoding))
         // Handlers live on the channel's loop; these closures run there too, when the first request has been read.
         let tlsOnLoop = NIOLoopBound(tlsHandler, eventLoop: channel.eventLoop)
+        let known = NIOLoopBoundBox<Connection?>(nil, eventLoop: channel.eventLoop)
         let connection: @Sendable () -> Connection = {
-            Connection(
+            if let made = known.value { return made }
+            let made = Connection(
                 peer: tlsOnLoop.value.peer, remoteAddress: remote,
                 isLoopback: remote == "::1" || remote == "::ffff:127.0.0.1" || remote.hasPrefix("127."))
+            known.value = made
+            return made
         }
         let admitted = NIOLoopBoundBox<NodeIdentity?>(nil, eventLoop: channel.eventLoop)
         let gate = UpgradeGate(deadline: limits.handshake) { path in

@@ -228,6 +228,12 @@ final class WebSocketHandler: ChannelDuplexHandler {
             }
         }
 
+        func post(_ bytes: ByteBuffer, written: @escaping @Sendable () -> Void) {
+            let promise = channel.eventLoop.makePromise(of: Void.self)
+            promise.futureResult.whenComplete { _ in written() }
+            channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .binary, data: bytes), promise: promise)
+        }
+
         func ping() async throws {
             try await channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .ping, data: ByteBuffer()))
         }

@@ -41,6 +41,9 @@ package struct WebSocketPeer: Sendable {
     /// The node has been let in.
     package func admitted() async { await transport.admitted() }
 
+    /// Hands the bytes over and does not wait: `written` is called when the operating system has them, or never will.
+    package func post(binary: ByteBuffer, written: @escaping @Sendable () -> Void) { transport.post(binary, written: written) }
+
     /// Sends the close frame and ends the connection; `inbound` then ends. Safe to call twice.
     package func close(_ code: CloseCode, reason: String = "") async { await transport.close(code, reason: reason) }
 
@@ -83,6 +86,7 @@ package struct WebSocketPeer: Sendable {
 package protocol WebSocketTransport: Sendable {
     func admitted() async
     func send(_ message: WebSocketPeer.Message) async throws
+    func post(_ bytes: ByteBuffer, written: @escaping @Sendable () -> Void)
     func ping() async throws
     func close(_ code: WebSocketPeer.CloseCode, reason: String) async
 }

@@ -21,6 +21,9 @@ package struct CommandRecord: Sendable, Equatable {
     package var progress: CommandProgress
     package var requestedAt: Timestamp
     package var isCancelRequested: Bool
+    /// Where copies of the outputs go; empty: nowhere.
+    package var outputBucket = ""
+    package var outputPrefix = ""
 
     /// What has not reached its node by then does not start there.
     package var startBy: Timestamp { requestedAt.adding(seconds: Int64(timeoutSeconds)) }
@@ -86,6 +89,8 @@ package struct StepRecord: Sendable, Equatable {
     package var standardError: String
     package var startedAt: Timestamp?
     package var endedAt: Timestamp?
+    /// What the node said of the complete streams, and which of them the texts above hold.
+    package var outputs: StepOutputs?
 }
 
 /// Everything that one round of the dispatcher makes durable together.
@@ -114,7 +119,8 @@ package enum CommandStore {
     private static let commandColumns = """
         c.command_id, c.document_name, c.document_version, c.document, c.parameters, c.comment, c.instance_ids, c.targets, \
         c.timeout_seconds, c.execution_timeout_seconds, c.max_concurrency, c.max_errors, c.requested_by, c.status, c.status_details, \
-        c.target_count, c.completed_count, c.error_count, c.delivery_timed_out_count, c.requested_at, c.cancel_requested
+        c.target_count, c.completed_count, c.error_count, c.delivery_timed_out_count, c.requested_at, c.cancel_requested, \
+        c.output_bucket, c.output_prefix
         """
 
     // MARK: A command
@@ -124,8 +130,8 @@ package enum CommandStore {
             """
             INSERT INTO commands (command_id, document_name, document_version, document, parameters, comment, instance_ids, targets,
                 timeout_seconds, execution_timeout_seconds, max_concurrency, max_errors, requested_by, status, status_details,
-                target_count, requested_at, start_by, expires_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+                target_count, requested_at, start_by, expires_at, output_bucket, output_prefix, archive_state)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
             """,
             [
                 .text(command.id.description), .text(command.documentName), .text(command.documentVersion), .text(command.document),
@@ -134,7 +140,8 @@ package enum CommandStore {
                 .text(command.maxConcurrency), .text(command.maxErrors), .text(command.requestedBy),
                 .text(command.progress.status.status), .text(command.progress.status.details),
                 .integer(command.progress.targetCount), .integer(command.requestedAt.milliseconds),
-                .integer(command.startBy.milliseconds), .integer(command.expiresAt.milliseconds),
+                .integer(command.startBy.milliseconds), .integer(command.expiresAt.milliseconds), .text(command.outputBucket),
+                .text(command.outputPrefix), .integer(command.outputBucket.isEmpty ? 0 : 1),
             ])
         for invocation in invocations {
             try tx.execute(
@@ -251,11 +258,11 @@ package enum CommandStore {
             try tx.execute(
                 """
                 INSERT INTO step_results (command_id, node_id, step_name, position, plugin, status, status_details, code, output,
-                    standard_output, standard_error, started_at, ended_at)
-                SELECT i.command_id, i.node_id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13
+                    standard_output, standard_error, started_at, ended_at, outputs)
+                SELECT i.command_id, i.node_id, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
                 FROM invocations i WHERE i.command_id = $1 AND i.node_id = $2
                 ON CONFLICT (command_id, node_id, step_name) DO UPDATE SET plugin = $5, status = $6, status_details = $7, code = $8,
-                    output = $9, standard_output = $10, standard_error = $11, started_at = $12, ended_at = $13
+                    output = $9, standard_output = $10, standard_error = $11, started_at = $12, ended_at = $13, outputs = $14
                 WHERE step_results.status IN ('Pending', 'InProgress')
                 """,
                 [
@@ -264,7 +271,13 @@ package enum CommandStore {
                     .text(change.step.statusDetails), .integer(change.step.code), .text(change.step.output),
                     .text(change.step.standardOutput), .text(change.step.standardError),
                     .integer(change.step.startedAt?.milliseconds), .integer(change.step.endedAt?.milliseconds),
+                    .text(try change.step.outputs.map(json) ?? ""),
                 ])
+            for stream in OutputStream.allCases {
+                guard let facts = change.step.outputs?[stream], facts.inline != true else { continue }
+                try OutputStore.begin(
+                    command: change.command, node: change.node, step: change.step.name, stream: stream, at: now, in: tx)
+            }
         }
         for (command, progress, isCancelRequested) in changes.progress {
             try tx.execute(
@@ -459,6 +472,8 @@ extension CommandRecord {
             errorCount: Int(try row.integer("error_count")), deliveryTimedOutCount: Int(try row.integer("delivery_timed_out_count")))
         self.requestedAt = Timestamp(milliseconds: try row.integer("requested_at"))
         self.isCancelRequested = try row.bool("cancel_requested")
+        self.outputBucket = try row.text("output_bucket")
+        self.outputPrefix = try row.text("output_prefix")
     }
 }
 

@@ -13,6 +13,8 @@ package enum Migrations {
         Step(version: 1, name: "controller", statements: controller),
         Step(version: 2, name: "nodes", statements: nodes),
         Step(version: 3, name: "commands", statements: commands),
+        Step(version: 4, name: "output", statements: output),
+        Step(version: 30, name: "conveniences", statements: conveniences),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -209,6 +211,55 @@ package enum Migrations {
             started_at BIGINT,
             ended_at BIGINT,
             PRIMARY KEY (command_id, node_id, step_name),
+            FOREIGN KEY (command_id, node_id) REFERENCES invocations (command_id, node_id) ON DELETE CASCADE)
+        """,
+    ]
+
+    private static let conveniences = [
+        """
+        CREATE TABLE service_settings (
+            setting_id TEXT PRIMARY KEY,
+            value TEXT NOT NULL,
+            modified_at BIGINT NOT NULL,
+            modified_by TEXT NOT NULL)
+        """,
+    ]
+
+    private static let output = [
+        "ALTER TABLE commands ADD COLUMN output_bucket TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE commands ADD COLUMN output_prefix TEXT NOT NULL DEFAULT ''",
+        // 0 nothing to copy, 1 something, 2 done.
+        "ALTER TABLE commands ADD COLUMN archive_state BIGINT NOT NULL DEFAULT 0",
+        "CREATE INDEX commands_by_archive ON commands (archive_state, requested_at)",
+        // StepOutputs as JSON: what the node said of the complete streams, and which of them the texts of this row hold.
+        "ALTER TABLE step_results ADD COLUMN outputs TEXT NOT NULL DEFAULT ''",
+        // state: OutputState. Only of streams whose bytes are in the output folder.
+        """
+        CREATE TABLE step_outputs (
+            command_id TEXT NOT NULL,
+            node_id TEXT NOT NULL,
+            step_name TEXT NOT NULL,
+            stream TEXT NOT NULL,
+            state TEXT NOT NULL,
+            length BIGINT NOT NULL,
+            sha256 TEXT NOT NULL,
+            lost BIGINT NOT NULL,
+            reason TEXT NOT NULL,
+            updated_at BIGINT NOT NULL,
+            PRIMARY KEY (command_id, node_id, step_name, stream),
+            FOREIGN KEY (command_id, node_id) REFERENCES invocations (command_id, node_id) ON DELETE CASCADE)
+        """,
+        "CREATE INDEX step_outputs_by_state ON step_outputs (state, updated_at)",
+        // Streams that are in the bucket, or cannot be brought there.
+        """
+        CREATE TABLE output_copies (
+            command_id TEXT NOT NULL,
+            node_id TEXT NOT NULL,
+            step_name TEXT NOT NULL,
+            stream TEXT NOT NULL,
+            state TEXT NOT NULL,
+            reason TEXT NOT NULL,
+            PRIMARY KEY (command_id, node_id, step_name, stream),
             FOREIGN KEY (command_id, node_id) REFERENCES invocations (command_id, node_id) ON DELETE CASCADE)
         """,
     ]

@@ -178,6 +178,10 @@ package enum NodeStore {
             values(of: facts) + [.text(id.description)])
     }
 
+    package static func setRole(_ role: String, of id: NodeID, in tx: any SQLTransaction) throws {
+        try tx.execute("UPDATE nodes SET iam_role = $1 WHERE node_id = $2", [.text(role), .text(id.description)])
+    }
+
     package static func setCertificateEnd(_ end: Timestamp, of id: NodeID, in tx: any SQLTransaction) throws {
         try tx.execute(
             "UPDATE nodes SET certificate_not_after = $1 WHERE node_id = $2",

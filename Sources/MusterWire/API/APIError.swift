@@ -111,6 +111,10 @@ extension APIError {
     package static func invalidInstanceInformationFilterValue(_ text: String) -> APIError {
         APIError(code: "InvalidInstanceInformationFilterValue", message: text)
     }
+    package static func invalidInstancePropertyFilterValue(_ text: String) -> APIError {
+        APIError(code: "InvalidInstancePropertyFilterValue", message: text)
+    }
+    package static func serviceSettingNotFound(_ text: String) -> APIError { APIError(code: "ServiceSettingNotFound", message: text) }
     package static func invalidNextToken(_ text: String = "The specified token is not valid.") -> APIError {
         APIError(code: "InvalidNextToken", message: text)
     }

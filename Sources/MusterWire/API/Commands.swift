@@ -91,8 +91,6 @@ package enum SendCommand: Operation {
 
         package var unserved: [String] {
             var names: [String] = []
-            if !(outputS3BucketName ?? "").isEmpty { names.append("OutputS3BucketName") }
-            if !(outputS3KeyPrefix ?? "").isEmpty { names.append("OutputS3KeyPrefix") }
             if !(serviceRoleARN ?? "").isEmpty { names.append("ServiceRoleArn") }
             if let notificationConfig, notificationConfig != .null, notificationConfig != .object([:]) {
                 names.append("NotificationConfig")

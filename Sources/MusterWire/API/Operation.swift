@@ -10,6 +10,8 @@ package protocol Operation: Sendable {
 package enum OperationTarget: String, Sendable, CaseIterable {
     case systemsManager = "AmazonSSM"
     case messageDelivery = "EC2WindowsMessageDeliveryService"
+    /// Called with a form (the query protocol); the name is the one its JSON form would have.
+    case securityToken = "AWSSecurityTokenServiceV20110615"
 }
 
 extension Operation {

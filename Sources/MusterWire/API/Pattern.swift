@@ -59,6 +59,11 @@ package struct Pattern: Sendable {
         !text.utf8.contains(0x0a) && !text.utf8.contains(0x0d) && text.utf8.contains { $0 != 0x20 && !(0x09...0x0d).contains($0) }
     }
 
+    /// The length is a constraint of its own; what is left is that `.` matches no line terminator of Java.
+    package static let oneLine = Pattern(text: "^.{1,100000}$") { text in
+        !text.isEmpty && !text.unicodeScalars.contains { "\n\r\u{85}\u{2028}\u{2029}".unicodeScalars.contains($0) }
+    }
+
     static func isLowerUUID(_ text: String) -> Bool {
         let bytes = text.utf8
         guard bytes.count == 36 else { return false }

@@ -25,6 +25,8 @@ package struct MessageType: RawRepresentable, Sendable, Hashable, CustomStringCo
     package static let agentTaskAcknowledge = MessageType(known: "agent_task_acknowledge")
     package static let agentTelemetry = MessageType(known: "agent_telemetry")
     package static let agentUpdateResult = MessageType(known: "agent_update_result")
+    /// Ours: somebody watches a command's output.
+    package static let agentOutput = MessageType(known: "agent_output")
     // Both channels
     package static let channelClosed = MessageType(known: "channel_closed")
     // Data channel

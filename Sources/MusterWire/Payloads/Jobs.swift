@@ -1,3 +1,5 @@
+import MusterCrypto
+
 /// Payload of `agent_job`: run this, or cancel that. `content` is JSON in a string, read with the type its topic stands for.
 package struct AgentJob: Codable, Sendable, Equatable, Redacted {
     package var content: String
@@ -305,11 +307,13 @@ package struct StepReply: Codable, Sendable, Equatable {
     package var stepName: String
     package var standardOutput: String
     package var standardError: String
+    /// Ours: the complete streams. Stock agents do not know it.
+    package var outputs: StepOutputs?
 
     package init(
         status: StepStatus, code: Int, name: String, output: String, startDateTime: String, endDateTime: String,
         outputS3BucketName: String = "", outputS3KeyPrefix: String = "", stepName: String = "", standardOutput: String,
-        standardError: String
+        standardError: String, outputs: StepOutputs? = nil
     ) {
         self.status = status
         self.code = code
@@ -322,6 +326,15 @@ package struct StepReply: Codable, Sendable, Equatable {
         self.stepName = stepName
         self.standardOutput = standardOutput
         self.standardError = standardError
+        self.outputs = outputs
+    }
+
+    /// Whether the first bytes of the stream's text in this reply are the whole stream.
+    package func holds(_ stream: OutputStream) -> Bool {
+        guard let facts = outputs?[stream], facts.length >= 0, let digest = facts.sha256 else { return false }
+        let text = stream == .standardOutput ? standardOutput : standardError
+        guard facts.length <= Int64(text.utf8.count) else { return false }
+        return Hex.encode(SHA256.hash(Array(text.utf8.prefix(Int(facts.length))))) == digest
     }
 }
 

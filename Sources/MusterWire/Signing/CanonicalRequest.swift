@@ -8,12 +8,14 @@ struct CanonicalRequest {
     /// - Parameters:
     ///   - headers: every header of the request in arrival order; only those named in `signedHeaders` are taken.
     ///   - signedHeaders: lower case, sorted.
+    ///   - isPathVerbatim: S3 alone signs the path as it is sent.
     init(
-        method: String, path: String, query: String, headers: [(name: String, value: String)], signedHeaders: [String], payloadHash: String
+        method: String, path: String, query: String, headers: [(name: String, value: String)], signedHeaders: [String], payloadHash: String,
+        isPathVerbatim: Bool = false
     ) {
         var values: [String: [String]] = [:]
         for header in headers { values[header.name.lowercased(), default: []].append(Self.trimmed(header.value)) }
-        var lines = [method, Self.path(path), Self.query(query)]
+        var lines = [method, isPathVerbatim ? path : Self.path(path), Self.query(query)]
         for name in signedHeaders { lines.append("\(name):\((values[name] ?? []).joined(separator: ","))") }
         lines += ["", signedHeaders.joined(separator: ";"), payloadHash]
         self.text = lines.joined(separator: "\n")

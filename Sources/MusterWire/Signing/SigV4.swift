@@ -36,6 +36,16 @@ extension SigV4 {
         method: String, path: String, query: String = "", headers: inout HTTPFields, body: [UInt8], host: String,
         credentials: Credentials, region: String, service: String, at time: Timestamp
     ) {
+        sign(
+            method: method, path: path, query: query, headers: &headers, payloadHash: Hex.encode(SHA256.hash(body)), host: host,
+            credentials: credentials, region: region, service: service, isPathVerbatim: false, at: time)
+    }
+
+    /// For a body that is not in memory.
+    package static func sign(
+        method: String, path: String, query: String = "", headers: inout HTTPFields, payloadHash: String, host: String,
+        credentials: Credentials, region: String, service: String, isPathVerbatim: Bool, at time: Timestamp
+    ) {
         let moment = time.basicISO8601
         let date = String(moment.prefix(8))
         headers[.amzDate] = moment
@@ -48,7 +58,8 @@ extension SigV4 {
         }
         let names = Set(signed.map(\.name)).sorted()
         let request = CanonicalRequest(
-            method: method, path: path, query: query, headers: signed, signedHeaders: names, payloadHash: Hex.encode(SHA256.hash(body)))
+            method: method, path: path, query: query, headers: signed, signedHeaders: names, payloadHash: payloadHash,
+            isPathVerbatim: isPathVerbatim)
         let scope = "\(date)/\(region)/\(service)/\(Self.terminator)"
         let key = Self.signingKey(secret: credentials.secretAccessKey, date: date, region: region, service: service)
         let signature = Hex.encode(

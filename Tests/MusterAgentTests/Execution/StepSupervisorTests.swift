@@ -161,13 +161,18 @@ import Testing
     // MARK: What a restarted agent finds
 
     @Test func aLiveSupervisorIsAdopted() async throws {
-        let step = try step("sleep 0.5; exit 7")
+        let go = temporary.path + "/go"
+        #expect(mkfifo(go, 0o600) == 0)
+        let step = try step("read line < '\(go)'; exit 7")
         let supervisor = try executor.start(step)
         _ = try await eventually { try step.contains(StepFolder.launched) }
         guard case .supervised(let adopted) = try ProcessExecutor(executable: "/nonexistent").standing(of: step, bootID: bootID) else {
             Issue.record("not found alive")
             return
         }
+        // Opening a FIFO to read and write does not wait for the other side (fifo(7)).
+        let writer = open(go, O_RDWR | O_CLOEXEC)
+        #expect(write(writer, "\n", 1) == 1)
         #expect(await adopted.awaitEnd())
         guard case .ended(let result) = try executor.standing(of: step, bootID: bootID) else {
             Issue.record("no result")
@@ -175,6 +180,7 @@ import Testing
         }
         #expect(result.exitCode == 7)
         _ = await supervisor.awaitEnd()
+        close(writer)
     }
 
     @Test func aLostSupervisorIsUnknownAndItsTreeIsEnded() async throws {

@@ -362,6 +362,8 @@ import Testing
             #expect(try await deliver(job(["echo x >> \(temporary.path)/runs; echo partial; echo $$ > \(temporary.path)/pid; sleep 1000"], id: id), to: runner) == "200")
             let script = try await pid(in: temporary.path + "/pid")
             let supervisor = try #require(StepFolder.decode(Array(text(temporary.path + "/state/jobs/\(id)/step.run/lock").utf8)))
+            // What is in the pipe goes with the supervisor; what it has written down stays.
+            _ = try await eventually { text(temporary.path + "/state/jobs/\(id)/step.run/stdout") == "partial\n" }
             kill(supervisor.pid, SIGKILL)
             let final = try await controller.final(id).content
             #expect(final.documentStatus == "Failed")

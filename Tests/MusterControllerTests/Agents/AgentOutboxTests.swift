@@ -1,3 +1,4 @@
+import NIOConcurrencyHelpers
 import NIOCore
 import Testing
 
@@ -5,25 +6,37 @@ import Testing
 
 @Suite struct AgentOutboxTests {
     @Test func saysNoWhenFull() {
-        let outbox = AgentOutbox()
+        let outbox = AgentOutbox { _, _ in }
         for _ in 0..<AgentOutbox.maximumFrames { #expect(outbox.offer(ByteBuffer(string: "x"))) }
         #expect(!outbox.offer(ByteBuffer(string: "x")))
     }
 
     @Test func countsBytesAndLetsOneLargeFrameThrough() {
-        let outbox = AgentOutbox()
+        let outbox = AgentOutbox { _, _ in }
         let large = ByteBuffer(repeating: 0, count: AgentOutbox.maximumBytes + 1)
         #expect(outbox.offer(large))
         #expect(!outbox.offer(ByteBuffer(string: "x")))
     }
 
-    @Test func takesNothingAfterItsEnd() async {
-        let outbox = AgentOutbox()
-        #expect(outbox.offer(ByteBuffer(string: "waits")))
+    @Test func hasRoomAgainWhenFramesHaveLeft() {
+        let waiting = NIOLockedValueBox<[@Sendable () -> Void]>([])
+        let outbox = AgentOutbox { _, written in waiting.withLockedValue { $0.append(written) } }
+        for _ in 0..<AgentOutbox.maximumFrames { #expect(outbox.offer(ByteBuffer(string: "x"))) }
+        #expect(!outbox.offer(ByteBuffer(string: "x")))
+        waiting.withLockedValue { $0.removeFirst() }()
+        #expect(outbox.offer(ByteBuffer(string: "x")))
+        #expect(!outbox.offer(ByteBuffer(string: "x")))
+    }
+
+    @Test func keepsTheOrderAndTakesNothingAfterItsEnd() {
+        let sent = NIOLockedValueBox<[String]>([])
+        let outbox = AgentOutbox { frame, written in
+            sent.withLockedValue { $0.append(String(buffer: frame)) }
+            written()
+        }
+        for index in 0..<200 { #expect(outbox.offer(ByteBuffer(string: "\(index)"))) }
         outbox.close()
         #expect(!outbox.offer(ByteBuffer(string: "late")))
-        var sent = 0
-        await outbox.drain { _ in sent += 1 }
-        #expect(sent == 0)
+        #expect(sent.withLockedValue { $0 } == (0..<200).map(String.init))
     }
 }

@@ -13,7 +13,7 @@ import Testing
             let peer = FakePeer(certificate: certificate)
             let id = await fixture.registry.began(peer.peer)
             let entry = await fixture.registry.connected(
-                id, identity, number: number, peer: peer.peer, outbox: AgentOutbox(), endsAt: end)
+                id, identity, number: number, peer: peer.peer, outbox: AgentOutbox { _, _ in }, endsAt: end)
             if case .entered = entry { return (peer, id, true) }
             return (peer, id, false)
         }

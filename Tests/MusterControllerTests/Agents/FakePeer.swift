@@ -85,6 +85,12 @@ final class FakePeer: Sendable {
             sentContinuation.yield(message)
         }
 
+        func post(_ bytes: ByteBuffer, written: @escaping @Sendable () -> Void) {
+            if stuck != nil { return }
+            if state.withLockedValue({ $0.closed == nil }) { sentContinuation.yield(.binary(bytes)) }
+            written()
+        }
+
         func ping() async throws {
             state.withLockedValue { $0.pings += 1 }
         }

@@ -195,8 +195,8 @@ import Testing
         defer { bench.remove() }
         await #expect(throws: FenceLost.self) {
             try await bench.withDispatcher { _, operations in
+                while try await bench.database.read({ tx in try !CommandStore.holdsFence(1, in: tx) }) { await Task.yield() }
                 // Another one takes over.
-                try await Task.sleep(for: .milliseconds(100))
                 _ = try await bench.database.write { tx in try CommandStore.takeFence(in: tx) }
                 _ = try await operations.send(.shell(bench.nodes), bench.context)
                 try await Task.sleep(for: .seconds(10))

@@ -3,6 +3,7 @@ import Testing
 
 @testable import MusterController
 
+/// DescribeInstanceInformation, GetConnectionStatus, DeregisterManagedInstance and UpdateInstanceInformation.
 @Suite(.timeLimit(.minutes(1))) struct NodeTests {
     typealias Filter = InstanceInformationStringFilter
 

@@ -5,6 +5,7 @@ import Testing
 
 @testable import MusterController
 
+/// RegisterManagedInstance, RequestCertificateChallenge and RenewManagedInstanceCertificate.
 @Suite(.timeLimit(.minutes(1))) struct RegistrationTests {
     func code(_ body: () async throws -> some Any) async -> String? {
         do {
@@ -148,7 +149,7 @@ import Testing
         #expect(try await fixture.audit("RegisterManagedInstance").filter { $0.outcome == "denied" }.count == 20)
     }
 
-    // MARK: Renewal
+    // MARK: Renewal: RequestCertificateChallenge, RenewManagedInstanceCertificate
 
     func renewal(
         _ fixture: EnrolmentFixture, _ host: TestHost, _ node: NodeID, generation: Int = 1, signer: PrivateKey? = nil

@@ -37,9 +37,24 @@ import Testing
         #expect(try await fixture.audit("RemoveTagsFromResource").count == 1)
     }
 
+    @Test func builtInDocumentsHaveNoTagsAndTakeNone() async throws {
+        let fixture = try await EnrolmentFixture()
+        let name = "AWS-RunShellScript"
+        #expect(try await fixture.tags.list(.init(resourceType: "Document", resourceID: name), fixture.context()).tagList.isEmpty)
+        #expect(
+            await code {
+                _ = try await fixture.tags.add(.init(resourceType: "Document", resourceID: name, tags: [Tag(key: "a", value: "b")]), fixture.context())
+            } == "ValidationException")
+        #expect(
+            await code {
+                _ = try await fixture.tags.remove(.init(resourceType: "Document", resourceID: name, tagKeys: ["a"]), fixture.context())
+            } == "ValidationException")
+        #expect(try await fixture.audit("AddTagsToResource").isEmpty)
+    }
+
     @Test(arguments: [
         ("ManagedInstance", "mi-0123456789abcdef0"), ("ManagedInstance", "i-0123456789abcdef0"), ("ManagedInstance", "../x"),
-        ("Document", "AWS-RunShellScript"), ("MaintenanceWindow", "mw-0123456789abcdef0"),
+        ("ManagedInstance", "0f7c1c3e-7d33-4b0c-8a5e-9a1c0b8f8c11"), ("Document", "No-Such"), ("MaintenanceWindow", "mw-0123456789abcdef0"),
     ])
     func otherResourcesAreRefused(type: String, id: String) async throws {
         let fixture = try await EnrolmentFixture()

@@ -110,6 +110,29 @@ import Testing
         }
     }
 
+    /// STS lets everyone ask who they are; only a policy that forbids it in words is stronger, and its denial is in the audit trail.
+    @Test func everyoneMayAskWhoTheyAreUnlessForbidden() async throws {
+        try await LiveServer.run(policy: Policy(statements: [])) { (live) async throws in
+            let reply = try await live.form("Action=GetCallerIdentity&Version=2011-06-15")
+            #expect(reply.status == 200 && reply.headers["content-type"] == "text/xml")
+            #expect(reply.body.contains("<Arn>arn:aws:iam::000000000001:user/administrator</Arn>"))
+            #expect(try await live.call("GetCallerIdentity").code == "UnknownOperationException")
+        }
+        try await LiveServer.run(policy: Policy(statements: [.init(.deny, actions: ["sts:*"])])) { (live) async throws in
+            let reply = try await live.form("Action=GetCallerIdentity&Version=2011-06-15")
+            #expect(reply.status == 403 && reply.body.contains("<Code>AccessDenied</Code>"))
+            let denied = try await live.audit().filter { $0.outcome == "denied" }
+            #expect(denied.map(\.operation) == ["GetCallerIdentity"])
+        }
+        try await LiveServer.run { (live) async throws in
+            #expect(try await live.form("Action=GetCallerIdentity&Version=2011-06-15", signed: false, certificate: "node").status == 403)
+            #expect(try await live.form("Action=GetCallerIdentity&Version=2011-06-15", signed: false).body.contains("MissingAuthenticationToken"))
+        }
+        try await LiveServer.run(sides: [.agents]) { (live) async throws in
+            #expect(try await live.form("Action=GetCallerIdentity&Version=2011-06-15").status == 400)
+        }
+    }
+
     @Test func refusalsToStrangersAreAuditedInAggregate() async throws {
         try await LiveServer.run { (live) async throws in
             for _ in 0..<5 { _ = try await live.call("Echo", signed: false) }

@@ -148,6 +148,20 @@ final class LiveServer: Sendable {
         return try await curl("/", arguments + extra.flatMap { ["-H", $0] } + ["--data-binary", "@-"], certificate: certificate, input: Data(body.utf8))
     }
 
+    /// A call of STS.
+    func form(_ body: String, signed: Bool = true, certificate: String? = nil) async throws -> Reply {
+        let type = "application/x-www-form-urlencoded; charset=utf-8"
+        var arguments = ["-X", "POST", "-H", "Content-Type: \(type)"]
+        if signed {
+            var fields: HTTPFields = [.contentType: type]
+            SigV4.sign(
+                method: "POST", path: "/", headers: &fields, body: Array(body.utf8), host: address, credentials: credentials, region: "us-east-1",
+                service: "sts", at: .now())
+            arguments += ["-H", "x-amz-date: \(fields[.amzDate] ?? "")", "-H", "Authorization: \(fields[.authorization] ?? "")"]
+        }
+        return try await curl("/", arguments + ["--data-binary", "@-"], certificate: certificate, input: Data(body.utf8))
+    }
+
     func audit() async throws -> [AuditLog.Entry] {
         try await database.read { tx in try AuditLog.newest(100, in: tx) }
     }

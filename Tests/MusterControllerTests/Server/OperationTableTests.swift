@@ -8,26 +8,14 @@ import Testing
         #expect(Permission(text) == nil)
     }
 
-    /// There is no registration without a permission, and an empty one ends the program before it serves anyone.
-    @Test func anOperationWithoutPermissionStopsTheProgram() async {
-        await #expect(processExitsWith: .failure) {
-            var table = OperationTable()
-            table.register(TestOperations.Echo.self, permission: "", route: .operators, changes: false) { _, _ in .init(text: "", retry: nil) }
-        }
-    }
-
-    @Test func anOperationIsRegisteredOnce() async {
-        await #expect(processExitsWith: .failure) {
-            var table = TestOperations.table()
-            table.register(TestOperations.Echo.self, permission: "ssm:Echo", route: .operators, changes: false) { _, _ in .init(text: "", retry: nil) }
-        }
-    }
-
     @Test func theTableKnowsWhatEachOperationNeeds() throws {
         let entry = try #require(TestOperations.table().entry("NodeEcho"))
         #expect(entry.permission == "ssm:NodeEcho")
         #expect(entry.route == .nodes)
         #expect(TestOperations.table().entry("nodeecho") == nil)
-        #expect(TestOperations.table().names == ["Echo", "JoinEcho", "NodeEcho"])
+        #expect(TestOperations.table().entry("GetCallerIdentity", of: .systemsManager) == nil)
+        #expect(TestOperations.table().entry("Echo", of: .securityToken) == nil)
+        #expect(TestOperations.table().entry("GetCallerIdentity", of: .securityToken)?.permission == "sts:GetCallerIdentity")
+        #expect(TestOperations.table().names == ["Echo", "GetCallerIdentity", "JoinEcho", "NodeEcho"])
     }
 }

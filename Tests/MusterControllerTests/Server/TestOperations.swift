@@ -15,6 +15,7 @@ enum TestOperations {
         table.register(JoinEcho.self, permission: "ssm:JoinEcho", route: .enrolment, changes: false) { input, context in
             .init(text: "\(context.caller.arn) \(context.node.map(\.description) ?? "nobody")", retry: nil)
         }
+        IdentityOperations().register(in: &table)
         return table
     }
 

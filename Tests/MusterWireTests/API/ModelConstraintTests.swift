@@ -35,6 +35,11 @@ import Testing
         add(GetDocument.self)
         add(DescribeDocument.self)
         add(ListDocuments.self)
+        add(DescribeInstanceProperties.self)
+        add(UpdateManagedInstanceRole.self)
+        add(GetServiceSetting.self)
+        add(UpdateServiceSetting.self)
+        add(ResetServiceSetting.self)
         return table
     }()
 

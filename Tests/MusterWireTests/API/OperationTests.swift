@@ -53,6 +53,14 @@ import Testing
             #"{"DocumentFilterList":[{"key":"Owner","value":"Self"}],"Filters":[{"Key":"Owner","Values":["Self"]}],"MaxResults":50,"NextToken":"t"}"#
         )
         try roundTrip(
+            DescribeInstanceProperties.self,
+            #"{"FiltersWithOperator":[{"Key":"Name","Operator":"BeginWith","Values":["w"]}],"InstancePropertyFilterList":[{"key":"PingStatus","valueSet":["Online"]}],"MaxResults":1000,"NextToken":"t"}"#
+        )
+        try roundTrip(UpdateManagedInstanceRole.self, #"{"IamRole":"r","InstanceId":"mi-0123456789abcdef0"}"#)
+        try roundTrip(GetServiceSetting.self, #"{"SettingId":"/ssm/managed-instance/activation-tier"}"#)
+        try roundTrip(UpdateServiceSetting.self, #"{"SettingId":"/ssm/managed-instance/activation-tier","SettingValue":"advanced"}"#)
+        try roundTrip(ResetServiceSetting.self, #"{"SettingId":"/ssm/managed-instance/activation-tier"}"#)
+        try roundTrip(
             RegisterManagedInstance.self,
             #"{"ActivationCode":"01234567890123456789","ActivationId":"0f7c1c3e-7d33-4b0c-8a5e-9a1c0b8f8c11","AgentVersion":"1.0.0.0","CertificateRequest":"MII=","ComputerName":"vm","Fingerprint":"f","IPAddress":"192.0.2.2","PlatformName":"Debian","PlatformType":"Linux","PlatformVersion":"12","PublicKey":"k","PublicKeyType":"Ec"}"#
         )
@@ -67,7 +75,8 @@ import Testing
     }
 
     @Test(arguments: [
-        (#""OutputS3BucketName":"bucket""#, ["OutputS3BucketName"]), (#""OutputS3KeyPrefix":"p""#, ["OutputS3KeyPrefix"]),
+        // Whether these are served depends on the controller's configuration.
+        (#""OutputS3BucketName":"bucket""#, []), (#""OutputS3KeyPrefix":"p""#, []),
         (#""OutputS3KeyPrefix":"""#, []),
         (#""ServiceRoleArn":"arn""#, ["ServiceRoleArn"]), (#""NotificationConfig":{"NotificationArn":"a"}"#, ["NotificationConfig"]),
         (#""NotificationConfig":{}"#, []),
@@ -111,6 +120,26 @@ import Testing
             try text(InstanceInformation(instanceID: NodeID("i-12345678")!, pingStatus: .connectionLost, ipAddress: "::1"))
                 == #"{"IPAddress":"::1","InstanceId":"i-12345678","PingStatus":"ConnectionLost","ResourceType":"ManagedInstance"}"#)
         #expect(try text(GetConnectionStatus.Output(target: "x", status: .notConnected)) == #"{"Status":"notconnected","Target":"x"}"#)
+    }
+
+    @Test func nodePropertiesSettingsAndIdentity() throws {
+        #expect(
+            try text(
+                InstanceProperty(
+                    name: "n", instanceID: NodeID("mi-0123456789abcdef0")!, ipAddress: "192.0.2.1", pingStatus: .online,
+                    lastPingDateTime: Timestamp(milliseconds: 1500), agentVersion: "1.0.0.0", platformType: "Linux", platformName: "Debian",
+                    platformVersion: "13", activationID: ActivationID("0f7c1c3e-7d33-4b0c-8a5e-9a1c0b8f8c11"), iamRole: "r",
+                    registrationDate: Timestamp(milliseconds: 1000), computerName: "c", sourceID: "s", sourceType: "AWS::SSM::ManagedInstance"))
+                == #"{"ActivationId":"0f7c1c3e-7d33-4b0c-8a5e-9a1c0b8f8c11","AgentVersion":"1.0.0.0","ComputerName":"c","IPAddress":"192.0.2.1","IamRole":"r","InstanceId":"mi-0123456789abcdef0","LastPingDateTime":1.5,"Name":"n","PingStatus":"Online","PlatformName":"Debian","PlatformType":"Linux","PlatformVersion":"13","RegistrationDate":1,"ResourceType":"ManagedInstance","SourceId":"s","SourceType":"AWS::SSM::ManagedInstance"}"#
+        )
+        #expect(
+            try text(
+                ServiceSettingOutput(
+                    serviceSetting: ServiceSetting(
+                        settingID: "/ssm/a", settingValue: "v", lastModifiedDate: Timestamp(milliseconds: 1000), lastModifiedUser: "u", arn: "arn",
+                        status: .customized)))
+                == #"{"ServiceSetting":{"ARN":"arn","LastModifiedDate":1,"LastModifiedUser":"u","SettingId":"/ssm/a","SettingValue":"v","Status":"Customized"}}"#)
+        #expect(try text(GetCallerIdentity.Output(account: "1", arn: "a", userID: "u")) == #"{"Account":"1","Arn":"a","UserId":"u"}"#)
     }
 
     @Test func secretsDoNotPrint() {

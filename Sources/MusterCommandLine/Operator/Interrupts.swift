@@ -1,0 +1,65 @@
+import CLinux
+import Dispatch
+import Glibc
+
+/// Ctrl-C as a stream of events, between `hold` and `release`; outside of them it ends the process as usual.
+///
+/// A signal writes a byte into a pipe, so that one that comes before anybody listens is heard by who listens next: a Dispatch signal
+/// source would lose those that arrive until it is registered.
+enum Interrupts {
+    private static let ends: (read: Int32, write: Int32) = {
+        var ends: [Int32] = [-1, -1]
+        guard muster_pipe(&ends) == 0, muster_set_nonblocking(ends[0]) == 0, muster_set_nonblocking(ends[1]) == 0 else { return (-1, -1) }
+        return (ends[0], ends[1])
+    }()
+
+    static func hold(_ numbers: [Int32] = [SIGINT]) {
+        guard ends.write >= 0 else { return }  // without a pipe Ctrl-C goes on ending the process
+        wakeDescriptor = ends.write
+        for number in numbers { signal(number, wake) }
+    }
+
+    static func release(_ numbers: [Int32] = [SIGINT]) {
+        for number in numbers { signal(number, SIG_DFL) }
+        drain()
+    }
+
+    static func stream() -> AsyncStream<Void> {
+        AsyncStream { continuation in
+            guard ends.read >= 0 else { return }
+            let source = ReadSource(ends.read) {
+                drain()
+                continuation.yield()
+            }
+            continuation.onTermination = { _ in source.cancel() }
+        }
+    }
+
+    private static func drain() {
+        var bytes = [UInt8](repeating: 0, count: 64)
+        while ends.read >= 0, read(ends.read, &bytes, bytes.count) > 0 {}
+    }
+}
+
+/// Set before the handler is, and never changed: a signal handler may do little more than write(2) (signal-safety(7)).
+nonisolated(unsafe) private var wakeDescriptor: Int32 = -1
+
+private func wake(_ number: Int32) {
+    let saved = errno
+    var byte: UInt8 = 0
+    _ = write(wakeDescriptor, &byte, 1)
+    errno = saved
+}
+
+/// A Dispatch source may be cancelled from any thread (dispatch_source_cancel(3)), which its Swift type on Linux does not say.
+private final class ReadSource: @unchecked Sendable {
+    private let source: any DispatchSourceRead
+
+    init(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void) {
+        source = DispatchSource.makeReadSource(fileDescriptor: descriptor)
+        source.setEventHandler(handler: handler)
+        source.resume()
+    }
+
+    func cancel() { source.cancel() }
+}

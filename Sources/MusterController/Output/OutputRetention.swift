@@ -1,0 +1,34 @@
+internal import Logging
+internal import MusterWire
+internal import ServiceLifecycle
+
+/// Removes outputs that have served their time, and gives up those that do not come. [service]
+struct OutputRetention: Service {
+    private static let everySeconds = 3_600
+    /// As long as a node keeps what it has not been able to send.
+    private static let waitDays: Int64 = 15
+
+    let database: any SQLDatabase
+    let uploads: OutputUploads
+    let days: Int
+    let logger: Logger
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                do {
+                    try await clean(now: .now())
+                } catch {
+                    logger.error("old outputs not removed", metadata: ["error": "\(error)"])
+                }
+                try? await Task.sleep(for: .seconds(Self.everySeconds))
+            }
+        }
+    }
+
+    func clean(now: Timestamp) async throws {
+        let waited = now.adding(seconds: -Self.waitDays * 86_400)
+        _ = try await database.write { tx in try OutputStore.giveUp(before: waited, at: now, in: tx) }
+        try await uploads.expire(before: now.adding(seconds: -Int64(days) * 86_400))
+    }
+}
