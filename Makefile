@@ -4,7 +4,7 @@ SHELL := /bin/bash
 
 SWIFT    ?= swift
 PREFIX   ?= /usr/local
-BUILD    := --static-swift-stdlib
+BUILD    := --static-swift-stdlib -Xswiftc -Osize
 RELEASE  := .build/release
 PACKAGES := libssl-dev libsqlite3-dev pkg-config openssl curl procps python3-venv tinyproxy-bin
 PYTHON   := .venv/bin/python

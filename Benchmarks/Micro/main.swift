@@ -56,7 +56,7 @@ do {
 for targets in [100, 1_000, 10_000] {
     measure("dispatch machine, a command on \(targets) nodes from start to end", 1) { _ in
         var machine = DispatchMachine(
-            targets: Array(repeating: .init(generation: 1), count: targets), maximumConcurrency: .count(500), maximumErrors: .count(0),
+            targets: Array(repeating: .init(generation: 1), count: targets), maximumConcurrency: .number(500), maximumErrors: .number(0),
             startBy: 3_600_000, deadline: 7_200_000, at: 0)
         for target in 0..<targets { machine.connected(target, generation: 1, at: 0) }
         var running = machine.takeActions(at: 0).jobs

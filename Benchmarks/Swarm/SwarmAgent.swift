@@ -31,7 +31,7 @@ final class SwarmAgent: Sendable {
         self.heartbeat = heartbeat
         channel = ControlChannel(
             current: current, runner: jobs, keepAlive: .seconds(20), group: loop, logger: logger,
-            online: { heartbeat.channelOpened() }, denied: {})
+            online: { heartbeat.channelOpened($0) }, denied: {})
     }
 
     /// Until it is cancelled.

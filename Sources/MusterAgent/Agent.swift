@@ -70,7 +70,8 @@ package struct Agent: Sendable {
             interval: .seconds(configuration.heartbeatSeconds),
             group: group,
             logger: logger,
-            serverTime: { runner.serverTime($0) }
+            serverTime: { runner.serverTime($0) },
+            settled: { Footprint.giveBackCode() }
         )
         let uploader = OutputUploader(work: outputs, ledger: runner.ledger, current: current, group: group, logger: logger)
         // The channel tells the renewal of refusals, and the renewal tells the channel of new certificates.

@@ -14,23 +14,28 @@ package final class Heartbeat: Service {
     private let group: any EventLoopGroup
     private let logger: Logger
     private let serverTime: @Sendable (Int64) -> Void
+    private let settled: @Sendable () -> Void
     private let connected = Alarm()
     private let transport = Mutex(TransportChoice.Transport.webSocket)
     private let lastBeat = Mutex<ContinuousClock.Instant?>(nil)
 
-    /// - Parameter serverTime: told the difference between the controller's clock and ours after each beat, in milliseconds.
+    /// - Parameters:
+    ///   - serverTime: told the difference between the controller's clock and ours after each beat, in milliseconds.
+    ///   - settled: called after each beat that was taken: nothing is to be done now until something happens.
     package init(
         current: CurrentIdentity,
         interval: Duration,
         group: any EventLoopGroup,
         logger: Logger,
-        serverTime: @escaping @Sendable (Int64) -> Void
+        serverTime: @escaping @Sendable (Int64) -> Void,
+        settled: @escaping @Sendable () -> Void = {}
     ) {
         self.current = current
         self.interval = interval
         self.group = group
         self.logger = logger
         self.serverTime = serverTime
+        self.settled = settled
     }
 
     /// The controller has lost nothing of what it was told within the last interval: a fleet that comes back after a restart of
@@ -65,6 +70,7 @@ package final class Heartbeat: Service {
                 try await beat()
                 lastBeat.withLock { $0 = .now }
                 isFailing = false
+                settled()
             } catch {
                 guard !Task.isCancelled else { return }
                 logger.log(
