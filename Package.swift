@@ -78,18 +78,24 @@ let package = Package(
         // Shared
         module("MusterDocuments", [], resources: [.embedInCode("BuiltIn")]),
         module("MusterConfiguration", []),
-        module("MusterClient", ["MusterTLS", "MusterWire", "MusterCrypto", httpTypes, nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, logging]),
+        module(
+            "MusterClient",
+            ["MusterTLS", "MusterWire", "MusterCrypto", httpTypes, nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, logging]),
 
         // Sides
-        module("MusterAgent", [
-            "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux",
-            lifecycle, unixSignals, nioCore, nioPosix, nioHTTP1, logging,
-        ]),
-        module("MusterController", [
-            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux",
-            hummingbird, hummingbirdCore, httpTypes, grdb, lifecycle, unixSignals, logging, metrics, coreMetrics,
-            nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, nioHTTPTypes, nioHTTPTypesHTTP1, nioConcurrencyHelpers,
-        ]),
+        module(
+            "MusterAgent",
+            [
+                "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux",
+                lifecycle, unixSignals, nioCore, nioPosix, nioHTTP1, logging,
+            ]),
+        module(
+            "MusterController",
+            [
+                "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux",
+                hummingbird, hummingbirdCore, httpTypes, grdb, lifecycle, unixSignals, logging, metrics, coreMetrics,
+                nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, nioHTTPTypes, nioHTTPTypesHTTP1, nioConcurrencyHelpers,
+            ]),
         module("MusterCommandLine", ["MusterClient", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", logging]),
 
         // Executables: options in, library call, words out
@@ -104,11 +110,18 @@ let package = Package(
         tests("MusterDocumentsTests", ["MusterDocuments"]),
         tests("MusterConfigurationTests", ["MusterConfiguration"]),
         tests("MusterClientTests", ["MusterClient", "MusterWire", "MusterTLS", "MusterCrypto", nioCore, nioPosix, nioHTTP1, nioWebSocket]),
-        tests("MusterAgentTests", ["MusterAgent", "muster-agent", "MusterWire", "MusterDocuments", "MusterClient", "MusterCrypto", "CLinux", nioCore, lifecycle, logging]),
-        tests("MusterControllerTests", [
-            "MusterController", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS",
-            nioCore, nioPosix, nioConcurrencyHelpers, httpTypes, lifecycle, logging, coreMetrics,
-        ]),
+        tests(
+            "MusterAgentTests",
+            [
+                "MusterAgent", "muster-agent", "MusterWire", "MusterDocuments", "MusterClient", "MusterCrypto", "CLinux", nioCore,
+                lifecycle, logging,
+            ]),
+        tests(
+            "MusterControllerTests",
+            [
+                "MusterController", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS",
+                nioCore, nioPosix, nioConcurrencyHelpers, httpTypes, lifecycle, logging, coreMetrics,
+            ]),
         tests("MusterCommandLineTests", ["MusterCommandLine", "MusterWire"]),
         tests("RepositoryTests", []),
     ]
@@ -124,7 +137,8 @@ if Context.environment["MUSTER_BENCHMARKS"] != nil {
         .executableTarget(
             name: "muster-swarm",
             dependencies: [
-                "MusterAgent", "MusterClient", "MusterDocuments", "MusterWire", "MusterTLS", "MusterCrypto", "CLinux", arguments, unixSignals,
+                "MusterAgent", "MusterClient", "MusterDocuments", "MusterWire", "MusterTLS", "MusterCrypto", "CLinux", arguments,
+                unixSignals,
                 logging, nioCore, nioPosix, nioHTTP1,
             ],
             path: "Benchmarks/Swarm", swiftSettings: settings))

@@ -14,8 +14,10 @@ func measure(_ name: String, _ count: Int, _ body: (Int) throws -> Void) rethrow
     }
     let nanoseconds = Double(best.components.seconds) * 1e9 + Double(best.components.attoseconds) / 1e9
     let each = nanoseconds / Double(count)
-    let text = each >= 1e6 ? "\((each / 1e4).rounded() / 100) ms" : each >= 1e3 ? "\((each / 10).rounded() / 100) µs" : "\(each.rounded()) ns"
-    let padded = name + String(repeating: " ", count: max(0, 58 - name.count)) + " " + String(repeating: " ", count: max(0, 26 - text.count)) + text
+    let text =
+        each >= 1e6 ? "\((each / 1e4).rounded() / 100) ms" : each >= 1e3 ? "\((each / 10).rounded() / 100) µs" : "\(each.rounded()) ns"
+    let padded =
+        name + String(repeating: " ", count: max(0, 58 - name.count)) + " " + String(repeating: " ", count: max(0, 26 - text.count)) + text
     print(padded + "   best of 5")
 }
 
@@ -43,13 +45,17 @@ do {
     var headers = HTTPFields()
     headers[.contentType] = "application/x-amz-json-1.1"
     headers[.amzTarget] = "AmazonSSM.SendCommand"
-    SigV4.sign(method: "POST", path: "/", headers: &headers, body: body, host: "127.0.0.1:8443",
-               credentials: Credentials(accessKeyID: "AKIDEXAMPLE", secretAccessKey: secret, sessionToken: nil), region: "us-east-1", service: "ssm", at: now)
+    SigV4.sign(
+        method: "POST", path: "/", headers: &headers, body: body, host: "127.0.0.1:8443",
+        credentials: Credentials(accessKeyID: "AKIDEXAMPLE", secretAccessKey: secret, sessionToken: nil), region: "us-east-1",
+        service: "ssm", at: now)
     let authorization = try SigV4.Authorization(header: headers[.authorization] ?? "")
     let received = [(name: "Host", value: "127.0.0.1:8443")] + headers.map { (name: $0.name.rawName, value: $0.value) }
     let cache = SigningKeyCache()
     try measure("SigV4, one request verified", 1_000) { _ in
-        try SigV4.verify(authorization: authorization, method: "POST", path: "/", query: "", headers: received, body: body, secret: secret, now: now, keyCache: cache)
+        try SigV4.verify(
+            authorization: authorization, method: "POST", path: "/", query: "", headers: received, body: body, secret: secret, now: now,
+            keyCache: cache)
     }
 }
 

@@ -35,7 +35,8 @@ struct Console: Sendable {
 
     func authority() throws -> Certificate {
         let bytes = profile.caBundle.flatMap { FileManager.default.contents(atPath: $0) } ?? Data()
-        guard let authority = try Certificate.chain(pem: String(decoding: bytes, as: UTF8.self)).first(where: \.isCertificateAuthority) else {
+        guard let authority = try Certificate.chain(pem: String(decoding: bytes, as: UTF8.self)).first(where: \.isCertificateAuthority)
+        else {
             throw SwarmError("The operator's profile names no authority.")
         }
         return authority
@@ -87,7 +88,8 @@ struct Console: Sendable {
             case .success:
                 let took = clock.now - begun
                 guard command.completedCount == count, command.targetCount == count else {
-                    throw SwarmError("Command \(id) ended with \(command.completedCount) of \(command.targetCount) results; there are \(count) nodes.")
+                    throw SwarmError(
+                        "Command \(id) ended with \(command.completedCount) of \(command.targetCount) results; there are \(count) nodes.")
                 }
                 return took
             case .pending, .inProgress, .cancelling:

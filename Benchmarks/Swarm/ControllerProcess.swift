@@ -38,7 +38,8 @@ final class ControllerProcess: Sendable {
     static func start(_ home: Home, port: Int = 0) async throws -> ControllerProcess {
         let listening = home.data + "/listening"
         unlink(listening)
-        let (pid, exit) = try await spawn(home.executable, ["serve", "--data-dir", home.data, "--listen", "127.0.0.1:\(port)"], log: home.log)
+        let (pid, exit) = try await spawn(
+            home.executable, ["serve", "--data-dir", home.data, "--listen", "127.0.0.1:\(port)"], log: home.log)
         let clock = ContinuousClock()
         let deadline = clock.now + .seconds(60)
         while true {

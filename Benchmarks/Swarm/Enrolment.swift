@@ -24,7 +24,8 @@ struct Enrolment: Sendable {
                 try await console.api.call(
                     CreateActivation.self,
                     .init(
-                        iamRole: "swarm", defaultInstanceName: "swarm", registrationLimit: min(Self.registrationsPerActivation, count - first),
+                        iamRole: "swarm", defaultInstanceName: "swarm",
+                        registrationLimit: min(Self.registrationsPerActivation, count - first),
                         tags: [Tag(key: "fleet", value: "swarm")])))
         }
         let pin = "sha256:\(Hex.encode(try console.authority().fingerprint))"

@@ -100,7 +100,9 @@ struct Measurement: Sendable {
         }
     }
 
-    private func idle(_ controller: ControllerProcess, _ empty: ControllerProcess.Memory, _ count: Int, _ figures: inout Figures) async throws {
+    private func idle(_ controller: ControllerProcess, _ empty: ControllerProcess.Memory, _ count: Int, _ figures: inout Figures)
+        async throws
+    {
         try await Task.sleep(for: .seconds(5))
         let memory = controller.memory()
         figures.values[.residentPerAgent] = Double(memory.resident - empty.resident) / Double(count)

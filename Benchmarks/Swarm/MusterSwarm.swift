@@ -10,7 +10,8 @@ import UnixSignals
 @main
 struct MusterSwarm: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "muster-swarm", abstract: "Measure a controller with thousands of agents, each with its own key, certificate and TLS connection.")
+        commandName: "muster-swarm",
+        abstract: "Measure a controller with thousands of agents, each with its own key, certificate and TLS connection.")
 
     @Option(help: "Sizes of the fleet, separated by commas. Each gets a controller of its own.")
     var agents = "500,1000,2000"

@@ -68,17 +68,22 @@ struct Report {
             guard let from = first.values[figure], let to = last.values[figure] else { continue }
             let growth = all.count > 1 && from > 0 ? number(to / from) : ""
             lines.append(
-                line(figure.name, all.map { $0.values[figure].map { "\(number($0)) \(figure.unit)" } ?? "-" }, growth, figure.target(last.agents)))
+                line(
+                    figure.name, all.map { $0.values[figure].map { "\(number($0)) \(figure.unit)" } ?? "-" }, growth,
+                    figure.target(last.agents)))
         }
         if all.count > 1 {
             lines.append("")
-            lines.append("growth: the figure at \(last.agents) agents over that at \(first.agents), which are \(number(Double(last.agents) / Double(first.agents))) times as many.")
+            lines.append(
+                "growth: the figure at \(last.agents) agents over that at \(first.agents), which are \(number(Double(last.agents) / Double(first.agents))) times as many."
+            )
         }
         return lines.joined(separator: "\n")
     }
 
     private func line(_ name: String, _ values: [String], _ growth: String, _ target: String) -> String {
-        pad(name, 54) + values.map { pad($0, 12, right: true) }.joined() + pad(growth, 10, right: true) + (target.isEmpty ? "" : "   " + target)
+        pad(name, 54) + values.map { pad($0, 12, right: true) }.joined() + pad(growth, 10, right: true)
+            + (target.isEmpty ? "" : "   " + target)
     }
 
     private func pad(_ text: String, _ width: Int, right: Bool = false) -> String {

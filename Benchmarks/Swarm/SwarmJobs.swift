@@ -100,12 +100,15 @@ final class SwarmJobs: JobReceiver {
                 let ending = machine.stepEnded(item.name, status: .success, code: 0)
                 reply.stepEnded(item, StepOutcome(status: .success, code: 0, at: now.milliseconds), ending)
             case .skip(let item, let reason):
-                reply.stepEnded(item, StepOutcome(status: .skipped, code: 0, notice: reason, at: now.milliseconds), .init(status: .skipped, code: 0))
+                reply.stepEnded(
+                    item, StepOutcome(status: .skipped, code: 0, notice: reason, at: now.milliseconds), .init(status: .skipped, code: 0))
             case .fail(let item, let reason):
-                reply.stepEnded(item, StepOutcome(status: .failed, code: 1, notice: reason, at: now.milliseconds), .init(status: .failed, code: 1))
+                reply.stepEnded(
+                    item, StepOutcome(status: .failed, code: 1, notice: reason, at: now.milliseconds), .init(status: .failed, code: 1))
             case .cancel(let item, let reason):
                 reply.stepEnded(
-                    item, StepOutcome(status: .cancelled, code: 1, notice: reason, at: now.milliseconds), .init(status: .cancelled, code: 1))
+                    item, StepOutcome(status: .cancelled, code: 1, notice: reason, at: now.milliseconds), .init(status: .cancelled, code: 1)
+                )
             case .finish(let end):
                 status = end
             case .wait:
@@ -143,7 +146,8 @@ final class SwarmPlans: Sendable {
         guard let content = try? job.decodeContent(SendCommandContent.self),
             let document = try? DocumentDecoder.decode(DocumentValue(content.documentContent)),
             let plan = try? Plan.build(
-                document: document, values: content.parameters.mapValues(DocumentValue.init), platform: .linux, plugins: PluginTable.actions)
+                document: document, values: content.parameters.mapValues(DocumentValue.init), platform: .linux, plugins: PluginTable.actions
+            )
         else { return nil }
         plans.withLock { plans in
             if plans.count >= 64 { plans.removeAll() }

@@ -91,7 +91,10 @@ package struct Agent: Sendable {
 
         logger.info(
             "starting",
-            metadata: ["node": "\(identity.node)", "controller": "\(identity.controller)", "version": "\(AgentVersion.current)", "through": "\(proxy.map { "\($0)" } ?? "no proxy")"])
+            metadata: [
+                "node": "\(identity.node)", "controller": "\(identity.controller)", "version": "\(AgentVersion.current)",
+                "through": "\(proxy.map { "\($0)" } ?? "no proxy")",
+            ])
         var services = ServiceGroupConfiguration(
             services: ([runner, uploader, renewal, channel, heartbeat] as [any Service]).map { .init(service: $0) },
             gracefulShutdownSignals: [.sigterm, .sigint],

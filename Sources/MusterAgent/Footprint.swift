@@ -11,7 +11,8 @@ enum Footprint {
         // address-address permissions offset device inode path, proc_pid_maps(5)
         for line in String(decoding: maps, as: UTF8.self).split(separator: "\n") {
             let fields = line.split(separator: " ")
-            guard fields.count >= 6, fields[5].hasPrefix("/"), fields[1] == "r-xp" || (fields[1] == "r--p" && UInt64(fields[2], radix: 16) == 0)
+            guard fields.count >= 6, fields[5].hasPrefix("/"),
+                fields[1] == "r-xp" || (fields[1] == "r--p" && UInt64(fields[2], radix: 16) == 0)
             else { continue }
             let ends = fields[0].split(separator: "-").compactMap { UInt(String($0), radix: 16) }
             guard ends.count == 2, ends[0] < ends[1] else { continue }

@@ -8,7 +8,9 @@ extension APIClient {
         let answer = try await answer(to: .form(GetCallerIdentity.name), body: Array(form.utf8))
         guard let account = CallerIdentityAnswer.element("Account", in: answer), let arn = CallerIdentityAnswer.element("Arn", in: answer),
             let user = CallerIdentityAnswer.element("UserId", in: answer)
-        else { throw ClientError(.protocolViolation, "Cannot read the answer of \(endpoint) to GetCallerIdentity. Is it a Muster controller?") }
+        else {
+            throw ClientError(.protocolViolation, "Cannot read the answer of \(endpoint) to GetCallerIdentity. Is it a Muster controller?")
+        }
         return GetCallerIdentity.Output(account: account, arn: arn, userID: user)
     }
 }
@@ -17,7 +19,9 @@ extension APIClient {
 enum CallerIdentityAnswer {
     static func element(_ name: String, in body: [UInt8]) -> String? {
         let text = String(decoding: body.prefix(65_536), as: UTF8.self)
-        guard let begin = text.firstRange(of: "<\(name)>"), let end = text[begin.upperBound...].firstRange(of: "</\(name)>") else { return nil }
+        guard let begin = text.firstRange(of: "<\(name)>"), let end = text[begin.upperBound...].firstRange(of: "</\(name)>") else {
+            return nil
+        }
         var content = String(text[begin.upperBound..<end.lowerBound])
         for (entity, character) in [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")] {
             content = content.split(separator: entity, omittingEmptySubsequences: false).joined(separator: character)

@@ -87,7 +87,8 @@ package struct APIClient: Sendable {
             do {
                 let deadline = NIODeadline.now() + timeout
                 let request = HTTPRequest(
-                    method: method, path: query.isEmpty ? path : "\(path)?\(query)", headers: signed(method, path, query: query, body: body),
+                    method: method, path: query.isEmpty ? path : "\(path)?\(query)",
+                    headers: signed(method, path, query: query, body: body),
                     body: body)
                 let response = try await send(request, deadline: deadline)
                 if (200..<300).contains(response.status) { return response.body }
@@ -173,7 +174,8 @@ package struct APIClient: Sendable {
             try Task.checkCancellation()
             guard attempt < attempts else { throw failure }
             attempt += 1
-            logger.debug("trying a call again", metadata: ["operation": "\(operation.name)", "attempt": "\(attempt)", "reason": "\(failure)"])
+            logger.debug(
+                "trying a call again", metadata: ["operation": "\(operation.name)", "attempt": "\(attempt)", "reason": "\(failure)"])
             try await Task.sleep(for: backoff.next())
         }
     }

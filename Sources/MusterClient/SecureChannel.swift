@@ -50,7 +50,9 @@ struct SecureChannel: Sendable {
             }
         } catch {
             handshake.fail(error)
-            throw ClientError(.unreachable, "Cannot connect to \(endpoint.proxy.map { "\($0), the way to \(endpoint)" } ?? "\(endpoint)"): \(describe(error)).")
+            throw ClientError(
+                .unreachable,
+                "Cannot connect to \(endpoint.proxy.map { "\($0), the way to \(endpoint)" } ?? "\(endpoint)"): \(describe(error)).")
         }
         let timer = loop.scheduleTask(deadline: deadline) {
             handshake.fail(ClientError(.timedOut, "\(endpoint) did not finish the TLS handshake in time."))

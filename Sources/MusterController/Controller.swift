@@ -1,11 +1,11 @@
+internal import FoundationEssentials
+internal import Glibc
 package import Logging
 package import MusterCrypto
 internal import MusterWire
 internal import NIOPosix
 internal import ServiceLifecycle
 internal import UnixSignals
-internal import FoundationEssentials
-internal import Glibc
 
 /// The controller, put together. Read this first.
 ///
@@ -82,8 +82,10 @@ package struct Controller: Sendable {
         var table = OperationTable()
         CommandOperations(database: database, dispatcher: dispatcher, objects: objects).register(in: &table)
         DocumentOperations(pageTokenKey: facts.pageTokenKey).register(in: &table)
-        NodeOperations(database: database, registry: registry, events: dispatcher, pageTokenKey: facts.pageTokenKey, logger: logger).register(in: &table)
-        NodePropertyOperations(database: database, registry: registry, pageTokenKey: facts.pageTokenKey, logger: logger).register(in: &table)
+        NodeOperations(database: database, registry: registry, events: dispatcher, pageTokenKey: facts.pageTokenKey, logger: logger)
+            .register(in: &table)
+        NodePropertyOperations(database: database, registry: registry, pageTokenKey: facts.pageTokenKey, logger: logger).register(
+            in: &table)
         TagOperations(database: database).register(in: &table)
         ServiceSettingOperations(database: database).register(in: &table)
         IdentityOperations().register(in: &table)
@@ -112,7 +114,8 @@ package struct Controller: Sendable {
                 database: database, folder: folder, upload: try ObjectUpload(store: $0), wakes: copyWakes, wake: copyWake, logger: logger)
         }
         let reload = ReloadOnSignal(certificates: certificates)
-        try await serve([housekeeping, retention, registry, dispatcher, polling] + (archive.map { [$0] } ?? []) + certificates + [reload, server])
+        try await serve(
+            [housekeeping, retention, registry, dispatcher, polling] + (archive.map { [$0] } ?? []) + certificates + [reload, server])
         directory.remove(.listening)
         logger.info("controller stopped")
     }
@@ -133,7 +136,8 @@ package struct Controller: Sendable {
             else { throw ControllerError.notInitialised(path) }
             // The account is part of every ARN that people have stored.
             if let former = try MetaStore.value(.account, in: tx), former != account {
-                throw ControllerError.badSetting("This store belongs to account \(former), the configuration says \(account). Set 'account' to \(former).")
+                throw ControllerError.badSetting(
+                    "This store belongs to account \(former), the configuration says \(account). Set 'account' to \(former).")
             }
             let names = try MetaStore.value(.names, in: tx)?.split(separator: " ").map(String.init) ?? []
             return Facts(storeEpoch: epoch, pageTokenKey: key, names: names)
@@ -148,7 +152,9 @@ package struct Controller: Sendable {
                 if let certificate = listener.certificate, let key = listener.key {
                     .files(certificate: certificate, key: key)
                 } else {
-                    .authority(authority, names: all.reduce(into: []) { if !$0.contains($1) { $0.append($1) } }, hours: configuration.certificateHours)
+                    .authority(
+                        authority, names: all.reduce(into: []) { if !$0.contains($1) { $0.append($1) } },
+                        hours: configuration.certificateHours)
                 }
             return try ServerCertificate(
                 source, clientAuthorities: listener.serves.contains("agents") ? [authority.certificate] : nil, logger: logger)
@@ -156,7 +162,8 @@ package struct Controller: Sendable {
     }
 
     private func server(
-        _ table: OperationTable, _ routes: RouteTable, _ certificates: [ServerCertificate], database: any SQLDatabase, keys: OperatorKeyStore,
+        _ table: OperationTable, _ routes: RouteTable, _ certificates: [ServerCertificate], database: any SQLDatabase,
+        keys: OperatorKeyStore,
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity) async -> Void
     ) -> ControllerServer {
         var limits = ControllerServer.Limits()

@@ -47,12 +47,15 @@ package struct ControllerCheck: Sendable {
         await look("certificate authority") { try authority(now) }
         for listener in configuration.listeners where listener.certificate != nil {
             await look("certificate of \(listener.address):\(listener.port)") {
-                let certificate = try ServerCertificate.verifyFiles(certificate: listener.certificate ?? "", key: listener.key ?? "", now: now)
+                let certificate = try ServerCertificate.verifyFiles(
+                    certificate: listener.certificate ?? "", key: listener.key ?? "", now: now)
                 return "\(certificate.commonName ?? "without a name"), ends \(Timestamp(milliseconds: certificate.notAfter * 1000).iso8601)"
             }
         }
         await look("database") { try await database() }
-        if let certificate = try? Controller.authority(in: directory).certificate, certificate.notAfter - now.milliseconds / 1000 < 365 * Self.daySeconds {
+        if let certificate = try? Controller.authority(in: directory).certificate,
+            certificate.notAfter - now.milliseconds / 1000 < 365 * Self.daySeconds
+        {
             findings.append(Finding(kind: .warning, text: "certificate authority: ends in less than a year"))
         }
         return findings
@@ -61,7 +64,9 @@ package struct ControllerCheck: Sendable {
     private func authority(_ now: Timestamp) throws -> String {
         let authority = try Controller.authority(in: directory)
         let seconds = now.milliseconds / 1000
-        guard authority.certificate.isCertificateAuthority, authority.certificate.notBefore <= seconds, seconds < authority.certificate.notAfter else {
+        guard authority.certificate.isCertificateAuthority, authority.certificate.notBefore <= seconds,
+            seconds < authority.certificate.notAfter
+        else {
             throw ControllerError.badSetting("\(directory.path(of: .certificate)) is no certificate authority at this time.")
         }
         guard try PrivateKey(pem: try directory.text(.key)).publicKey == authority.certificate.publicKey else {
@@ -80,6 +85,7 @@ package struct ControllerCheck: Sendable {
         }
         let keys = try await OperatorKeyStore(database: database, cipher: Controller.cipher(in: directory)).count()
         let found = try database.durability()
-        return "intact, synchronous=\(found.synchronous == 2 ? "FULL" : String(found.synchronous)), journal=\(found.journal), \(keys) operator key(s)"
+        return
+            "intact, synchronous=\(found.synchronous == 2 ? "FULL" : String(found.synchronous)), journal=\(found.journal), \(keys) operator key(s)"
     }
 }

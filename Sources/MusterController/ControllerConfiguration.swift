@@ -41,7 +41,9 @@ package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
 
         /// `ADDRESS:PORT`, with IPv6 addresses in brackets.
         package init(argument: String) throws {
-            guard let colon = argument.lastIndex(of: ":"), let port = Int(argument[argument.index(after: colon)...]), (0...65535).contains(port) else {
+            guard let colon = argument.lastIndex(of: ":"), let port = Int(argument[argument.index(after: colon)...]),
+                (0...65535).contains(port)
+            else {
                 throw ControllerError.badListener(argument)
             }
             var address = String(argument[..<colon])
@@ -81,14 +83,15 @@ package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
         "account": .string,
         "regions": .strings,
         "dataDirectory": .string,
-        "listeners": .list(.object([
-            "address": .string,
-            "port": .integer(0...65535),
-            "serves": .list(.choice(["agents", "operators"])),
-            "certificate": .optional(.string),
-            "key": .optional(.string),
-            "webSockets": .boolean,
-        ])),
+        "listeners": .list(
+            .object([
+                "address": .string,
+                "port": .integer(0...65535),
+                "serves": .list(.choice(["agents", "operators"])),
+                "certificate": .optional(.string),
+                "key": .optional(.string),
+                "webSockets": .boolean,
+            ])),
         "names": .strings,
         "certificateHours": .integer(1...8760),
         "offlineSeconds": .integer(30...86_400),
@@ -113,7 +116,8 @@ package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
     private enum Keys: String, CodingKey {
         case account, regions, dataDirectory, listeners, names, certificateHours, offlineSeconds, maximumBodyBytes
         case requestsPerSecond, requestBurst, handshakeSeconds, requestSeconds, historyDays, totalTimeoutSlackSeconds, logLevel
-        case outputNodeBytes, outputTotalBytes, outputDays, outputS3Endpoint, outputS3Region, outputS3Bucket, outputS3PathStyle, outputS3CredentialsFile
+        case outputNodeBytes, outputTotalBytes, outputDays, outputS3Endpoint, outputS3Region, outputS3Bucket, outputS3PathStyle,
+            outputS3CredentialsFile
     }
 
     package init(from decoder: any Decoder) throws {
@@ -171,10 +175,14 @@ package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
         guard !listeners.isEmpty else { throw ControllerError.badSetting("'listeners' is empty: nobody could reach the controller.") }
         for listener in listeners {
             guard !listener.serves.isEmpty else {
-                throw ControllerError.badSetting("The listener \(listener.address):\(listener.port) serves nobody. Put \"agents\", \"operators\" or both into its 'serves'.")
+                throw ControllerError.badSetting(
+                    "The listener \(listener.address):\(listener.port) serves nobody. Put \"agents\", \"operators\" or both into its 'serves'."
+                )
             }
             guard (listener.certificate == nil) == (listener.key == nil) else {
-                throw ControllerError.badSetting("The listener \(listener.address):\(listener.port) has a certificate without a key, or a key without a certificate. Set both or neither.")
+                throw ControllerError.badSetting(
+                    "The listener \(listener.address):\(listener.port) has a certificate without a key, or a key without a certificate. Set both or neither."
+                )
             }
         }
         for name in names where !Self.isName(name) { throw ControllerError.badName(name) }

@@ -45,7 +45,8 @@ package struct ControllerSetup: Sendable {
         try await Migrations.run(on: database, now: now.milliseconds)
         if !isNew, try await database.read({ tx in try MetaStore.value(.initialisedAt, in: tx) }) != nil {
             guard directory.exists(.certificate), directory.exists(.key) else {
-                throw ControllerError.lost(path: directory.path(of: directory.exists(.key) ? .certificate : .key), directory: directory.path)
+                throw ControllerError.lost(
+                    path: directory.path(of: directory.exists(.key) ? .certificate : .key), directory: directory.path)
             }
             throw ControllerError.alreadyInitialised(directory.path)
         }
@@ -63,7 +64,8 @@ package struct ControllerSetup: Sendable {
         }
         let credentials = try await OperatorKeyStore(database: database, cipher: cipher).create(
             userName: Self.userName, now: now,
-            audit: AuditEvent(time: now, controllerDid: "CreateAccessKey", resource: Self.userName, details: ["by": "muster-controller init"]))
+            audit: AuditEvent(
+                time: now, controllerDid: "CreateAccessKey", resource: Self.userName, details: ["by": "muster-controller init"]))
         let endpoint = endpoint()
         try writeProfile(credentials, endpoint: endpoint, authority: authority.certificate)
         try await database.write { tx in try MetaStore.set(.initialisedAt, to: now.iso8601, in: tx) }

@@ -64,11 +64,12 @@ package final class Metrics: MetricsFactory {
         var text = ""
         var described = ""
         for (series, value) in values.sorted(by: { ($0.key.name, $0.key.labels) < ($1.key.name, $1.key.labels) }) {
-            let type = switch value {
-            case .counter: "counter"
-            case .gauge: "gauge"
-            case .histogram: "histogram"
-            }
+            let type =
+                switch value {
+                case .counter: "counter"
+                case .gauge: "gauge"
+                case .histogram: "histogram"
+                }
             if described != series.name {
                 text += "# TYPE \(series.name) \(type)\n"
                 described = series.name

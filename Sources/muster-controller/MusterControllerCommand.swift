@@ -105,7 +105,8 @@ struct Serve: AsyncParsableCommand {
 }
 
 struct Check: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Look at configuration, permissions, certificates and database, and change nothing.")
+    static let configuration = CommandConfiguration(
+        abstract: "Look at configuration, permissions, certificates and database, and change nothing.")
 
     @OptionGroup var common: CommonOptions
 

@@ -13,7 +13,10 @@ struct Login: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("The controller's address.", valueName: "https://host:port")) var endpoint: String
     @Option(help: "A PEM file with the controller's authority.", completion: .file()) var ca: String?
-    @Option(help: ArgumentHelp("The authority's digest, as `muster-controller init` printed it; its certificate is fetched and kept.", valueName: "sha256:hex"))
+    @Option(
+        help: ArgumentHelp(
+            "The authority's digest, as `muster-controller init` printed it; its certificate is fetched and kept.", valueName: "sha256:hex")
+    )
     var pin: String?
     @Option(help: "The profile to write (default: AWS_PROFILE, or default).") var profile: String?
     @Option(name: .customLong("access-key-id"), help: "The access key's id, which is no secret.") var accessKeyID: String?

@@ -19,7 +19,8 @@ struct Nodes: AsyncParsableCommand {
 struct Enroll: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Prints the one line that joins a server.",
-        discussion: "Creates an activation. The code in the line is shown this once, and works until it expires or has been used --limit times.")
+        discussion:
+            "Creates an activation. The code in the line is shown this once, and works until it expires or has been used --limit times.")
 
     @OptionGroup var connection: Connection
     @Option(help: "How many servers may join with it (1 to 1000).") var limit: Int = 1
@@ -46,12 +47,15 @@ struct Deregister: AsyncParsableCommand {
     @Flag(help: "Do not ask.") var yes = false
 
     func run() async throws {
-        try await connection.with { caller, printer in try await NodeCommands(caller: caller, printer: printer).deregister(node, assumeYes: yes) }
+        try await connection.with { caller, printer in
+            try await NodeCommands(caller: caller, printer: printer).deregister(node, assumeYes: yes)
+        }
     }
 }
 
 struct TagNodes: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "tag", abstract: "Sets (KEY=VALUE) and removes (KEY-) tags of a node, or shows them.")
+    static let configuration = CommandConfiguration(
+        commandName: "tag", abstract: "Sets (KEY=VALUE) and removes (KEY-) tags of a node, or shows them.")
 
     @OptionGroup var connection: Connection
     @Argument(help: "A node's id, Name tag or host name.") var node: String

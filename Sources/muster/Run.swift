@@ -19,7 +19,8 @@ struct Run: AsyncParsableCommand {
             """)
 
     @OptionGroup var connection: Connection
-    @Option(help: ArgumentHelp("Nodes by tag:KEY=VALUE[,VALUE], tag-key=KEY or InstanceIds=ID; several must all match.", valueName: "target"))
+    @Option(
+        help: ArgumentHelp("Nodes by tag:KEY=VALUE[,VALUE], tag-key=KEY or InstanceIds=ID; several must all match.", valueName: "target"))
     var target: [String] = []
     @Option(help: "A node's id, Name tag or host name.") var node: [String] = []
     @Flag(help: "All managed nodes; more than 20 are asked about first.") var all = false
@@ -32,8 +33,10 @@ struct Run: AsyncParsableCommand {
     @Flag(help: "Print the command's id and do not wait.") var detach = false
     @Flag(help: "Do not ask.") var yes = false
     @Flag(help: "Print what the nodes write while they write it, each line with its node.") var follow = false
-    @Option(help: ArgumentHelp("Write each node's complete output to NODE.stdout and NODE.stderr in this folder.", valueName: "dir")) var save: String?
-    @Argument(parsing: .postTerminator, help: "What to run; the words are joined by spaces and given to the shell.") var command: [String] = []
+    @Option(help: ArgumentHelp("Write each node's complete output to NODE.stdout and NODE.stderr in this folder.", valueName: "dir"))
+    var save: String?
+    @Argument(parsing: .postTerminator, help: "What to run; the words are joined by spaces and given to the shell.") var command: [String] =
+        []
 
     func validate() throws {
         let ways = [!target.isEmpty, !node.isEmpty, all].filter { $0 }.count
@@ -41,7 +44,9 @@ struct Run: AsyncParsableCommand {
         guard command.isEmpty != param.isEmpty || (document != "AWS-RunShellScript" && command.isEmpty) else {
             throw ValidationError("Say what to run: -- COMMAND, or --document with --param.")
         }
-        guard !detach || (!follow && save == nil) else { throw ValidationError("--detach does not wait, so it goes with neither --follow nor --save.") }
+        guard !detach || (!follow && save == nil) else {
+            throw ValidationError("--detach does not wait, so it goes with neither --follow nor --save.")
+        }
         guard command.isEmpty || document == "AWS-RunShellScript" else {
             throw ValidationError("-- COMMAND goes with AWS-RunShellScript; give other documents their parameters with --param.")
         }
@@ -114,7 +119,8 @@ struct Wait: AsyncParsableCommand {
     @Option(help: "Seconds after which waiting ends; the command goes on.") var timeout: Int?
 
     func run() async throws {
-        try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).wait(id, timeout: timeout) }
+        try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).wait(id, timeout: timeout)
+        }
     }
 }
 

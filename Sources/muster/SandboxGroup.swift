@@ -18,7 +18,9 @@ struct SandboxGroup: AsyncParsableCommand {
         @Option(help: "How many agents.") var agents: Int = 3
         @Option(help: "The controller's port on the loopback interface; 0 takes a free one.") var port: Int = 0
         @Option(help: "How its agents reach the controller: auto, websocket or poll.") var transport: String?
-        @Option(name: .customLong("agent-env"), help: "NAME=VALUE: a setting for its agents, for example MUSTER_AGENT_LOG_LEVEL=debug. May be repeated.")
+        @Option(
+            name: .customLong("agent-env"),
+            help: "NAME=VALUE: a setting for its agents, for example MUSTER_AGENT_LOG_LEVEL=debug. May be repeated.")
         var agentEnvironment: [String] = []
         @Option(name: .customLong("controller-env"), help: "NAME=VALUE: a setting for its controller. May be repeated.")
         var controllerEnvironment: [String] = []

@@ -6,15 +6,19 @@ import Testing
 @Suite struct FormatTests {
     @Test func csvQuotesWhatRFC4180Asks() {
         #expect(CSV.record(["a", "b c", ""]) == "a,b c,")
-        #expect(CSV.record(["a,b", "say \"hi\"", "two\r\nlines", " x", "x "]) == "\"a,b\",\"say \"\"hi\"\"\",\"two\r\nlines\",\" x\",\"x \"")
+        #expect(
+            CSV.record(["a,b", "say \"hi\"", "two\r\nlines", " x", "x "]) == "\"a,b\",\"say \"\"hi\"\"\",\"two\r\nlines\",\" x\",\"x \"")
         #expect(CSV.record([""]) == "\"\"")
         #expect(CSV.text(header: ["A", "B"], rows: [["1", "2"]]) == "A,B\r\n1,2\r\n")
     }
 
     @Test(arguments: [
-        ("plain", "plain"), ("two words", "two words"), ("/a/b", "/a/b"), ("a=b", "a=b"), ("", #""""#), ("yes", #""yes""#), ("No", #""No""#), ("null", #""null""#),
-        ("1e5", #""1e5""#), ("12", #""12""#), ("2026-11-23", #""2026-11-23""#), ("-", #""-""#), ("a: b", #""a: b""#), ("a #b", #""a #b""#), ("end ", #""end ""#),
-        ("q\"\\", #""q\"\\""#), ("l\nm\t\r", #""l\nm\t\r""#), ("\u{1b}[0m", #""\u001b[0m""#), ("\u{85}\u{2028}\u{feff}", #""\u0085\u2028\ufeff""#), ("é🎉", "\"é🎉\""),
+        ("plain", "plain"), ("two words", "two words"), ("/a/b", "/a/b"), ("a=b", "a=b"), ("", #""""#), ("yes", #""yes""#),
+        ("No", #""No""#), ("null", #""null""#),
+        ("1e5", #""1e5""#), ("12", #""12""#), ("2026-11-23", #""2026-11-23""#), ("-", #""-""#), ("a: b", #""a: b""#), ("a #b", #""a #b""#),
+        ("end ", #""end ""#),
+        ("q\"\\", #""q\"\\""#), ("l\nm\t\r", #""l\nm\t\r""#), ("\u{1b}[0m", #""\u001b[0m""#),
+        ("\u{85}\u{2028}\u{feff}", #""\u0085\u2028\ufeff""#), ("é🎉", "\"é🎉\""),
         ("~", #""~""#), ("&a", #""&a""#), ("*a", #""*a""#), ("!a", #""!a""#),
     ])
     func yamlStrings(text: String, expected: String) {
@@ -60,7 +64,10 @@ import Testing
         let time = Timestamp(milliseconds: 0)
         let former: [NodeID: NodeChange.Seen] = [one: .init(status: "Online", name: "a\u{1b}"), two: .init(status: "Online", name: "b")]
         let changes = NodeChange.between(former, [one: .init(status: "ConnectionLost", name: "a\u{1b}")], at: time)
-        #expect(changes.map { [$0.node, $0.formerStatus ?? "", $0.status] } == [[one.rawValue, "Online", "ConnectionLost"], [two.rawValue, "Online", "Gone"]])
+        #expect(
+            changes.map { [$0.node, $0.formerStatus ?? "", $0.status] } == [
+                [one.rawValue, "Online", "ConnectionLost"], [two.rawValue, "Online", "Gone"],
+            ])
         #expect(changes[0].line == "1970-01-01T00:00:00.000Z  mi-0123456789abcdef0  a?  Online -> ConnectionLost")
         #expect(NodeChange.between(former, former, at: time).isEmpty)
         // Another name is no change of state.

@@ -2,7 +2,9 @@ import MusterCommandLine
 import Testing
 
 @Suite struct ProfileFileTests {
-    func changed(_ text: String, _ values: [(String, String)] = [("k", "new")], removing obsolete: Set<String> = [], in section: String = "s") -> String {
+    func changed(
+        _ text: String, _ values: [(String, String)] = [("k", "new")], removing obsolete: Set<String> = [], in section: String = "s"
+    ) -> String {
         var file = ProfileFile(text: text)
         file.set(values.map { (key: $0.0, value: $0.1) }, removing: obsolete, in: section)
         return file.text

@@ -11,7 +11,8 @@ struct CertificateTests {
 
     static func template(_ usage: CertificateTemplate.Usage) -> CertificateTemplate {
         CertificateTemplate(
-            commonName: "mi-0123456789abcdef0", uris: ["muster:node:mi-0123456789abcdef0:3"], dnsNames: ["controller.example", "localhost"],
+            commonName: "mi-0123456789abcdef0", uris: ["muster:node:mi-0123456789abcdef0:3"],
+            dnsNames: ["controller.example", "localhost"],
             ipAddresses: ["127.0.0.1", "::1"], notBefore: begin, notAfter: begin + 86_400, usage: usage)
     }
 
@@ -74,9 +75,11 @@ struct CertificateTests {
         #expect(try authority.issue(template, for: key).dnsNames == ["a.example,DNS:b.example"])
     }
 
-    @Test("openssl verifies the chain for its purpose and refuses the other", arguments: [
-        (CertificateTemplate.Usage.server, "sslserver", "sslclient"), (.client, "sslclient", "sslserver"),
-    ])
+    @Test(
+        "openssl verifies the chain for its purpose and refuses the other",
+        arguments: [
+            (CertificateTemplate.Usage.server, "sslserver", "sslclient"), (.client, "sslclient", "sslserver"),
+        ])
     func purposes(_ usage: CertificateTemplate.Usage, _ right: String, _ wrong: String) throws {
         let authority = try Self.authority(), other = try Self.authority(), key = try PrivateKey.generate()
         let files = try [
@@ -122,7 +125,8 @@ struct CertificateTests {
         let key = try PrivateKey.generate()
         let request = try CertificateRequest(commonName: "mi-0", key: key)
         #expect(try CertificateRequest(der: request.der).publicKey == key.publicKey)
-        let verified = try OpenSSLCommand.run(["req", "-inform", "DER", "-in", "r.der", "-noout", "-verify"], files: ["r.der": request.der])
+        let verified = try OpenSSLCommand.run(
+            ["req", "-inform", "DER", "-in", "r.der", "-noout", "-verify"], files: ["r.der": request.der])
         #expect(verified.status == 0, "\(verified.output)")
         for index in request.der.indices {
             var changed = request.der

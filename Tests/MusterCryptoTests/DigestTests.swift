@@ -3,14 +3,16 @@ import Testing
 
 @Suite("SHA-256 and HMAC: known answers")
 struct DigestTests {
-    @Test("the vectors of FIPS 180-4", arguments: [
-        ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-        ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-        (
-            "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
-            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
-        ),
-    ])
+    @Test(
+        "the vectors of FIPS 180-4",
+        arguments: [
+            ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+            ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            (
+                "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+                "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"
+            ),
+        ])
     func sha256(_ message: String, _ digest: String) {
         #expect(Hex.encode(SHA256.hash(message)) == digest)
         #expect(Hex.encode(SHA256.hash(Array(message.utf8))) == digest)
@@ -40,21 +42,23 @@ struct DigestTests {
         #expect(other.finalize() == SHA256.hash("abx"))
     }
 
-    @Test("the vectors of RFC 4231", arguments: [
-        (
-            [UInt8](repeating: 0x0B, count: 20), "Hi There",
-            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
-        ),
-        (
-            Array("Jefe".utf8), "what do ya want for nothing?",
-            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-        ),
-        (
-            [UInt8](repeating: 0xAA, count: 131), "Test Using Larger Than Block-Size Key - Hash Key First",
-            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
-        ),
-        ([], "", "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad"),
-    ])
+    @Test(
+        "the vectors of RFC 4231",
+        arguments: [
+            (
+                [UInt8](repeating: 0x0B, count: 20), "Hi There",
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"
+            ),
+            (
+                Array("Jefe".utf8), "what do ya want for nothing?",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+            ),
+            (
+                [UInt8](repeating: 0xAA, count: 131), "Test Using Larger Than Block-Size Key - Hash Key First",
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+            ),
+            ([], "", "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad"),
+        ])
     func hmac(_ key: [UInt8], _ message: String, _ code: String) {
         #expect(Hex.encode(HMACSHA256.code(key: key, message: Array(message.utf8))) == code)
     }
@@ -70,17 +74,21 @@ struct EncodingTests {
         for wrong in ["0", "0g", "0x00", " 00", "é0"] { #expect(Hex.decode(wrong) == nil) }
     }
 
-    @Test("the vectors of RFC 4648", arguments: [
-        ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy"),
-    ])
+    @Test(
+        "the vectors of RFC 4648",
+        arguments: [
+            ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("fooba", "Zm9vYmE="), ("foobar", "Zm9vYmFy"),
+        ])
     func base64(_ bytes: String, _ text: String) {
         #expect(Base64.encode(Array(bytes.utf8)) == text)
         #expect(Base64.decode(text) == Array(bytes.utf8))
     }
 
-    @Test("base 64 has one text for each byte string", arguments: [
-        "Zg", "Zg=", "Zh==", "Zm9=", "Zg==\n", "Z===", "====", "Zm-v", "=Zm9", "Zg==Zg==",
-    ])
+    @Test(
+        "base 64 has one text for each byte string",
+        arguments: [
+            "Zg", "Zg=", "Zh==", "Zm9=", "Zg==\n", "Z===", "====", "Zm-v", "=Zm9", "Zg==Zg==",
+        ])
     func strictBase64(_ text: String) {
         #expect(Base64.decode(text) == nil)
     }

@@ -46,9 +46,11 @@ struct KeyTests {
         #expect(throws: CryptoError.self) { try PrivateKey(pem: made.output) }
     }
 
-    @Test("other curves and kinds of public key are refused", arguments: [
-        ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"], ["-algorithm", "ED25519"], ["-algorithm", "RSA"],
-    ])
+    @Test(
+        "other curves and kinds of public key are refused",
+        arguments: [
+            ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"], ["-algorithm", "ED25519"], ["-algorithm", "RSA"],
+        ])
     func otherKeys(_ arguments: [String]) throws {
         let made = try OpenSSLCommand.run(["genpkey"] + arguments)
         // Progress dots may stand before the key; PEM readers skip them.

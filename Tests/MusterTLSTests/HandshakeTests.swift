@@ -120,11 +120,13 @@ struct HandshakeTests {
         _ = try failure(TLSContext(configuration), authority.server())
     }
 
-    @Test("host names and addresses", arguments: [
-        ("localhost", true), ("LOCALHOST", true), ("a.wild.example", true), ("127.0.0.1", true), ("::1", true),
-        ("other.example", false), ("b.a.wild.example", false), ("wild.example", false), ("127.0.0.2", false), ("::2", false),
-        ("localhost.example", false),
-    ])
+    @Test(
+        "host names and addresses",
+        arguments: [
+            ("localhost", true), ("LOCALHOST", true), ("a.wild.example", true), ("127.0.0.1", true), ("::1", true),
+            ("other.example", false), ("b.a.wild.example", false), ("wild.example", false), ("127.0.0.2", false), ("::2", false),
+            ("localhost.example", false),
+        ])
     func names(_ name: String, _ isRight: Bool) throws {
         let authority = try TestAuthority()
         let identity = try authority.identity(.server, dnsNames: ["localhost", "*.wild.example"], ipAddresses: ["127.0.0.1", "::1"])

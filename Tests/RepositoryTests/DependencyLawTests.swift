@@ -15,12 +15,14 @@ import Testing
         "MusterConfiguration": ["FoundationEssentials"],
         "MusterClient": nio.union(["MusterTLS", "MusterWire", "MusterCrypto", "HTTPTypes", "Logging", "FoundationEssentials"]),
         "MusterAgent": nio.union([
-            "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS", "CLinux", "ServiceLifecycle",
+            "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS", "CLinux",
+            "ServiceLifecycle",
             "UnixSignals", "Logging", "FoundationEssentials",
         ]),
         "MusterController": nio.union([
             "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "Foundation",
-            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux", "Hummingbird", "HummingbirdCore", "HTTPTypes", "GRDB",
+            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux", "Hummingbird", "HummingbirdCore",
+            "HTTPTypes", "GRDB",
             "ServiceLifecycle", "Logging", "Metrics", "CoreMetrics", "UnixSignals", "FoundationEssentials",
         ]),
         "MusterCommandLine": ["MusterClient", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", "Logging", "FoundationEssentials"],
@@ -37,7 +39,8 @@ import Testing
         for file in files {
             for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n") {
                 let words = line.split(separator: " ")
-                guard let position = words.firstIndex(of: "import"), position <= 2, !line.hasPrefix(" "), !line.hasPrefix("/"), words.count > position + 1
+                guard let position = words.firstIndex(of: "import"), position <= 2, !line.hasPrefix(" "), !line.hasPrefix("/"),
+                    words.count > position + 1
                 else { continue }
                 // `import struct Module.Type` names a kind before the module.
                 let kinds: Set<Substring> = ["struct", "class", "enum", "protocol", "func", "var", "let", "typealias"]

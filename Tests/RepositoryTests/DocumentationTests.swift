@@ -2,7 +2,8 @@ import Foundation
 import Testing
 
 @Suite struct DocumentationTests {
-    static let pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "agent-config/README.md", "controller-config/README.md"]
+    static let pages =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "agent-config/README.md", "controller-config/README.md"]
         + Repository.files(below: "docs", ending: ".md").map { String($0.path.dropFirst(Repository.root.path.count + 1)) }
 
     @Test(arguments: pages)
@@ -18,10 +19,13 @@ import Testing
 
     @Test func everyServedOperationHasARowAndATest() throws {
         let compatibility = try Repository.text("docs/compatibility.md")
-        let tests = try (Repository.files(below: "Tests", ending: ".py") + Repository.files(below: "Tests/MusterControllerTests", ending: ".swift"))
+        let tests = try
+            (Repository.files(below: "Tests", ending: ".py") + Repository.files(below: "Tests/MusterControllerTests", ending: ".swift"))
             .map { try String(contentsOf: $0, encoding: .utf8) }.joined()
         let served = try Repository.files(below: "Sources/MusterController/Operations", ending: ".swift")
-            .flatMap { file in try String(contentsOf: file, encoding: .utf8).matches(of: /register\(\s*([A-Z][A-Za-z]+)\.self/).map { String($0.output.1) } }
+            .flatMap { file in
+                try String(contentsOf: file, encoding: .utf8).matches(of: /register\(\s*([A-Z][A-Za-z]+)\.self/).map { String($0.output.1) }
+            }
         #expect(served.count >= 20)
         for operation in served {
             #expect(compatibility.contains("| `\(operation)` |"), "docs/compatibility.md has no row for \(operation)")
@@ -32,7 +36,8 @@ import Testing
 
     @Test func nothingSpeaksOfOneMachine() throws {
         for folder in ["Sources", "Tests", "docs", "agent-config", "controller-config", "Benchmarks"] {
-            for file in Repository.files(below: folder, ending: "") where ["swift", "md", "py", "json5", "sh", "service"].contains(file.pathExtension) {
+            for file in Repository.files(below: folder, ending: "")
+            where ["swift", "md", "py", "json5", "sh", "service"].contains(file.pathExtension) {
                 let text = try String(contentsOf: file, encoding: .utf8)
                 #expect(!text.contains("/" + "work/") && !text.contains("/" + "root/."), "\(file.path)")
             }

@@ -114,7 +114,9 @@ package final class ControlChannel: Service {
                 if now.machine.standing == .online, before != .online {
                     logger.info(
                         "connected",
-                        metadata: ["controller": "\(current.identity.controller)", "node": "\(current.identity.node)", "by": "\(now.transport)"])
+                        metadata: [
+                            "controller": "\(current.identity.controller)", "node": "\(current.identity.node)", "by": "\(now.transport)",
+                        ])
                     online(now.transport)
                 } else if case .opened = event, now.machine.standing == .online {
                     online(now.transport)

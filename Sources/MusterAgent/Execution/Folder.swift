@@ -31,7 +31,8 @@ package final class Folder: Sendable {
         var facts = stat()
         guard fstat(folder.descriptor, &facts) == 0 else { throw FileError("examine folder", path, errno) }
         guard facts.st_uid == geteuid(), facts.st_mode & 0o022 == 0 else {
-            throw FileError("trust folder", path, EPERM, advice: "It must belong to the agent's user and be writable by nobody else (mode 0700).")
+            throw FileError(
+                "trust folder", path, EPERM, advice: "It must belong to the agent's user and be writable by nobody else (mode 0700).")
         }
         return folder
     }

@@ -66,7 +66,9 @@ package struct ProcessExecutor: Sendable {
         if let result = try result(in: folder) { return .ended(result) }
         let started = try folder.read(StepFolder.started, atMost: 256).map { String(decoding: $0, as: UTF8.self) }
         guard let started, started == bootID else {
-            return .unknown("Outcome unknown: the host rebooted after the step was started and before its result was written. It is not run again.", leavesProcesses: false)
+            return .unknown(
+                "Outcome unknown: the host rebooted after the step was started and before its result was written. It is not run again.",
+                leavesProcesses: false)
         }
         if try folder.contains(StepFolder.lock) {
             let lock = try folder.openFile(StepFolder.lock, create: false)
@@ -79,7 +81,9 @@ package struct ProcessExecutor: Sendable {
             if let result = try result(in: folder) { return .ended(result) }
         }
         if try folder.contains(StepFolder.launched) {
-            return .unknown("Outcome unknown: the supervisor of the step was lost before it wrote the result. What was left of the step was ended; it is not run again.", leavesProcesses: true)
+            return .unknown(
+                "Outcome unknown: the supervisor of the step was lost before it wrote the result. What was left of the step was ended; it is not run again.",
+                leavesProcesses: true)
         }
         return .notLaunched
     }

@@ -13,7 +13,8 @@ package struct StepOrder: Sendable, Equatable {
     /// Entries `NAME=value`; of two with one name the later counts.
     package var environment: [String]
 
-    package init(shell: String, workingDirectory: String, timeoutSeconds: Int, outputBudget: Int = Self.outputBudget, environment: [String]) {
+    package init(shell: String, workingDirectory: String, timeoutSeconds: Int, outputBudget: Int = Self.outputBudget, environment: [String])
+    {
         self.shell = shell
         self.workingDirectory = workingDirectory
         self.timeoutSeconds = timeoutSeconds
@@ -26,7 +27,8 @@ package struct StepOrder: Sendable, Equatable {
     package init?(bytes: [UInt8]) {
         guard bytes.last == 0 else { return nil }
         let fields = bytes.dropLast().split(separator: 0, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
-        guard fields.count >= 5, fields[0] == Self.signature, let seconds = Int(fields[3]), seconds > 0, let budget = Int(fields[4]), budget >= 0
+        guard fields.count >= 5, fields[0] == Self.signature, let seconds = Int(fields[3]), seconds > 0, let budget = Int(fields[4]),
+            budget >= 0
         else { return nil }
         self.init(
             shell: fields[1], workingDirectory: fields[2], timeoutSeconds: seconds, outputBudget: budget,

@@ -44,7 +44,9 @@ package enum StepSupervisor {
             guard let order = try StepOrder(bytes: folder.read(StepFolder.order, atMost: 4 << 20) ?? []) else { return ExitStatus.unusable }
 
             let lock = try folder.openFile(StepFolder.lock, create: true)
-            guard muster_lock_exclusively(lock.number) == 0, let me = ProcessTable.entry(of: getpid())?.identity else { return ExitStatus.taken }
+            guard muster_lock_exclusively(lock.number) == 0, let me = ProcessTable.entry(of: getpid())?.identity else {
+                return ExitStatus.taken
+            }
             guard ftruncate(lock.number, 0) == 0 else { return ExitStatus.unusable }
             try lock.write(StepFolder.encode(me), path: folder.path(of: StepFolder.lock))
             guard try !folder.contains(StepFolder.launched), try !folder.contains(StepFolder.result) else { return ExitStatus.taken }
@@ -100,7 +102,9 @@ private struct Supervision {
             try OutputCopy(to: folder.createFile(StepFolder.standardError), named: "standard error", budget: order.outputBudget),
         ]
         if !order.workingDirectory.isEmpty, chdir(order.workingDirectory) != 0 {
-            problems.append("The script was not started: cannot use the working directory \(order.workingDirectory): \(String(cString: strerror(errno))).")
+            problems.append(
+                "The script was not started: cannot use the working directory \(order.workingDirectory): \(String(cString: strerror(errno)))."
+            )
             return try finish(.notStarted, exitCode: 1)
         }
         // Exclusive: whoever makes this file starts the script, and nobody ever after.
@@ -165,7 +169,9 @@ private struct Supervision {
             }
             var descriptors = [pollfd(fd: signals.number, events: Int16(POLLIN), revents: 0)]
             // A negative descriptor is passed over (poll(2)).
-            for output in outputs { descriptors.append(pollfd(fd: output.isFinished ? -1 : output.reader, events: Int16(POLLIN), revents: 0)) }
+            for output in outputs {
+                descriptors.append(pollfd(fd: output.isFinished ? -1 : output.reader, events: Int16(POLLIN), revents: 0))
+            }
             let ready = poll(&descriptors, nfds_t(descriptors.count), Int32(clamping: left))
             if ready < 0 && errno != EINTR { throw FileError("await", "the script", errno) }
             if ready <= 0 { continue }

@@ -196,12 +196,16 @@ package final class JobLedger: Sendable {
     /// The steps that have been started, by name.
     package func startedSteps(of id: CommandID) throws(FileError) -> [String] {
         guard try jobs.contains(id.rawValue) else { return [] }
-        return try jobs.open(id.rawValue).names().filter { $0.hasPrefix(Self.stepPrefix) }.map { String($0.dropFirst(Self.stepPrefix.count)) }
+        return try jobs.open(id.rawValue).names().filter { $0.hasPrefix(Self.stepPrefix) }.map {
+            String($0.dropFirst(Self.stepPrefix.count))
+        }
     }
 
     /// The file of one stream; nil when there is none.
     package func openStream(_ stream: OutputStream, of step: String, _ id: CommandID) throws(FileError) -> FileDescriptor? {
-        guard try jobs.contains(id.rawValue), let folder = try self.step(step, of: id), try folder.contains(stream.rawValue) else { return nil }
+        guard try jobs.contains(id.rawValue), let folder = try self.step(step, of: id), try folder.contains(stream.rawValue) else {
+            return nil
+        }
         return try folder.openForReading(stream.rawValue)
     }
 

@@ -178,7 +178,10 @@ package final class JobRunner: Service, JobReceiver {
             return refuse(job, "The job cannot be read: \(error)")
         }
         if let generation = content.identityGeneration, generation != configuration.identityGeneration {
-            return refuse(job, "The job is for generation \(generation) of this node's identity, which is at \(configuration.identityGeneration). Not started.")
+            return refuse(
+                job,
+                "The job is for generation \(generation) of this node's identity, which is at \(configuration.identityGeneration). Not started."
+            )
         }
         let command = id.command
         do {
@@ -247,7 +250,8 @@ package final class JobRunner: Service, JobReceiver {
         } catch is CancellationError {
             // The agent stops. The supervisor goes on, and the next agent takes the job up.
         } catch {
-            logger.error("a job cannot go on; it is taken up again when the agent starts", metadata: ["command": "\(id)", "error": "\(error)"])
+            logger.error(
+                "a job cannot go on; it is taken up again when the agent starts", metadata: ["command": "\(id)", "error": "\(error)"])
             end(id)
         }
     }
@@ -258,9 +262,11 @@ package final class JobRunner: Service, JobReceiver {
         do {
             let document = try DocumentDecoder.decode(DocumentValue(record.content.documentContent))
             plan = try Plan.build(
-                document: document, values: record.content.parameters.mapValues(DocumentValue.init), platform: .linux, plugins: PluginTable.actions)
+                document: document, values: record.content.parameters.mapValues(DocumentValue.init), platform: .linux,
+                plugins: PluginTable.actions)
         } catch {
-            return try await finish(id, record, builder.final(.failed, trace: "Not started: \(error)", at: serverNow()), .failed, isStarted: false)
+            return try await finish(
+                id, record, builder.final(.failed, trace: "Not started: \(error)", at: serverNow()), .failed, isStarted: false)
         }
         if !isRestored { send(builder.inProgress(at: serverNow()), id: UUID(), at: serverNow()) }
 
@@ -298,7 +304,9 @@ package final class JobRunner: Service, JobReceiver {
         _ item: Plan.Item, _ status: MusterDocuments.StepStatus, _ code: Int, _ reason: String, _ builder: inout JobReply, _ plan: Plan
     ) {
         let now = serverNow()
-        builder.stepEnded(item, StepOutcome(status: status, code: code, notice: reason, at: now.milliseconds), PlanMachine.Ending(status: status, code: code))
+        builder.stepEnded(
+            item, StepOutcome(status: status, code: code, notice: reason, at: now.milliseconds),
+            PlanMachine.Ending(status: status, code: code))
         if plan.items.count > 1 { send(builder.lastStep(at: now), id: UUID(), at: now) }
     }
 
@@ -342,7 +350,8 @@ package final class JobRunner: Service, JobReceiver {
                     return .ended(StepOutcome(status: .cancelled, code: 137, notice: "Step cancelled before it started.", at: hostNow()))
                 }
                 if mayExpire, let startBy = record.content.startBy, serverNow().milliseconds > startBy {
-                    return .expired("Not started: the job could be started until \(Timestamp(milliseconds: startBy).iso8601), and it is later.")
+                    return .expired(
+                        "Not started: the job could be started until \(Timestamp(milliseconds: startBy).iso8601), and it is later.")
                 }
                 starts += 1
                 guard starts <= 3 else { return .ended(refused("The supervisor ends before it starts the script.")) }
@@ -370,14 +379,16 @@ package final class JobRunner: Service, JobReceiver {
         if let step { return try await aside { try executor.start(step) } }
         let name = item.name.rawValue
         let plugin = try RunShellScript(item.inputs)
-        let order = plugin.order(shell: configuration.scriptShell, environment: environment, variables: [
-            StepFolder.marker: marker(record, name),
-            "SSM_COMMAND_ID": id.rawValue,
-            "AWS_SSM_INSTANCE_ID": configuration.node.rawValue,
-            "AWS_SSM_REGION_NAME": configuration.region,
-            "AWS_SSM_PLATFORM_NAME": configuration.platformName,
-            "AWS_SSM_PLATFORM_VERSION": configuration.platformVersion,
-        ], outputBudget: configuration.outputBudgetBytes)
+        let order = plugin.order(
+            shell: configuration.scriptShell, environment: environment,
+            variables: [
+                StepFolder.marker: marker(record, name),
+                "SSM_COMMAND_ID": id.rawValue,
+                "AWS_SSM_INSTANCE_ID": configuration.node.rawValue,
+                "AWS_SSM_REGION_NAME": configuration.region,
+                "AWS_SSM_PLATFORM_NAME": configuration.platformName,
+                "AWS_SSM_PLATFORM_VERSION": configuration.platformVersion,
+            ], outputBudget: configuration.outputBudgetBytes)
         guard let orderBytes = order.bytes else { throw FileError("write", "an environment variable that holds NUL", 22) }
         let (script, bootID) = (plugin.script, bootID)
         return try await onDisk { ledger in
@@ -415,11 +426,14 @@ package final class JobRunner: Service, JobReceiver {
         try await finish(id, record, builder.final(.timedOut, trace: words, at: serverNow()), .timedOut, isStarted: false)
     }
 
-    private func stopAfterUnknown(_ id: CommandID, _ record: JobRecord, _ builder: JobReply, _ plan: Plan, _ culprit: Plan.Item) async throws {
+    private func stopAfterUnknown(_ id: CommandID, _ record: JobRecord, _ builder: JobReply, _ plan: Plan, _ culprit: Plan.Item)
+        async throws
+    {
         var builder = builder
         for item in plan.items where !builder.endedSteps.contains(item.name.rawValue) {
             let outcome = StepOutcome(
-                status: .skipped, code: 0, notice: "Step skipped: the outcome of step '\(culprit.name)' is unknown.", at: serverNow().milliseconds)
+                status: .skipped, code: 0, notice: "Step skipped: the outcome of step '\(culprit.name)' is unknown.",
+                at: serverNow().milliseconds)
             builder.stepEnded(item, outcome, PlanMachine.Ending(status: .skipped, code: 0))
         }
         let trace = "Outcome unknown: step '\(culprit.name)' was interrupted. It is not run again."
@@ -427,7 +441,9 @@ package final class JobRunner: Service, JobReceiver {
     }
 
     /// The reply is on the disk before it is sent, and there until it is acknowledged.
-    private func finish(_ id: CommandID, _ record: JobRecord, _ reply: AgentJobReply?, _ status: DocumentStatus, isStarted: Bool) async throws {
+    private func finish(_ id: CommandID, _ record: JobRecord, _ reply: AgentJobReply?, _ status: DocumentStatus, isStarted: Bool)
+        async throws
+    {
         guard let reply else { throw FileError("encode", "the reply of \(id)", 22) }
         let uploads = PendingUpload.list(of: reply)
         do {

@@ -147,7 +147,9 @@ package final class OutputUploader: Service {
         }
         guard let file = entry.file else {
             guard let ended = entry.ended else { return .idle }
-            logger.error("an output is lost: its file is gone", metadata: ["command": "\(key.command)", "step": "\(key.step)", "stream": "\(key.stream)"])
+            logger.error(
+                "an output is lost: its file is gone",
+                metadata: ["command": "\(key.command)", "step": "\(key.step)", "stream": "\(key.stream)"])
             _ = try await request(.PUT, key, query: "offset=0&gone=1&lost=\(ended.lost)", [], &connection)
             return .finished
         }
@@ -219,7 +221,8 @@ package final class OutputUploader: Service {
             }
         case 404, 410:
             // The command is not one of ours any more; nobody will ask for its output.
-            logger.warning("the controller does not take an output", metadata: ["command": "\(key.command)", "status": "\(response.status)"])
+            logger.warning(
+                "the controller does not take an output", metadata: ["command": "\(key.command)", "status": "\(response.status)"])
             return UploadProgress(state: .lost, offset: 0)
         default:
             throw ClientError(.refused(status: response.status), "The controller answered \(response.status) to an output.")

@@ -35,7 +35,10 @@ package struct RunShellScript: Sendable {
     static func inherited(_ environment: [String: String]) -> [String: String] {
         var kept = environment.filter { name, _ in
             !name.hasPrefix("MUSTER_") && !name.hasPrefix("LISTEN_")
-                && !["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID", "CREDENTIALS_DIRECTORY"].contains(name)
+                && ![
+                    "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID",
+                    "CREDENTIALS_DIRECTORY",
+                ].contains(name)
         }
         if kept["PATH"] == nil { kept["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" }
         return kept

@@ -47,13 +47,17 @@ package struct StepOutcome: Sendable {
         if !result.problem.isEmpty { self.standardError.append((standardError.scalars.isEmpty ? "" : "\n") + result.problem) }
         if status == .successAndReboot {
             status = .failed
-            self.standardError.append("\nExit status 194 asks to reboot the host and to run the step again. This agent does not reboot hosts; the step counts as failed.\n")
+            self.standardError.append(
+                "\nExit status 194 asks to reboot the host and to run the step again. This agent does not reboot hosts; the step counts as failed.\n"
+            )
         }
         // On the last line of the script's own, without a line break: what reads these replies looks for it there.
         if status == .failed { self.standardError.append("failed to run commands: exit status \(code)") }
     }
 
-    package static func unknown(_ reason: String, at time: Int64, standardOutput: BoundedOutput.Head, standardError: BoundedOutput.Head) -> StepOutcome {
+    package static func unknown(_ reason: String, at time: Int64, standardOutput: BoundedOutput.Head, standardError: BoundedOutput.Head)
+        -> StepOutcome
+    {
         var outcome = StepOutcome(status: .failed, code: -1, at: time)
         outcome.isUnknown = true
         outcome.standardOutput = standardOutput

@@ -34,10 +34,14 @@ package struct Login: Sendable {
     package func run(_ request: LoginRequest) async throws -> Int32 {
         let endpoint = try Endpoint(url: request.endpoint)
         let profile = request.profile ?? environment["AWS_PROFILE"] ?? environment["AWS_DEFAULT_PROFILE"] ?? "default"
-        guard !profile.isEmpty, profile.utf8.count <= 128, profile.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && !"[]#;=\"'".utf8.contains($0) }) else {
+        guard !profile.isEmpty, profile.utf8.count <= 128,
+            profile.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && !"[]#;=\"'".utf8.contains($0) })
+        else {
             throw CommandLineError("\"\(Table.printable(profile))\" cannot be the name of a profile: use letters, digits, dots and dashes.")
         }
-        if let region = request.region, region.isEmpty || !region.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x7a).contains($0) || $0 == 0x2d }) {
+        if let region = request.region,
+            region.isEmpty || !region.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x7a).contains($0) || $0 == 0x2d })
+        {
             throw CommandLineError("\"\(Table.printable(region))\" is not a region name.")
         }
         let files = try ProfileFiles(environment: environment)
@@ -48,7 +52,9 @@ package struct Login: Sendable {
         let (authority, trust) = try await self.authority(request, endpoint)
         let credentials = try self.credentials(request)
         let identity = try await verify(endpoint, credentials, region: region, trust: trust)
-        guard try mayReplace(files, profile: profile, section: section, endpoint: endpoint, credentials: credentials, assumeYes: request.assumeYes)
+        guard
+            try mayReplace(
+                files, profile: profile, section: section, endpoint: endpoint, credentials: credentials, assumeYes: request.assumeYes)
         else { return 2 }
 
         var settings = [("region", region), ("endpoint_url", endpoint.description)]
@@ -68,7 +74,8 @@ package struct Login: Sendable {
             removing: ["aws_session_token"])
 
         if printer.format == .table {
-            printer.out("Logged in to \(endpoint) as \(identity.arn). Profile \"\(profile)\" is in \(files.config) and \(files.credentials).")
+            printer.out(
+                "Logged in to \(endpoint) as \(identity.arn). Profile \"\(profile)\" is in \(files.config) and \(files.credentials).")
             if profile != "default" { printer.note("Use it with --profile \(profile), or: export AWS_PROFILE=\(profile)") }
             warnOfEnvironment()
         } else {
@@ -89,7 +96,9 @@ package struct Login: Sendable {
     private func warnOfEnvironment() {
         let stronger = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM", "AWS_CA_BUNDLE", "AWS_ACCESS_KEY_ID"].filter { environment[$0] != nil }
         guard !stronger.isEmpty else { return }
-        printer.note("\(stronger.joined(separator: ", ")) \(stronger.count == 1 ? "is" : "are") set in this shell and win\(stronger.count == 1 ? "s" : "") over the profile: unset \(stronger.joined(separator: " "))")
+        printer.note(
+            "\(stronger.joined(separator: ", ")) \(stronger.count == 1 ? "is" : "are") set in this shell and win\(stronger.count == 1 ? "s" : "") over the profile: unset \(stronger.joined(separator: " "))"
+        )
     }
 
     // MARK: Whom to believe
@@ -128,7 +137,8 @@ package struct Login: Sendable {
         } catch {
             guard error.kind == .untrusted else { throw error }
             throw CommandLineError(
-                "\(error). Compare the pin with the one that `muster-controller init` printed; if it is the same, this is not your controller. Nothing was written.")
+                "\(error). Compare the pin with the one that `muster-controller init` printed; if it is the same, this is not your controller. Nothing was written."
+            )
         }
     }
 
@@ -155,7 +165,9 @@ package struct Login: Sendable {
         return Credentials(accessKeyID: id, secretAccessKey: secret, sessionToken: nil)
     }
 
-    private func verify(_ endpoint: Endpoint, _ credentials: Credentials, region: String, trust: TLSTrust) async throws -> GetCallerIdentity.Output {
+    private func verify(_ endpoint: Endpoint, _ credentials: Credentials, region: String, trust: TLSTrust) async throws
+        -> GetCallerIdentity.Output
+    {
         let api = APIClient(
             endpoint: endpoint, credentials: credentials, region: region, tls: try TLSContext(.client(trust: trust)), attempts: 2,
             logger: Logger(label: "muster", factory: { _ in SwiftLogNoOpLogHandler() }))
@@ -177,15 +189,22 @@ package struct Login: Sendable {
         let keys = try files.read(files.credentials)
         let formerKey = keys.value("aws_access_key_id", in: profile) ?? config.value("aws_access_key_id", in: section)
         let formerEndpoint = config.value("endpoint_url", in: section)
-        let sources = ["credential_process", "role_arn", "sso_session", "sso_start_url", "services"].filter { config.value($0, in: section) != nil }
-        let isSame = (formerEndpoint == nil || formerEndpoint == endpoint.description) && (formerKey == nil || formerKey == credentials.accessKeyID)
+        let sources = ["credential_process", "role_arn", "sso_session", "sso_start_url", "services"].filter {
+            config.value($0, in: section) != nil
+        }
+        let isSame =
+            (formerEndpoint == nil || formerEndpoint == endpoint.description) && (formerKey == nil || formerKey == credentials.accessKeyID)
         // A key without an endpoint is AWS's own.
         let isAWS = formerKey != nil && formerEndpoint == nil
         if assumeYes || (isSame && !isAWS && sources.isEmpty) { return true }
-        let what = [formerKey.map { "key \($0)" }, formerEndpoint.map { "endpoint \($0)" }, sources.isEmpty ? nil : sources.joined(separator: ", ")]
-            .compactMap { $0 }.map(Table.printable).joined(separator: ", ")
+        let what = [
+            formerKey.map { "key \($0)" }, formerEndpoint.map { "endpoint \($0)" }, sources.isEmpty ? nil : sources.joined(separator: ", "),
+        ]
+        .compactMap { $0 }.map(Table.printable).joined(separator: ", ")
         guard let answer = printer.ask("The profile \"\(profile)\" is in use (\(what)). Replace it? [y/N]") else {
-            throw CommandLineError("The profile \"\(profile)\" is in use (\(what)). Choose another with --profile, or pass --yes to replace it. Nothing was written.")
+            throw CommandLineError(
+                "The profile \"\(profile)\" is in use (\(what)). Choose another with --profile, or pass --yes to replace it. Nothing was written."
+            )
         }
         return ["y", "yes"].contains(answer.lowercased())
     }

@@ -41,9 +41,13 @@ package struct ProfileFile: Sendable, Equatable {
                 continue
             }
             if isInside {
-                if let key = Self.key(line) { isDropping = gone.contains(key) }
+                if let key = Self.key(line) {
+                    isDropping = gone.contains(key)
+                }
                 // An indented line belongs to the key above it.
-                else if !(line.first == " " || line.first == "\t") { isDropping = false }
+                else if !(line.first == " " || line.first == "\t") {
+                    isDropping = false
+                }
                 if isDropping { continue }
             }
             kept.append(line)

@@ -30,8 +30,12 @@ struct ProfileFiles {
             guard errno == ENOENT else { throw CommandLineError("Cannot look at \(path): \(String(cString: strerror(errno))).") }
             return ProfileFile(text: "")
         }
-        guard let bytes = FileManager.default.contents(atPath: path) else { throw CommandLineError("Cannot read \(path). Check who owns it.") }
-        guard let text = String(validating: bytes, as: UTF8.self) else { throw CommandLineError("Cannot change \(path): it is not UTF-8 text.") }
+        guard let bytes = FileManager.default.contents(atPath: path) else {
+            throw CommandLineError("Cannot read \(path). Check who owns it.")
+        }
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw CommandLineError("Cannot change \(path): it is not UTF-8 text.")
+        }
         return ProfileFile(text: text)
     }
 
@@ -39,7 +43,9 @@ struct ProfileFiles {
         for path in [config, credentials] {
             let folder = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
             guard !folder.isEmpty, access(folder, F_OK) != 0 else { continue }
-            guard mkdir(folder, 0o700) == 0 || errno == EEXIST else { throw CommandLineError("Cannot make \(folder): \(String(cString: strerror(errno))).") }
+            guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
+                throw CommandLineError("Cannot make \(folder): \(String(cString: strerror(errno))).")
+            }
         }
     }
 
@@ -48,7 +54,9 @@ struct ProfileFiles {
         var changed = former
         changed.set(values.map { (key: $0.0, value: $0.1) }, removing: obsolete, in: section)
         guard changed != former else {
-            guard chmod(path, 0o600) == 0 else { throw CommandLineError("Cannot make \(path) private: \(String(cString: strerror(errno))).") }
+            guard chmod(path, 0o600) == 0 else {
+                throw CommandLineError("Cannot make \(path) private: \(String(cString: strerror(errno))).")
+            }
             return
         }
         try makeFolder()

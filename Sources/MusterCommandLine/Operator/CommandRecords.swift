@@ -22,8 +22,10 @@ package struct CommandRecords: Sendable {
         } while token != nil && token != "" && commands.count < limit
         var table = Table(["COMMAND", "REQUESTED", "DOCUMENT", "STATUS", "DONE", "FAILED", "COMMENT"])
         for command in commands {
-            table.add([command.commandID.rawValue, command.requestedDateTime.iso8601, command.documentName, command.statusDetails,
-                       "\(command.completedCount)/\(command.targetCount)", "\(command.errorCount)", command.comment])
+            table.add([
+                command.commandID.rawValue, command.requestedDateTime.iso8601, command.documentName, command.statusDetails,
+                "\(command.completedCount)/\(command.targetCount)", "\(command.errorCount)", command.comment,
+            ])
         }
         try printer.data(commands, table)
         return 0
@@ -52,7 +54,10 @@ package struct CommandRecords: Sendable {
         let follower = CommandFollower(api: caller.api, commandID: id)
         let ended = try await withThrowingTaskGroup(of: Command?.self) { group -> Command? in
             group.addTask {
-                try await follower.follow { printer.progress(CommandRun.progress($0)) } onResult: { _ in }
+                try await follower.follow {
+                    printer.progress(CommandRun.progress($0))
+                } onResult: { _ in
+                }
             }
             if let timeout {
                 group.addTask {

@@ -1,5 +1,5 @@
-package import MusterWire
 import MusterClient
+package import MusterWire
 import Synchronization
 
 /// What `muster run` was asked to do. [value]
@@ -45,7 +45,9 @@ package struct CommandRun: Sendable {
         // Names for the results; on --all also the frozen set of targets.
         let directory = try await NodeDirectory.load(caller.api)
         if request.all {
-            guard !directory.nodes.isEmpty else { throw CommandLineError("There are no managed nodes yet. `muster enroll` prints how to add one.") }
+            guard !directory.nodes.isEmpty else {
+                throw CommandLineError("There are no managed nodes yet. `muster enroll` prints how to add one.")
+            }
             if directory.nodes.count > 20, !request.assumeYes {
                 guard let answer = printer.ask("Run this on all \(directory.nodes.count) managed nodes? [y/N]") else {
                     throw CommandLineError("--all means \(directory.nodes.count) managed nodes here; pass --yes to confirm that.")
@@ -81,7 +83,8 @@ package struct CommandRun: Sendable {
         let names = CommandRun.names(directory)
         let status = try await watch(command.commandID.rawValue, names: names, follows: request.follow, wasInterrupted: wasInterrupted)
         if let save {
-            let ids = try await CommandFollower(api: caller.api, commandID: command.commandID.rawValue).invocations(details: false).map(\.instanceID)
+            let ids = try await CommandFollower(api: caller.api, commandID: command.commandID.rawValue).invocations(details: false).map(
+                \.instanceID)
             let count = try await save.save(OutputReader(api: caller.api), command.commandID, ids, names)
             printer.note("Wrote \(count) files below \(request.saveDirectory ?? "").")
         }
@@ -121,7 +124,9 @@ package struct CommandRun: Sendable {
     }
 
     /// Follows a command that runs already, as `run` does.
-    package func watch(_ commandID: String, names: [NodeID: String], follows: Bool = false, wasInterrupted: Bool = false) async throws -> Int32 {
+    package func watch(_ commandID: String, names: [NodeID: String], follows: Bool = false, wasInterrupted: Bool = false) async throws
+        -> Int32
+    {
         Interrupts.hold()
         defer { Interrupts.release() }
         var isInterrupted = wasInterrupted
@@ -129,43 +134,46 @@ package struct CommandRun: Sendable {
         // Outlives an interruption: what was not shown before it is shown after it.
         let reported = Reported()
         while true {
-            let outcome = isInterrupted ? .interrupted : try await withThrowingTaskGroup(of: Outcome.self) { group -> Outcome in
-                group.addTask {
-                    var invocations: [CommandInvocation] = []
-                    let command = try await follower.follow { command in
-                        printer.progress(CommandRun.progress(command))
-                    } onResult: { invocation in
-                        invocations.append(invocation)
-                        if reported.isNew(invocation.instanceID), printer.format == .table, !follows {
-                            printer.progress("")
-                            printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID]))
+            let outcome =
+                isInterrupted
+                ? .interrupted
+                : try await withThrowingTaskGroup(of: Outcome.self) { group -> Outcome in
+                    group.addTask {
+                        var invocations: [CommandInvocation] = []
+                        let command = try await follower.follow { command in
+                            printer.progress(CommandRun.progress(command))
+                        } onResult: { invocation in
+                            invocations.append(invocation)
+                            if reported.isNew(invocation.instanceID), printer.format == .table, !follows {
+                                printer.progress("")
+                                printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID]))
+                            }
+                        }
+                        return .ended(command, invocations)
+                    }
+                    group.addTask {
+                        for await _ in Interrupts.stream() { return .interrupted }
+                        return .interrupted
+                    }
+                    if follows {
+                        group.addTask {
+                            try await LiveOutput(api: caller.api, commandID: commandID, names: names, printer: printer).follow()
+                            return .followed
                         }
                     }
-                    return .ended(command, invocations)
-                }
-                group.addTask {
-                    for await _ in Interrupts.stream() { return .interrupted }
+                    defer { group.cancelAll() }
+                    var ended: Outcome?
+                    var isFollowed = !follows
+                    while let outcome = try await group.next() {
+                        switch outcome {
+                        case .ended: ended = outcome
+                        case .followed: isFollowed = true
+                        case .interrupted: return outcome
+                        }
+                        if let ended, isFollowed { return ended }
+                    }
                     return .interrupted
                 }
-                if follows {
-                    group.addTask {
-                        try await LiveOutput(api: caller.api, commandID: commandID, names: names, printer: printer).follow()
-                        return .followed
-                    }
-                }
-                defer { group.cancelAll() }
-                var ended: Outcome?
-                var isFollowed = !follows
-                while let outcome = try await group.next() {
-                    switch outcome {
-                    case .ended: ended = outcome
-                    case .followed: isFollowed = true
-                    case .interrupted: return outcome
-                    }
-                    if let ended, isFollowed { return ended }
-                }
-                return .interrupted
-            }
             switch outcome {
             case .ended(let command, let invocations):
                 printer.progress("")
@@ -179,8 +187,12 @@ package struct CommandRun: Sendable {
             case .interrupted, .followed:
                 // At the question Ctrl-C means what it always means.
                 Interrupts.release()
-                guard let answer = printer.ask("\nInterrupted. Cancel the command on all nodes (c), leave it running (l) or go on watching (w)? [l]") else {
-                    printer.note("The command goes on. Look at it with: muster command \(commandID)   Cancel it with: muster cancel \(commandID)")
+                guard
+                    let answer = printer.ask(
+                        "\nInterrupted. Cancel the command on all nodes (c), leave it running (l) or go on watching (w)? [l]")
+                else {
+                    printer.note(
+                        "The command goes on. Look at it with: muster command \(commandID)   Cancel it with: muster cancel \(commandID)")
                     return 130
                 }
                 switch answer.lowercased() {
@@ -192,7 +204,8 @@ package struct CommandRun: Sendable {
                     Interrupts.hold()
                     isInterrupted = false
                 default:
-                    printer.note("The command goes on. Look at it with: muster command \(commandID)   Cancel it with: muster cancel \(commandID)")
+                    printer.note(
+                        "The command goes on. Look at it with: muster command \(commandID)   Cancel it with: muster cancel \(commandID)")
                     return 130
                 }
             }
@@ -237,7 +250,9 @@ package struct CommandRun: Sendable {
         }
         guard !output.isEmpty else { return line }
         // Without output of its own, the title of the error part stands first, after an empty line.
-        let lines = output.drop { $0 == "\n" }.split(separator: "\n", omittingEmptySubsequences: false).map { "    " + Table.terminalSafe(String($0)) }
+        let lines = output.drop { $0 == "\n" }.split(separator: "\n", omittingEmptySubsequences: false).map {
+            "    " + Table.terminalSafe(String($0))
+        }
         return line + "\n" + (lines.last == "    " ? lines.dropLast() : lines[...]).joined(separator: "\n")
     }
 

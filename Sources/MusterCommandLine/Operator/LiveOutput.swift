@@ -35,7 +35,9 @@ struct LiveOutput: Sendable {
                 let place = Place(node: piece.node, step: piece.step, stream: piece.stream)
                 if piece.skipped > 0 {
                     if let rest = lines[place]?.skip() { show(rest, place) }
-                    printer.note("\(prefix(place.node))[\(piece.skipped) bytes of \(place.stream) skipped; muster command \(commandID) --output-of \(place.node) has them]")
+                    printer.note(
+                        "\(prefix(place.node))[\(piece.skipped) bytes of \(place.stream) skipped; muster command \(commandID) --output-of \(place.node) has them]"
+                    )
                 }
                 for line in lines[place, default: LineAssembler()].take(bytes) { show(line, place) }
                 positions[place] = piece.offset + Int64(bytes.count)
@@ -44,7 +46,9 @@ struct LiveOutput: Sendable {
             guard answer.ended else { continue }
             let isGivenUp = ContinuousClock.now - lastNews > Self.patience
             if answer.waiting.isEmpty || isGivenUp {
-                for (place, var assembler) in lines.sorted(by: { ($0.key.node, $0.key.stream.rawValue) < ($1.key.node, $1.key.stream.rawValue) }) {
+                for (place, var assembler) in lines.sorted(by: {
+                    ($0.key.node, $0.key.stream.rawValue) < ($1.key.node, $1.key.stream.rawValue)
+                }) {
                     if let rest = assembler.end() { show(rest, place) }
                 }
                 for node in answer.waiting { printer.note("\(prefix(node))[the rest of the output has not arrived yet]") }

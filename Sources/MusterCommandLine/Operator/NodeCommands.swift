@@ -27,8 +27,11 @@ package struct NodeCommands: Sendable {
         for node in nodes {
             let tags = (node.tags ?? []).map { "\($0.key ?? "")=\($0.value ?? "")" }.sorted().joined(separator: " ")
             let platform = [node.platformName, node.platformVersion].compactMap { $0 }.joined(separator: " ")
-            table.add([node.instanceID.rawValue, node.name ?? "", node.pingStatus.rawValue, node.computerName ?? "", node.ipAddress ?? "", platform,
-                       node.agentVersion ?? "", tags])
+            table.add([
+                node.instanceID.rawValue, node.name ?? "", node.pingStatus.rawValue, node.computerName ?? "", node.ipAddress ?? "",
+                platform,
+                node.agentVersion ?? "", tags,
+            ])
         }
         return table
     }
@@ -37,9 +40,11 @@ package struct NodeCommands: Sendable {
         guard (1...720).contains(hours) else { throw CommandLineError("--hours takes a number from 1 to 720 (30 days).") }
         let pinned = try pin ?? "sha256:" + Hex.encode(caller.pinnedAuthority().fingerprint)
         let pairs = try tags.map { try KeyValue.pair($0) }.map { Tag(key: $0.key, value: $0.value) }
-        let made = try await caller.api.call(CreateActivation.self, .init(
-            iamRole: "muster", defaultInstanceName: name, registrationLimit: limit,
-            expirationDate: Timestamp.now().adding(seconds: Int64(hours) * 3600), tags: pairs.isEmpty ? nil : pairs))
+        let made = try await caller.api.call(
+            CreateActivation.self,
+            .init(
+                iamRole: "muster", defaultInstanceName: name, registrationLimit: limit,
+                expirationDate: Timestamp.now().adding(seconds: Int64(hours) * 3600), tags: pairs.isEmpty ? nil : pairs))
         if printer.format != .table {
             var table = Table(["ACTIVATION", "CODE"])
             table.add([made.activationID.rawValue, made.activationCode])
@@ -49,14 +54,20 @@ package struct NodeCommands: Sendable {
         let address = controller ?? caller.profile.endpoint.description
         printer.note("On the server, as root (good for \(limit) server\(limit == 1 ? "" : "s"), \(hours) h):")
         // echo is a builtin of the shell: the code does not show up in any process's arguments.
-        printer.out("echo '\(made.activationCode)' | muster-agent register --controller \(address) --activation-id \(made.activationID) --pin \(pinned)")
+        printer.out(
+            "echo '\(made.activationCode)' | muster-agent register --controller \(address) --activation-id \(made.activationID) --pin \(pinned)"
+        )
         return 0
     }
 
     package func deregister(_ word: String, assumeYes: Bool) async throws -> Int32 {
         let node = try await NodeDirectory.load(caller.api).node(named: word)
         if !assumeYes {
-            guard let answer = printer.ask("Deregister \(node.instanceID) (\(Table.printable(node.name ?? node.computerName ?? "")))? It has to be enrolled again to come back. [y/N]") else {
+            guard
+                let answer = printer.ask(
+                    "Deregister \(node.instanceID) (\(Table.printable(node.name ?? node.computerName ?? "")))? It has to be enrolled again to come back. [y/N]"
+                )
+            else {
                 throw CommandLineError("This would deregister \(node.instanceID); pass --yes to confirm that.")
             }
             guard ["y", "yes"].contains(answer.lowercased()) else { return 2 }
@@ -70,7 +81,9 @@ package struct NodeCommands: Sendable {
     package func tag(_ word: String, _ changes: [String]) async throws -> Int32 {
         let node = try await NodeDirectory.load(caller.api).node(named: word).instanceID.rawValue
         let removed = changes.filter { $0.hasSuffix("-") && !$0.contains("=") }.map { String($0.dropLast()) }
-        let set = try changes.filter { !($0.hasSuffix("-") && !$0.contains("=")) }.map { try KeyValue.pair($0) }.map { Tag(key: $0.key, value: $0.value) }
+        let set = try changes.filter { !($0.hasSuffix("-") && !$0.contains("=")) }.map { try KeyValue.pair($0) }.map {
+            Tag(key: $0.key, value: $0.value)
+        }
         if !set.isEmpty {
             _ = try await caller.api.call(AddTagsToResource.self, .init(resourceType: "ManagedInstance", resourceID: node, tags: set))
         }
@@ -81,7 +94,8 @@ package struct NodeCommands: Sendable {
             try printer.data(tags, table)
         }
         if !removed.isEmpty {
-            _ = try await caller.api.call(RemoveTagsFromResource.self, .init(resourceType: "ManagedInstance", resourceID: node, tagKeys: removed))
+            _ = try await caller.api.call(
+                RemoveTagsFromResource.self, .init(resourceType: "ManagedInstance", resourceID: node, tagKeys: removed))
         }
         return 0
     }

@@ -53,7 +53,8 @@ package struct NodeWatch: Sendable {
                 // A controller that restarts is no reason to stop watching; it is said once.
                 let text = "\(error) Trying again."
                 if isLive {
-                    Printer.write("\u{1b}[H\u{1b}[K" + TextWidth.fitted(text, to: Terminal.size(STDOUT_FILENO)?.columns ?? 79), to: STDOUT_FILENO)
+                    Printer.write(
+                        "\u{1b}[H\u{1b}[K" + TextWidth.fitted(text, to: Terminal.size(STDOUT_FILENO)?.columns ?? 79), to: STDOUT_FILENO)
                 } else if trouble == nil {
                     printer.note(text)
                 }
@@ -81,7 +82,8 @@ package struct NodeWatch: Sendable {
         case .table: printer.out(change.line)
         case .csv: Printer.write(CSV.record(change.fields) + "\r\n", to: STDOUT_FILENO)
         case .json: printer.out(String(decoding: try JSONCoding.encode(change), as: UTF8.self))
-        case .yaml: Printer.write("---\n" + YAML.text(try JSONCoding.decode(JSONValue.self, from: JSONCoding.encode(change))), to: STDOUT_FILENO)
+        case .yaml:
+            Printer.write("---\n" + YAML.text(try JSONCoding.decode(JSONValue.self, from: JSONCoding.encode(change))), to: STDOUT_FILENO)
         }
     }
 }
@@ -124,7 +126,8 @@ package struct NodeChange: Encodable, Sendable, Equatable {
             let (old, new) = (former[node], present[node])
             guard old?.status != new?.status else { return nil }
             return NodeChange(
-                time: time.iso8601, node: node.rawValue, name: new?.name ?? old?.name ?? "", status: new?.status ?? "Gone", formerStatus: old?.status)
+                time: time.iso8601, node: node.rawValue, name: new?.name ?? old?.name ?? "", status: new?.status ?? "Gone",
+                formerStatus: old?.status)
         }
     }
 

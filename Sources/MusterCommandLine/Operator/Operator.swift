@@ -1,9 +1,9 @@
-package import MusterClient
-package import MusterCrypto
-package import MusterWire
 import FoundationEssentials
 import Logging
+package import MusterClient
+package import MusterCrypto
 import MusterTLS
+package import MusterWire
 
 /// An operator at a controller: the AWS profile or environment they came with, and the calls they make.
 package struct Operator: Sendable {
@@ -13,7 +13,8 @@ package struct Operator: Sendable {
     package init(environment: [String: String] = ProcessInfo.processInfo.environment, profile name: String? = nil) throws {
         profile = try OperatorProfile.load(environment: environment, profile: name)
         let tls = try TLSContext(.client(trust: profile.trust()))
-        api = APIClient(endpoint: profile.endpoint, credentials: profile.credentials, region: profile.region, tls: tls,
+        api = APIClient(
+            endpoint: profile.endpoint, credentials: profile.credentials, region: profile.region, tls: tls,
             logger: Logger(label: "muster", factory: { _ in SwiftLogNoOpLogHandler() }))
     }
 
@@ -36,7 +37,9 @@ package struct Operator: Sendable {
     /// The authority that an agent has to pin: the one root in the bundle this operator trusts.
     package func pinnedAuthority() throws -> Certificate {
         guard let path = profile.caBundle, let bytes = FileManager.default.contents(atPath: path) else {
-            throw CommandLineError("No CA bundle is configured (AWS_CA_BUNDLE or ca_bundle), so the agent's pin is not known. Pass --pin, as `muster-controller init` printed it.")
+            throw CommandLineError(
+                "No CA bundle is configured (AWS_CA_BUNDLE or ca_bundle), so the agent's pin is not known. Pass --pin, as `muster-controller init` printed it."
+            )
         }
         let authorities = try Certificate.chain(pem: String(decoding: bytes, as: UTF8.self)).filter(\.isCertificateAuthority)
         guard authorities.count == 1, let authority = authorities.first else {

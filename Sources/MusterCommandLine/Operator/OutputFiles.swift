@@ -23,7 +23,8 @@ struct OutputFiles: Sendable {
         for node in nodes {
             // A name comes from a host: it never leads out of the folder.
             let name = names[node] ?? ""
-            let isSafe = (1...200).contains(name.utf8.count) && !name.hasPrefix(".") && !name.hasPrefix("-")
+            let isSafe =
+                (1...200).contains(name.utf8.count) && !name.hasPrefix(".") && !name.hasPrefix("-")
                 && name.utf8.allSatisfy { $0.isWordByte || $0 == UInt8(ascii: ".") || $0 == UInt8(ascii: "-") }
             chosen[node] = isSafe && owners[name] == 1 && NodeID(name) == nil ? name : node.rawValue
         }
@@ -82,7 +83,9 @@ struct OutputFiles: Sendable {
 extension UInt8 {
     fileprivate var isWordByte: Bool {
         switch self {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"): true
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+            UInt8(ascii: "_"):
+            true
         default: false
         }
     }

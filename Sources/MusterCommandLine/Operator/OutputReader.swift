@@ -1,6 +1,6 @@
 package import MusterClient
-package import MusterWire
 import MusterCrypto
+package import MusterWire
 
 /// Reads complete outputs from the controller, a piece at a time.
 package struct OutputReader: Sendable {
@@ -29,7 +29,9 @@ package struct OutputReader: Sendable {
             let answer = try await api.get(
                 "\(OutputRoute.read)\(command)/\(node)/\(output.step)/\(output.stream)", query: "offset=\(offset)")
             let bytes = Array(answer.prefix(Int(min(output.length - offset, Int64(answer.count)))))
-            guard !bytes.isEmpty else { throw CommandLineError("The controller has no more of it after \(offset) of \(output.length) bytes.") }
+            guard !bytes.isEmpty else {
+                throw CommandLineError("The controller has no more of it after \(offset) of \(output.length) bytes.")
+            }
             digest.update(bytes)
             offset += Int64(bytes.count)
             guard try take(bytes) else { return }

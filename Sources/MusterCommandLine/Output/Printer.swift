@@ -1,5 +1,5 @@
-package import MusterWire
 import Glibc
+package import MusterWire
 
 /// Where words go: results to standard output, everything about them to standard error.
 ///

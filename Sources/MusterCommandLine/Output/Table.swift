@@ -40,7 +40,9 @@ package struct Table: Sendable {
 
     /// Like `printable`, but keeps tabs: for the lines of a command's output.
     package static func terminalSafe(_ text: String, keeping kept: Set<Unicode.Scalar> = ["\t"]) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control && !kept.contains($0) ? "?" : $0 }))
+        String(
+            String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control && !kept.contains($0) ? "?" : $0 })
+        )
     }
 
     package static func printable(_ text: String) -> String {

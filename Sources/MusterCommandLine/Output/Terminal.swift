@@ -16,7 +16,9 @@ enum Terminal {
     /// One line typed without being shown (termios(3)); nil at the end of input.
     static func readSecret(prompt: String) throws -> String? {
         var saved = termios()
-        guard tcgetattr(STDIN_FILENO, &saved) == 0 else { throw CommandLineError("Cannot turn off the terminal's echo: \(String(cString: strerror(errno))).") }
+        guard tcgetattr(STDIN_FILENO, &saved) == 0 else {
+            throw CommandLineError("Cannot turn off the terminal's echo: \(String(cString: strerror(errno))).")
+        }
         // Ctrl-C at the prompt must not leave the terminal mute: it is held back until the echo is back.
         var held = sigset_t()
         var former = sigset_t()
@@ -27,7 +29,9 @@ enum Terminal {
         quiet.c_lflag |= tcflag_t(ICANON)
         pthread_sigmask(SIG_BLOCK, &held, &former)
         defer { pthread_sigmask(SIG_SETMASK, &former, nil) }
-        guard tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) == 0 else { throw CommandLineError("Cannot turn off the terminal's echo: \(String(cString: strerror(errno))).") }
+        guard tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) == 0 else {
+            throw CommandLineError("Cannot turn off the terminal's echo: \(String(cString: strerror(errno))).")
+        }
         defer { tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved) }
         Printer.write(prompt, to: STDERR_FILENO)
         let line = readLine()

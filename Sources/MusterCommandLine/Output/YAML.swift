@@ -69,7 +69,9 @@ package enum YAML {
 
     /// Begins with a letter or a slash, and has only characters that mean nothing to YAML.
     private static func isPlain(_ text: String) -> Bool {
-        guard let first = text.utf8.first, isLetter(first) || first == UInt8(ascii: "/"), text.utf8.last != UInt8(ascii: " ") else { return false }
+        guard let first = text.utf8.first, isLetter(first) || first == UInt8(ascii: "/"), text.utf8.last != UInt8(ascii: " ") else {
+            return false
+        }
         guard !words.contains(text.lowercased()) else { return false }
         return text.utf8.allSatisfy { isLetter($0) || (0x30...0x39).contains($0) || " _-./+@()=".utf8.contains($0) }
     }
@@ -89,7 +91,9 @@ package enum YAML {
             case "\t": out += "\\t"
             default:
                 let value = scalar.value
-                if value < 0x20 || (0x7f...0x9f).contains(value) || value == 0x2028 || value == 0x2029 || value == 0xfeff || (0xfffe...0xffff).contains(value) {
+                if value < 0x20 || (0x7f...0x9f).contains(value) || value == 0x2028 || value == 0x2029 || value == 0xfeff
+                    || (0xfffe...0xffff).contains(value)
+                {
                     let digits = String(value, radix: 16)
                     out += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
                 } else if value > 0xffff, value & 0xfffe == 0xfffe {

@@ -5,7 +5,9 @@ import MusterWire
 /// Starts a process that lives on by itself: own session, nothing of the caller's open.
 enum DetachedProcess {
     /// - Parameter log: takes standard output and error; created 0600, appended to.
-    static func start(_ executable: String, _ arguments: [String], log: String, environment: [String: String]) throws -> SandboxRecord.Process {
+    static func start(_ executable: String, _ arguments: [String], log: String, environment: [String: String]) throws
+        -> SandboxRecord.Process
+    {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }

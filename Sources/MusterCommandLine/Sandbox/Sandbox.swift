@@ -54,14 +54,20 @@ package struct Sandbox: Sendable {
             guard running.isEmpty else {
                 throw CommandLineError("The sandbox in \(directory) is up already. End it with: muster sandbox down --dir \(directory)")
             }
-            throw CommandLineError("\(directory) holds a stopped sandbox. Start it with `muster sandbox start controller`, or remove it with `muster sandbox down`.")
+            throw CommandLineError(
+                "\(directory) holds a stopped sandbox. Start it with `muster sandbox start controller`, or remove it with `muster sandbox down`."
+            )
         }
-        if FileManager.default.fileExists(atPath: directory), try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty == false {
+        if FileManager.default.fileExists(atPath: directory),
+            try FileManager.default.contentsOfDirectory(atPath: directory).isEmpty == false
+        {
             throw CommandLineError("\(directory) exists and is not a sandbox; name another folder with --dir.")
         }
         for folder in ["", "/logs"] {
             try FileManager.default.createDirectory(atPath: directory + folder, withIntermediateDirectories: true)
-            guard chmod(directory + folder, 0o700) == 0 else { throw CommandLineError("Cannot make \(directory + folder) private: \(String(cString: strerror(errno))).") }
+            guard chmod(directory + folder, 0o700) == 0 else {
+                throw CommandLineError("Cannot make \(directory + folder) private: \(String(cString: strerror(errno))).")
+            }
         }
         var record = SandboxRecord()
         record.port = port
@@ -69,8 +75,12 @@ package struct Sandbox: Sendable {
         record.controllerEnvironment = controllerSettings
         try write(record)
         do {
-            try await finish("muster-controller", ["init", "--data-dir", path("controller"), "--name", "127.0.0.1", "--name", "localhost",
-                                                       "--profile-dir", path("profile")], log: "controller")
+            try await finish(
+                "muster-controller",
+                [
+                    "init", "--data-dir", path("controller"), "--name", "127.0.0.1", "--name", "localhost",
+                    "--profile-dir", path("profile"),
+                ], log: "controller")
             try await startController(&record)
             try await enrol(agents, &record)
             for name in record.agentNames { try startAgent(name, &record) }
@@ -109,15 +119,21 @@ package struct Sandbox: Sendable {
 
     private func enrol(_ index: Int, caller: Operator, port: Int, pin: String, settings: [String: String]) async throws -> String {
         let tags = [Tag(key: "role", value: index.isMultiple(of: 2) ? "web" : "db"), Tag(key: "index", value: "\(index)")]
-        let activation = try await caller.api.call(CreateActivation.self, .init(
-            iamRole: "sandbox", defaultInstanceName: "agent-\(index)", registrationLimit: 1, tags: tags))
+        let activation = try await caller.api.call(
+            CreateActivation.self,
+            .init(
+                iamRole: "sandbox", defaultInstanceName: "agent-\(index)", registrationLimit: 1, tags: tags))
         try await finish(
             "muster-agent",
-            ["register", "--controller", "https://127.0.0.1:\(port)", "--activation-id", activation.activationID.rawValue,
-             "--pin", "sha256:\(pin)", "--state-dir", path("agent-\(index)")],
+            [
+                "register", "--controller", "https://127.0.0.1:\(port)", "--activation-id", activation.activationID.rawValue,
+                "--pin", "sha256:\(pin)", "--state-dir", path("agent-\(index)"),
+            ],
             log: "agent-\(index)", extra: settings.merging(["MUSTER_ACTIVATION_CODE": activation.activationCode]) { $1 })
-        let found = try await caller.api.call(DescribeInstanceInformation.self, .init(
-            filters: [.init(key: "ActivationIds", values: [activation.activationID.rawValue])]))
+        let found = try await caller.api.call(
+            DescribeInstanceInformation.self,
+            .init(
+                filters: [.init(key: "ActivationIds", values: [activation.activationID.rawValue])]))
         guard let node = found.instanceInformationList.first else {
             throw CommandLineError("agent-\(index) registered, but the controller does not list it. See \(path("logs")).")
         }
@@ -197,7 +213,8 @@ package struct Sandbox: Sendable {
             let running = process.map(ProcessTable.isRunning) ?? false
             let node = name == "controller" ? "https://127.0.0.1:\(record.port)" : record.nodes[record.agentNames.firstIndex(of: name) ?? 0]
             table.add([name, running ? "\(process?.pid ?? 0)" : "-", running ? "running" : "stopped", node])
-            states.append(ProcessState(process: name, pid: running ? process?.pid : nil, state: running ? "running" : "stopped", node: node))
+            states.append(
+                ProcessState(process: name, pid: running ? process?.pid : nil, state: running ? "running" : "stopped", node: node))
         }
         try printer.data(states, table)
     }
@@ -228,7 +245,8 @@ package struct Sandbox: Sendable {
         try await wait(for: "the controller to listen", on: process, log: "controller") {
             FileManager.default.fileExists(atPath: listening)
         }
-        let address = String(decoding: FileManager.default.contents(atPath: listening) ?? Data(), as: UTF8.self).split(separator: "\n").first
+        let address = String(decoding: FileManager.default.contents(atPath: listening) ?? Data(), as: UTF8.self).split(separator: "\n")
+            .first
         guard let port = address?.split(separator: ":").last.flatMap({ Int($0) }) else {
             throw CommandLineError("Cannot read the controller's port in \(listening).")
         }
@@ -310,7 +328,8 @@ package struct Sandbox: Sendable {
         }
         guard status == 0 else {
             let words = (FileManager.default.contents(atPath: log(name)) ?? Data()).dropFirst(before)
-            throw CommandLineError("\(program) \(arguments.first ?? "") ended with status \(status):\n\(String(decoding: words, as: UTF8.self))")
+            throw CommandLineError(
+                "\(program) \(arguments.first ?? "") ended with status \(status):\n\(String(decoding: words, as: UTF8.self))")
         }
     }
 
@@ -330,7 +349,9 @@ package struct Sandbox: Sendable {
 
     private func check(_ name: String, _ record: SandboxRecord) throws {
         guard name == "controller" || record.agentNames.contains(name) else {
-            throw CommandLineError("There is no \(name) in this sandbox: it has controller\(record.nodes.isEmpty ? "" : " and agent-0 to agent-\(record.nodes.count - 1)").")
+            throw CommandLineError(
+                "There is no \(name) in this sandbox: it has controller\(record.nodes.isEmpty ? "" : " and agent-0 to agent-\(record.nodes.count - 1)")."
+            )
         }
     }
 

@@ -46,7 +46,8 @@ enum ProcessTable {
         return names.compactMap { name in
             guard let pid = Int32(name), let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { return nil }
             let arguments = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            guard arguments.count > 2, arguments[1] == "supervise", arguments[2].hasPrefix(directory + "/"), let started = startTime(of: pid)
+            guard arguments.count > 2, arguments[1] == "supervise", arguments[2].hasPrefix(directory + "/"),
+                let started = startTime(of: pid)
             else { return nil }
             return (SandboxRecord.Process(pid: pid, startedAt: started, launchedAt: .now()), arguments[2])
         }

@@ -79,7 +79,8 @@ package struct CommandOperations: Sendable {
             guard let objects else {
                 guard named.isEmpty, prefix.isEmpty else {
                     throw .validation(
-                        "SendCommand cannot serve \(named.isEmpty ? "OutputS3KeyPrefix" : "OutputS3BucketName"): no object store is configured on this controller (outputS3Endpoint). Complete outputs are kept by the controller itself.")
+                        "SendCommand cannot serve \(named.isEmpty ? "OutputS3KeyPrefix" : "OutputS3BucketName"): no object store is configured on this controller (outputS3Endpoint). Complete outputs are kept by the controller itself."
+                    )
                 }
                 return ("", "")
             }
@@ -87,7 +88,8 @@ package struct CommandOperations: Sendable {
             guard !bucket.isEmpty || prefix.isEmpty else { throw .validation("OutputS3KeyPrefix needs OutputS3BucketName.") }
             guard bucket.isEmpty || ObjectStore.isBucket(bucket) else { throw .validation("OutputS3BucketName is no bucket name.") }
             guard ObjectStore.isPrefix(prefix) else {
-                throw .validation("OutputS3KeyPrefix must not begin with '/', nor hold control characters or the segments '', '.' and '..'.")
+                throw .validation(
+                    "OutputS3KeyPrefix must not begin with '/', nor hold control characters or the segments '', '.' and '..'.")
             }
             return (bucket, prefix)
         }

@@ -6,7 +6,8 @@ package struct IdentityOperations: Sendable {
 
     package func register(in table: inout OperationTable) {
         table.register(
-            GetCallerIdentity.self, permission: "sts:GetCallerIdentity", route: .operators, changes: false, allowedUnlessForbidden: true, identity)
+            GetCallerIdentity.self, permission: "sts:GetCallerIdentity", route: .operators, changes: false, allowedUnlessForbidden: true,
+            identity)
     }
 
     /// The user's name takes the place of the id that IAM gives its users.

@@ -40,7 +40,8 @@ package struct PropertyFilter: Sendable, Equatable {
         }
         if comparison == .lessThan || comparison == .greaterThan {
             guard versions.contains(key) else {
-                throw .invalidInstancePropertyFilterValue("\(comparison.rawValue) compares versions (AgentVersion, PlatformVersion); '\(key.prefix(128))' is none.")
+                throw .invalidInstancePropertyFilterValue(
+                    "\(comparison.rawValue) compares versions (AgentVersion, PlatformVersion); '\(key.prefix(128))' is none.")
             }
             guard values.count == 1 else {
                 throw .invalidInstancePropertyFilterValue("\(comparison.rawValue) takes one value; \(values.count) were given.")

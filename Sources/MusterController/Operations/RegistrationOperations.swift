@@ -61,7 +61,10 @@ package struct RegistrationOperations: Sendable {
         case .node(let node, let isRepeat):
             logger.info(
                 "node registered",
-                metadata: ["node": "\(node.id)", "activation": "\(activation)", "repeat": "\(isRepeat)", "remote": "\(context.caller.sourceAddress)"])
+                metadata: [
+                    "node": "\(node.id)", "activation": "\(activation)", "repeat": "\(isRepeat)",
+                    "remote": "\(context.caller.sourceAddress)",
+                ])
             let issued = try await issue(node.identity, key, context)
             return RegisterManagedInstance.Output(
                 instanceID: node.id, certificate: issued.chain, certificateAuthorities: issued.trusted, generation: node.generation,
@@ -90,7 +93,8 @@ package struct RegistrationOperations: Sendable {
 
     private static func requestedKey(_ text: String) throws -> PublicKey {
         guard let der = Base64.decode(text), let request = try? CertificateRequest(der: der) else {
-            throw APIError.invalidPublicKey("CertificateRequest is not the base64 of a PKCS #10 request in DER that is signed by its own key.")
+            throw APIError.invalidPublicKey(
+                "CertificateRequest is not the base64 of a PKCS #10 request in DER that is signed by its own key.")
         }
         return request.publicKey
     }
@@ -131,13 +135,16 @@ package struct RegistrationOperations: Sendable {
             // The answer to the first try was lost: the same host gets the same id and no second slot.
             if node.activation == id, node.state == .registered { return .node(node, isRepeat: true) }
             if node.state == .quarantined { return .refused(NodeAdmission.Refusal.quarantined(node.id).apiError) }
-            return .refused(.publicKeyAlreadyRegistered("This key belongs or belonged to another managed node. Make a new key and register again."))
+            return .refused(
+                .publicKeyAlreadyRegistered("This key belongs or belonged to another managed node. Make a new key and register again."))
         }
         guard !activation.isExpired(at: context.now) else {
             return .refused(.activationExpired("Activation \(id) expired at \(activation.expiresAt.iso8601)."))
         }
         guard try ActivationStore.takeSlot(of: id, in: tx) else {
-            return .refused(.invalidActivation("Activation \(id) has registered \(activation.registrationLimit) of \(activation.registrationLimit) nodes."))
+            return .refused(
+                .invalidActivation(
+                    "Activation \(id) has registered \(activation.registrationLimit) of \(activation.registrationLimit) nodes."))
         }
         let node = Node(
             id: .random(), generation: 1, publicKey: key.der, activation: id, iamRole: activation.iamRole,
@@ -194,7 +201,8 @@ package struct RegistrationOperations: Sendable {
         } catch let refusal as NodeAdmission.Refusal {
             try await deny(named.node, refusal.description, context)
             // What is wrong is in the log; who cannot prove to be the node is told no more than that.
-            throw APIError.accessDenied("The certificate of node \(named.node) cannot be renewed with this proof. Register the host again if this persists.")
+            throw APIError.accessDenied(
+                "The certificate of node \(named.node) cannot be renewed with this proof. Register the host again if this persists.")
         }
         let event = context.audit(
             RenewManagedInstanceCertificate.name, resource: named.node.description,
@@ -211,7 +219,6 @@ package struct RegistrationOperations: Sendable {
             instanceID: node.id, certificate: issued.chain, certificateAuthorities: issued.trusted, generation: node.generation,
             serverTime: context.now, storeEpoch: storeEpoch)
     }
-
 
     /// By the client certificate of this connection, or by a signature over one of our nonces.
     private func prove(_ input: RenewManagedInstanceCertificate.Input, _ node: Node, _ context: OperationContext) throws {

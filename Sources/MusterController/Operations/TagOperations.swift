@@ -70,7 +70,8 @@ package struct TagOperations: Sendable {
         switch try resource(type: type, id: id) {
         case .node(let node): return node
         // InvalidResourceId has no text in typed SDKs, and the id is right.
-        case .builtInDocument(let name): throw .validation("Document \(name) comes with Muster: it has no tags, and none can be added or removed.")
+        case .builtInDocument(let name):
+            throw .validation("Document \(name) comes with Muster: it has no tags, and none can be added or removed.")
         }
     }
 
@@ -81,7 +82,8 @@ package struct TagOperations: Sendable {
         switch type {
         case TagStore.managedInstance:
             if ActivationID(id) != nil {
-                throw .invalidResourceID("\(shown) is an activation: its tags are fixed when it is made. Tag the nodes, or make another activation.")
+                throw .invalidResourceID(
+                    "\(shown) is an activation: its tags are fixed when it is made. Tag the nodes, or make another activation.")
             }
             // Ids of EC2 instances pass as node ids, but their tags live in EC2.
             guard id.hasPrefix("mi-"), let node = NodeID(id) else { throw .invalidResourceID("\(shown) is not the id of a managed node.") }

@@ -21,12 +21,14 @@ package struct ObjectStore: Sendable {
             }
             return nil
         }
-        let bad = ControllerError.badSetting("'outputS3Endpoint' has to be https://HOST[:PORT] (http:// for a store on this host), and is \(endpoint).")
+        let bad = ControllerError.badSetting(
+            "'outputS3Endpoint' has to be https://HOST[:PORT] (http:// for a store on this host), and is \(endpoint).")
         if endpoint.hasPrefix("https://") { isSecure = true } else if endpoint.hasPrefix("http://") { isSecure = false } else { throw bad }
         var authority = endpoint.dropFirst(isSecure ? 8 : 7)
         if authority.hasSuffix("/") { authority = authority.dropLast() }
         let parts = authority.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count <= 2, ControllerConfiguration.isName(String(parts[0])), let port = parts.count == 2 ? Int(parts[1]) : (isSecure ? 443 : 80),
+        guard parts.count <= 2, ControllerConfiguration.isName(String(parts[0])),
+            let port = parts.count == 2 ? Int(parts[1]) : (isSecure ? 443 : 80),
             (1...65535).contains(port)
         else { throw bad }
         host = String(parts[0])
@@ -48,11 +50,13 @@ package struct ObjectStore: Sendable {
                 if parts.count == 2, values[parts[0].lowercased()] == nil { values[parts[0].lowercased()] = parts[1] }
             }
         } else {
-            values = Dictionary(environment.filter { $0.key.hasPrefix("AWS_") }.map { ($0.key.lowercased(), $0.value) }) { first, _ in first }
+            values = Dictionary(environment.filter { $0.key.hasPrefix("AWS_") }.map { ($0.key.lowercased(), $0.value) }) { first, _ in first
+            }
         }
         guard let id = values["aws_access_key_id"], let secret = values["aws_secret_access_key"], !id.isEmpty, !secret.isEmpty else {
             throw ControllerError.badSetting(
-                "'outputS3Endpoint' is set, and there are no keys for it. Name a file with aws_access_key_id and aws_secret_access_key in 'outputS3CredentialsFile', or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.")
+                "'outputS3Endpoint' is set, and there are no keys for it. Name a file with aws_access_key_id and aws_secret_access_key in 'outputS3CredentialsFile', or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+            )
         }
         return Credentials(accessKeyID: id, secretAccessKey: secret, sessionToken: values["aws_session_token"])
     }
@@ -87,7 +91,8 @@ package struct ObjectStore: Sendable {
         var text = ""
         for byte in key.utf8 {
             switch byte {
-            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: "/"):
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"),
+                UInt8(ascii: "/"):
                 text.unicodeScalars.append(Unicode.Scalar(byte))
             default:
                 let digits = String(byte, radix: 16, uppercase: true)

@@ -59,7 +59,9 @@ struct ObjectUpload: Sendable {
                 .POST, bucket, key, query: "uploadId=\(upload)", length: Int64(document.count), sha256: Hex.encode(SHA256.hash(document))
             ) { offset, count in Array(document[Int(offset)..<(Int(offset) + count)]) }
             // This one answer says 200 and may still be an error.
-            if answer.body.contains("<Error>") { throw Failure(description: "The store did not put the parts together: \(answer.body.prefix(300))") }
+            if answer.body.contains("<Error>") {
+                throw Failure(description: "The store did not put the parts together: \(answer.body.prefix(300))")
+            }
         } catch {
             _ = try? await request(.DELETE, bucket, key, query: "uploadId=\(upload)")
             throw error
@@ -80,7 +82,9 @@ struct ObjectUpload: Sendable {
 
     /// The text of an element of the store's answer.
     static func element(_ name: String, in body: String) -> String? {
-        guard let start = body.firstRange(of: "<\(name)>"), let end = body[start.upperBound...].firstRange(of: "</\(name)>") else { return nil }
+        guard let start = body.firstRange(of: "<\(name)>"), let end = body[start.upperBound...].firstRange(of: "</\(name)>") else {
+            return nil
+        }
         return String(body[start.upperBound..<end.lowerBound])
     }
 
@@ -103,7 +107,9 @@ struct ObjectUpload: Sendable {
         head.headers.add(name: "connection", value: "close")
         let (status, headers, body) = try await exchange(head, length: length, read)
         guard (200..<300).contains(status) else {
-            throw Failure(description: "The store answered \(status) \(Self.element("Code", in: body) ?? ""): \(Self.element("Message", in: body) ?? "")")
+            throw Failure(
+                description:
+                    "The store answered \(status) \(Self.element("Code", in: body) ?? ""): \(Self.element("Message", in: body) ?? "")")
         }
         return (headers, body)
     }
@@ -139,7 +145,9 @@ struct ObjectUpload: Sendable {
                 switch part {
                 case .head(let head): (status, headers) = (Int(head.status.code), head.headers)
                 case .body(let bytes):
-                    if body.count < Self.answerBytes { body.append(contentsOf: bytes.readableBytesView.prefix(Self.answerBytes - body.count)) }
+                    if body.count < Self.answerBytes {
+                        body.append(contentsOf: bytes.readableBytesView.prefix(Self.answerBytes - body.count))
+                    }
                 case .end:
                     if let status { return (status, headers, String(decoding: body, as: UTF8.self)) }
                 }

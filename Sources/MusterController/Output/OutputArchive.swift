@@ -86,7 +86,8 @@ struct OutputArchive: Service {
             guard let command = CommandID(try row.text("command_id")) else { return nil }
             return Order(
                 command: command, bucket: try row.text("output_bucket"), prefix: try row.text("output_prefix"),
-                requestedAt: Timestamp(milliseconds: try row.integer("requested_at")), isOver: try row.optionalInteger("finished_at") != nil,
+                requestedAt: Timestamp(milliseconds: try row.integer("requested_at")),
+                isOver: try row.optionalInteger("finished_at") != nil,
                 document: try DocumentDecoder.decode(json: Array(row.text("document").utf8)),
                 nodes: try CommandStore.invocations(of: command, in: tx).map(\.node))
         }

@@ -37,9 +37,11 @@ package struct OutputRoutes: Sendable {
         table.register(
             "GetOutputProgress", .get, OutputRoute.upload, permission: "muster:PutOutput", route: .nodes, progress)
         table.register(
-            "PutOutput", .put, OutputRoute.upload, permission: "muster:PutOutput", route: .nodes, bodyBytes: OutputRoute.pieceBytes, bodies: 16,
+            "PutOutput", .put, OutputRoute.upload, permission: "muster:PutOutput", route: .nodes, bodyBytes: OutputRoute.pieceBytes,
+            bodies: 16,
             put)
-        table.register("GetCommandOutput", .get, OutputRoute.read, permission: "muster:GetCommandOutput", route: .operators, bodies: 16, read)
+        table.register(
+            "GetCommandOutput", .get, OutputRoute.read, permission: "muster:GetCommandOutput", route: .operators, bodies: 16, read)
         table.register(
             "FollowCommandOutput", .post, OutputRoute.follow, permission: "muster:GetCommandOutput", route: .operators, bodyBytes: 1 << 20,
             bodies: 32, follow)
@@ -98,7 +100,8 @@ package struct OutputRoutes: Sendable {
     // MARK: Reading
 
     @Sendable private func read(_ call: RouteCall, _ context: OperationContext) async throws -> RouteAnswer {
-        guard call.parts.count == 2 || call.parts.count == 4, let command = CommandID(call.parts[0]), let node = NodeID(call.parts[1]) else {
+        guard call.parts.count == 2 || call.parts.count == 4, let command = CommandID(call.parts[0]), let node = NodeID(call.parts[1])
+        else {
             throw Self.nothing
         }
         let (streams, ended) = try await database.read { tx -> ([OutputStore.Stream], Bool) in
@@ -179,7 +182,9 @@ package struct OutputRoutes: Sendable {
         while true {
             guard let version = followers.version(command) else { throw APIError.throttling }
             let answer = try await look(command, positions)
-            if !answer.pieces.isEmpty || (answer.ended && answer.waiting.isEmpty) || ContinuousClock.now >= deadline || Task.isShuttingDownGracefully {
+            if !answer.pieces.isEmpty || (answer.ended && answer.waiting.isEmpty) || ContinuousClock.now >= deadline
+                || Task.isShuttingDownGracefully
+            {
                 return try RouteAnswer(json: answer)
             }
             await waitForNews(command, after: version, until: deadline)
@@ -202,7 +207,8 @@ package struct OutputRoutes: Sendable {
         let (isOver, invocations, found) = try await database.read { tx -> (Bool, [InvocationRecord], [NodeID: [OutputStore.Stream]]) in
             guard let record = try CommandStore.command(command, in: tx) else { throw Self.nothing }
             guard record.progress.targetCount <= Self.followedNodes else {
-                throw APIError.validation("Output can be followed on at most \(Self.followedNodes) nodes; this command has \(record.progress.targetCount).")
+                throw APIError.validation(
+                    "Output can be followed on at most \(Self.followedNodes) nodes; this command has \(record.progress.targetCount).")
             }
             let invocations = try CommandStore.invocations(of: command, in: tx)
             let document = try DocumentDecoder.decode(json: Array(record.document.utf8))

@@ -1,7 +1,7 @@
 internal import Logging
-package import MusterWire
 internal import MusterCrypto
 internal import MusterDocuments
+package import MusterWire
 internal import NIOPosix
 
 /// Takes streams in, piece by piece. [actor]
@@ -201,7 +201,8 @@ package actor OutputUploads {
         let sha256 = { Hex.encode(digested.finalize()) }
         if isOver {
             let row = OutputStore.Row(
-                state: .truncated, length: offset, sha256: sha256(), lost: (piece.end?.total ?? 0) > offset ? (piece.end?.total ?? 0) - offset : 0,
+                state: .truncated, length: offset, sha256: sha256(),
+                lost: (piece.end?.total ?? 0) > offset ? (piece.end?.total ?? 0) - offset : 0,
                 reason: "the controller's quota")
             return try await finish(name, key, row)
         }
@@ -233,7 +234,8 @@ package actor OutputUploads {
     }
 
     private func makeRoom() {
-        guard entries.count >= Self.maximumEntries, let oldest = entries.filter({ !$0.value.isBusy }).min(by: { $0.value.lastUse < $1.value.lastUse })?.key
+        guard entries.count >= Self.maximumEntries,
+            let oldest = entries.filter({ !$0.value.isBusy }).min(by: { $0.value.lastUse < $1.value.lastUse })?.key
         else { return }
         entries.removeValue(forKey: oldest)
         if !entries.keys.contains(where: { $0.command == oldest.command && $0.node == oldest.node }) {

@@ -55,7 +55,8 @@ enum HTTPDate {
         let (year, month, day) = civil(fromDays: days)
         let weekday = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"][Int((days % 7 + 7) % 7)]
         let name = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][month - 1]
-        return "\(weekday), \(two(day)) \(name) \(four(year)) \(two(Int(inDay / 3600))):\(two(Int(inDay / 60 % 60))):\(two(Int(inDay % 60))) GMT"
+        return
+            "\(weekday), \(two(day)) \(name) \(four(year)) \(two(Int(inDay / 3600))):\(two(Int(inDay / 60 % 60))):\(two(Int(inDay % 60))) GMT"
     }
 
     /// Days since 1970 to a date of the Gregorian calendar. https://howardhinnant.github.io/date_algorithms.html#civil_from_days

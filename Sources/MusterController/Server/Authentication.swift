@@ -54,7 +54,9 @@ package struct Authentication: Sendable {
 
     func operatorCaller(_ evidence: Evidence, service: String = "ssm", now: Timestamp) async throws -> (caller: Caller, region: String) {
         guard evidence.certificate == nil else {
-            throw APIError.accessDenied("A node's certificate is no proof of identity for operators' calls. Call without a client certificate, signed with an access key.")
+            throw APIError.accessDenied(
+                "A node's certificate is no proof of identity for operators' calls. Call without a client certificate, signed with an access key."
+            )
         }
         guard let header = evidence.authorization else { throw APIError.missingAuthenticationToken }
         let authorization = try SigV4.Authorization(header: header)

@@ -159,7 +159,8 @@ enum CallFormat: Sendable, Equatable {
             case ">": out += "&gt;"
             case "\"": out += "&quot;"
             case "\t", "\n": out.unicodeScalars.append(scalar)
-            default: out.unicodeScalars.append(scalar.value < 0x20 || scalar.value == 0xfffe || scalar.value == 0xffff ? "\u{fffd}" : scalar)
+            default:
+                out.unicodeScalars.append(scalar.value < 0x20 || scalar.value == 0xfffe || scalar.value == 0xffff ? "\u{fffd}" : scalar)
             }
         }
         return out

@@ -17,7 +17,8 @@ package struct Caller: Sendable, Hashable {
         self.userAgent = userAgent
     }
 
-    package static func node(_ identity: NodeIdentity, account: String, region: String, sourceAddress: String, userAgent: String) -> Caller {
+    package static func node(_ identity: NodeIdentity, account: String, region: String, sourceAddress: String, userAgent: String) -> Caller
+    {
         Caller(
             accessKeyID: "", userName: identity.node.description,
             arn: "arn:aws:ssm:\(region):\(account):managed-instance/\(identity.node)",

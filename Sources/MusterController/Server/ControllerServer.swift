@@ -216,7 +216,8 @@ package final class ControllerServer: Service {
     private func answer(
         to request: Request, requestID: String, at time: Timestamp, _ connection: UpgradeChannel.Connection, _ listener: Listener
     ) async throws -> Answer {
-        let path = (request.head.path ?? "").split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false).first.map(String.init) ?? ""
+        let path =
+            (request.head.path ?? "").split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false).first.map(String.init) ?? ""
         switch (request.method, path) {
         case (.post, "/"):
             return try await call(request, requestID: requestID, at: time, connection, listener)
@@ -264,7 +265,8 @@ package final class ControllerServer: Service {
             let context: OperationContext
             do {
                 context = try await authenticate(
-                    entry.name, entry.route, service: format.service, Authentication.Evidence(request.head, body: body, connection: connection),
+                    entry.name, entry.route, service: format.service,
+                    Authentication.Evidence(request.head, body: body, connection: connection),
                     requestID: requestID, at: time, listener)
                 (caller, region) = (context.caller, context.region)
             } catch let error as APIError {
@@ -373,7 +375,9 @@ package final class ControllerServer: Service {
         } catch let error as ChannelError {
             throw error
         } catch {
-            logger.error("route failed", metadata: ["route": "\(entry.name)", "request": "\(requestID)", "caller": "\(caller.arn)", "error": "\(error)"])
+            logger.error(
+                "route failed",
+                metadata: ["route": "\(entry.name)", "request": "\(requestID)", "caller": "\(caller.arn)", "error": "\(error)"])
             count(entry.name, "InternalServerError")
             return .failure(.internalServerError)
         }
@@ -382,7 +386,9 @@ package final class ControllerServer: Service {
     private func collect(_ request: Request, limit: Int? = nil) async throws -> [UInt8] {
         let limit = limit ?? limits.bodyBytes
         // A declared length is believed when it is too large; the bytes are then thrown away as they come.
-        if let length = request.head.headerFields[.contentLength].flatMap(Int.init), length > limit { throw NIOTooManyBytesError(maxBytes: limit) }
+        if let length = request.head.headerFields[.contentLength].flatMap(Int.init), length > limit {
+            throw NIOTooManyBytesError(maxBytes: limit)
+        }
         let buffer = try await request.body.collect(upTo: limit)
         return Array(buffer.readableBytesView)
     }
@@ -391,13 +397,15 @@ package final class ControllerServer: Service {
         guard OperationCatalog.all.contains(name) else { return .unknownOperation }
         return APIError(
             code: APIError.unknownOperation.code,
-            message: "\(name) is an operation of Systems Manager that Muster does not serve yet. docs/compatibility.md lists those it does.")
+            message: "\(name) is an operation of Systems Manager that Muster does not serve yet. docs/compatibility.md lists those it does."
+        )
     }
 
     // MARK: Who may
 
     private func authenticate(
-        _ name: String, _ route: OperationRoute, service: String = "ssm", _ evidence: Authentication.Evidence, requestID: String, at time: Timestamp,
+        _ name: String, _ route: OperationRoute, service: String = "ssm", _ evidence: Authentication.Evidence, requestID: String,
+        at time: Timestamp,
         _ listener: Listener, pieces: NIOLockedValueBox<RequestLimits>? = nil
     ) async throws -> OperationContext {
         let side: Side = route == .operators ? .operators : .agents
@@ -422,9 +430,10 @@ package final class ControllerServer: Service {
             try admit(evidence.sourceAddress, to: strangers)
             // A renewal may come under the certificate that is to be renewed; everything else here comes from nobody yet.
             if evidence.certificate != nil { node = try? await authentication.node(evidence.certificate, now: time) }
-            caller = node.map {
-                .node($0, account: account, region: region, sourceAddress: evidence.sourceAddress, userAgent: evidence.userAgent)
-            } ?? .anonymous(sourceAddress: evidence.sourceAddress, userAgent: evidence.userAgent)
+            caller =
+                node.map {
+                    .node($0, account: account, region: region, sourceAddress: evidence.sourceAddress, userAgent: evidence.userAgent)
+                } ?? .anonymous(sourceAddress: evidence.sourceAddress, userAgent: evidence.userAgent)
         }
         let invocation = evidence.headers.first { $0.name == "amz-sdk-invocation-id" }?.value
         let retry = invocation.flatMap { id -> RetryKey? in
@@ -440,7 +449,8 @@ package final class ControllerServer: Service {
 
     private func refuseOperatorKey(_ evidence: Authentication.Evidence) throws {
         guard evidence.authorization == nil else {
-            throw APIError.accessDenied("An operator's key is no proof of identity for agents' calls. Call without an Authorization header.")
+            throw APIError.accessDenied(
+                "An operator's key is no proof of identity for agents' calls. Call without an Authorization header.")
         }
     }
 
@@ -555,7 +565,8 @@ package final class ControllerServer: Service {
     private func writeImpostors() async {
         await cancelWhenGracefulShutdown {
             for await source in self.impostors.stream {
-                await self.deny(DenialLedger.Kind(source: source, operation: "TLSHandshake", reason: "UntrustedClientCertificate"), at: self.now())
+                await self.deny(
+                    DenialLedger.Kind(source: source, operation: "TLSHandshake", reason: "UntrustedClientCertificate"), at: self.now())
             }
         }
     }

@@ -62,7 +62,8 @@ package struct RouteTable: Sendable {
     ) {
         entries.append(
             Entry(
-                name: name, method: method, prefix: prefix, permission: permission, route: route, bodyBytes: bodyBytes, bodies: bodies, run: run))
+                name: name, method: method, prefix: prefix, permission: permission, route: route, bodyBytes: bodyBytes, bodies: bodies,
+                run: run))
     }
 
     func entry(_ method: HTTPRequest.Method, _ path: String) -> Entry? {

@@ -98,7 +98,9 @@ package final class ServerCertificate: Service {
         switch source {
         case .authority(let authority, let names, let hours):
             key = try PrivateKey.generate()
-            let isAddress: (String) -> Bool = { $0.contains(":") || ($0.split(separator: ".").count == 4 && $0.allSatisfy { $0.isNumber || $0 == "." }) }
+            let isAddress: (String) -> Bool = {
+                $0.contains(":") || ($0.split(separator: ".").count == 4 && $0.allSatisfy { $0.isNumber || $0 == "." })
+            }
             let seconds = now.milliseconds / 1000
             let leaf = try authority.issue(
                 CertificateTemplate(

@@ -20,7 +20,8 @@ package enum Migrations {
     /// Applies what is missing. Twice is the same as once.
     package static func run(on database: any SQLDatabase, now: Int64) async throws {
         try await database.write { tx in
-            try tx.execute("CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)")
+            try tx.execute(
+                "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)")
             let done = Set(try tx.query("SELECT version FROM migrations").map { try $0.integer("version") })
             let known = all.map(\.version).max() ?? 0
             if let newest = done.max(), newest > known { throw SQLError.newerSchema(found: newest, known: known) }
@@ -222,7 +223,7 @@ package enum Migrations {
             value TEXT NOT NULL,
             modified_at BIGINT NOT NULL,
             modified_by TEXT NOT NULL)
-        """,
+        """
     ]
 
     private static let output = [

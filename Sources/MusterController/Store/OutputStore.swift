@@ -43,7 +43,9 @@ package enum OutputStore {
     }
 
     /// The stream is on its way. What has been said of it before stays.
-    package static func begin(command: CommandID, node: NodeID, step: String, stream: OutputStream, at now: Timestamp, in tx: any SQLTransaction) throws {
+    package static func begin(
+        command: CommandID, node: NodeID, step: String, stream: OutputStream, at now: Timestamp, in tx: any SQLTransaction
+    ) throws {
         try tx.execute(
             """
             INSERT INTO step_outputs (command_id, node_id, step_name, stream, state, length, sha256, lost, reason, updated_at)
@@ -77,7 +79,9 @@ package enum OutputStore {
         {
             let hasEnded = !["Pending", "InProgress"].contains(try row.text("status"))
             let text = try row.text("outputs")
-            facts[try row.text("step_name")] = (text.isEmpty ? nil : try JSONCoding.decode(StepOutputs.self, from: Array(text.utf8)), hasEnded)
+            facts[try row.text("step_name")] = (
+                text.isEmpty ? nil : try JSONCoding.decode(StepOutputs.self, from: Array(text.utf8)), hasEnded
+            )
         }
         var rows: [String: Row] = [:]
         for row in try tx.query(
@@ -97,10 +101,13 @@ package enum OutputStore {
     }
 
     private static func stream(_ key: OutputKey, _ known: (facts: StepOutputs?, hasEnded: Bool)?, _ row: Row?) -> Stream {
-        func made(_ source: Source, _ state: OutputState, _ length: Int64 = 0, sha256: String = "", lost: Int64 = 0, reason: String = "") -> Stream {
+        func made(_ source: Source, _ state: OutputState, _ length: Int64 = 0, sha256: String = "", lost: Int64 = 0, reason: String = "")
+            -> Stream
+        {
             Stream(
                 key: key, source: source,
-                stored: StoredOutput(step: key.step, stream: key.stream, state: state, length: length, sha256: sha256, lost: lost, reason: reason))
+                stored: StoredOutput(
+                    step: key.step, stream: key.stream, state: state, length: length, sha256: sha256, lost: lost, reason: reason))
         }
         if let facts = known?.facts?[key.stream], facts.inline == true {
             let lost = facts.lost ?? 0
@@ -138,7 +145,9 @@ package enum OutputStore {
 
     /// Whether the command's outputs have served their time; a command that is not known has none.
     package static func isExpired(_ command: CommandID, before: Timestamp, in tx: any SQLTransaction) throws -> Bool {
-        guard let row = try tx.first("SELECT finished_at FROM commands WHERE command_id = $1", [.text(command.description)]) else { return true }
+        guard let row = try tx.first("SELECT finished_at FROM commands WHERE command_id = $1", [.text(command.description)]) else {
+            return true
+        }
         return try row.optionalInteger("finished_at").map { $0 < before.milliseconds } ?? false
     }
 

@@ -65,7 +65,8 @@ package final class SQLiteDatabase: SQLDatabase {
     /// Walks the whole file; for `check`, not for every start.
     package func verifyIntegrity() throws {
         let answers = try pool.read { db in
-            try String.fetchAll(db, sql: "PRAGMA integrity_check") + (try Row.fetchAll(db, sql: "PRAGMA foreign_key_check")).map { _ in "foreign key" }
+            try String.fetchAll(db, sql: "PRAGMA integrity_check")
+                + (try Row.fetchAll(db, sql: "PRAGMA foreign_key_check")).map { _ in "foreign key" }
         }
         guard answers == ["ok"] else {
             throw SQLError.damaged(path: path, reason: answers.prefix(3).joined(separator: "; "))

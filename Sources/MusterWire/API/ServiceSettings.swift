@@ -80,7 +80,8 @@ package struct ServiceSetting: Codable, Sendable, Equatable {
     }
 
     package init(
-        settingID: String, settingValue: String, lastModifiedDate: Timestamp? = nil, lastModifiedUser: String? = nil, arn: String, status: Status
+        settingID: String, settingValue: String, lastModifiedDate: Timestamp? = nil, lastModifiedUser: String? = nil, arn: String,
+        status: Status
     ) {
         self.settingID = settingID
         self.settingValue = settingValue

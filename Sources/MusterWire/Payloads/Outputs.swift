@@ -119,7 +119,9 @@ package struct StoredOutput: Codable, Sendable, Equatable {
     package var lost: Int64
     package var reason: String
 
-    package init(step: String, stream: OutputStream, state: OutputState, length: Int64, sha256: String = "", lost: Int64 = 0, reason: String = "") {
+    package init(
+        step: String, stream: OutputStream, state: OutputState, length: Int64, sha256: String = "", lost: Int64 = 0, reason: String = ""
+    ) {
         self.step = step
         self.stream = stream
         self.state = state

@@ -40,7 +40,9 @@ import Testing
 
     @Test func bothLongShareTheRoom() {
         let shown = bounded(String(repeating: "x", count: 5000), String(repeating: "y", count: 5000)).output
-        let expected = String(repeating: "x", count: 1215) + "\n---Output truncated---\n----------ERROR-------\n" + String(repeating: "y", count: 1215) + "\n---Error truncated----"
+        let expected =
+            String(repeating: "x", count: 1215) + "\n---Output truncated---\n----------ERROR-------\n" + String(repeating: "y", count: 1215)
+            + "\n---Error truncated----"
         #expect(shown == expected)
     }
 

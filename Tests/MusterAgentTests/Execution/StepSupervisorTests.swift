@@ -14,7 +14,8 @@ import Testing
     }
 
     private func step(
-        _ script: String, timeout: Int = 60, directory: String = "", budget: Int = StepOrder.outputBudget, environment: [String] = [], boot: String? = nil
+        _ script: String, timeout: Int = 60, directory: String = "", budget: Int = StepOrder.outputBudget, environment: [String] = [],
+        boot: String? = nil
     ) throws -> Folder {
         let step = try job.create("step")
         try step.createFile(StepFolder.script, mode: 0o700, containing: Array((script + "\n").utf8))
@@ -56,7 +57,9 @@ import Testing
     }
 
     @Test func surroundings() async throws {
-        let step = try step("pwd; echo $GREETING; cat; ps -o sid= -o pgid= -o pid= -p $$ 2>/dev/null || echo; ls /proc/self/fd | wc -l", directory: "/usr", environment: ["GREETING=a b"])
+        let step = try step(
+            "pwd; echo $GREETING; cat; ps -o sid= -o pgid= -o pid= -p $$ 2>/dev/null || echo; ls /proc/self/fd | wc -l", directory: "/usr",
+            environment: ["GREETING=a b"])
         #expect(try await run(step).exitCode == 0)
         #expect(out(step).hasPrefix("/usr\na b\n"))
         // stdin, stdout, stderr and the one that reads the folder.
@@ -151,7 +154,9 @@ import Testing
         let step = try step("touch \(temporary.path)/made")
         try job.createFile("hostile", mode: 0o700, containing: Array("#!/bin/sh\numask 777\nexec \(AgentProgram.path) \"$@\"\n".utf8))
         #expect(try await ProcessExecutor(executable: temporary.path + "/hostile").start(step).awaitEnd())
-        for (name, mode) in [("step/stdout", 0o600), ("step/lock", 0o600), ("step/launched", 0o600), ("step/result.json", 0o600), ("made", 0o644)] {
+        for (name, mode) in [
+            ("step/stdout", 0o600), ("step/lock", 0o600), ("step/launched", 0o600), ("step/result.json", 0o600), ("made", 0o644),
+        ] {
             var facts = stat()
             #expect(stat(temporary.path + "/" + name, &facts) == 0)
             #expect(Int(facts.st_mode & 0o7777) == mode, "\(name)")
@@ -185,7 +190,8 @@ import Testing
 
     @Test func aLostSupervisorIsUnknownAndItsTreeIsEnded() async throws {
         let pids = temporary.path
-        let step = try step("(setsid sh -c 'echo $$ > \(pids)/a; exec sleep 1000' &) ; (env -i sh -c 'echo $$ > \(pids)/b; exec sleep 1000'); true")
+        let step = try step(
+            "(setsid sh -c 'echo $$ > \(pids)/a; exec sleep 1000' &) ; (env -i sh -c 'echo $$ > \(pids)/b; exec sleep 1000'); true")
         let supervisor = try executor.start(step)
         let (a, b) = (try await pid(in: pids + "/a"), try await pid(in: pids + "/b"))
         let identity = try #require(try step.read(StepFolder.lock, atMost: 100).flatMap(StepFolder.decode))

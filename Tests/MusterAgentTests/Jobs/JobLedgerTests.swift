@@ -17,7 +17,8 @@ import Testing
         JobRecord(
             jobID: JobID(command: id, node: node), acceptedAt: 1,
             content: SendCommandContent(
-                parameters: [:], documentContent: .object([:]), commandID: id.rawValue, documentName: "D", startBy: startBy, identityGeneration: 1,
+                parameters: [:], documentContent: .object([:]), commandID: id.rawValue, documentName: "D", startBy: startBy,
+                identityGeneration: 1,
                 storeEpoch: "e", dispatchFence: 7))
     }
 
@@ -85,7 +86,8 @@ import Testing
         #expect(try open().isKnown(id))
         #expect(try !open().accept(record(), as: id))
         #expect(try Folder.open(job).names() == ["step.one", "tombstone.json"])
-        #expect(try Folder.open(job + "/step.one").names() == [StepFolder.launched, StepFolder.started, StepFolder.standardOutput].sorted())
+        #expect(
+            try Folder.open(job + "/step.one").names() == [StepFolder.launched, StepFolder.started, StepFolder.standardOutput].sorted())
     }
 
     @Test func aLostTombstoneStillStandsInTheWay() throws {

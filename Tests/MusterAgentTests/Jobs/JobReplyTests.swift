@@ -45,7 +45,9 @@ import Testing
 
     @Test func aNoticeReplacesTheOutput() throws {
         var builder = builder()
-        builder.stepEnded(try item("one"), StepOutcome(status: .failed, code: 0, notice: "no such plugin", at: 1), PlanMachine.Ending(status: .failed, code: 0))
+        builder.stepEnded(
+            try item("one"), StepOutcome(status: .failed, code: 0, notice: "no such plugin", at: 1),
+            PlanMachine.Ending(status: .failed, code: 0))
         let shown = try #require(builder.lastStep(at: time)?.decodeContent().runtimeStatus?["one"])
         #expect(shown.output == "no such plugin")
         #expect(shown.code == 1)

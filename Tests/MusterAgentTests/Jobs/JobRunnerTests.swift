@@ -25,7 +25,9 @@ import Testing
         }
 
         func contents(_ id: CommandID) -> [(id: UUID, content: JobReplyContent)] {
-            replies.filter { $0.reply.jobID.contains(id.rawValue) }.compactMap { entry in (try? entry.reply.decodeContent()).map { (entry.id, $0) } }
+            replies.filter { $0.reply.jobID.contains(id.rawValue) }.compactMap { entry in
+                (try? entry.reply.decodeContent()).map { (entry.id, $0) }
+            }
         }
 
         func final(_ id: CommandID) async throws -> (id: UUID, content: JobReplyContent) {
@@ -37,7 +39,8 @@ import Testing
 
     private func configuration(parallel: Int = 5, queued: Int = 5, program: String = AgentProgram.path) -> JobRunnerConfiguration {
         JobRunnerConfiguration(
-            stateDirectory: temporary.path + "/state", node: node, region: "eu-test-1", agentVersion: "3.3.1.0", platformName: "Debian", platformVersion: "12",
+            stateDirectory: temporary.path + "/state", node: node, region: "eu-test-1", agentVersion: "3.3.1.0", platformName: "Debian",
+            platformVersion: "12",
             maximumParallelJobs: parallel, queuedJobs: queued, identityGeneration: 2, agentExecutable: program)
     }
 
@@ -67,22 +70,27 @@ import Testing
     }
 
     private func job(
-        _ commands: [String], id: CommandID, startBy: Int64? = nil, generation: Int = 2, document: JSONValue? = nil, timeout: String = "3600"
+        _ commands: [String], id: CommandID, startBy: Int64? = nil, generation: Int = 2, document: JSONValue? = nil,
+        timeout: String = "3600"
     ) throws -> AgentJob {
-        let content: JSONValue = document ?? .object([
-            "schemaVersion": .string("2.2"),
-            "parameters": .object(["commands": .object(["type": .string("StringList")])]),
-            "mainSteps": .array([
-                .object([
-                    "action": .string("aws:runShellScript"), "name": .string("run"),
-                    "inputs": .object(["runCommand": .string("{{ commands }}"), "timeoutSeconds": .string(timeout)]),
-                ])
-            ]),
-        ])
+        let content: JSONValue =
+            document
+            ?? .object([
+                "schemaVersion": .string("2.2"),
+                "parameters": .object(["commands": .object(["type": .string("StringList")])]),
+                "mainSteps": .array([
+                    .object([
+                        "action": .string("aws:runShellScript"), "name": .string("run"),
+                        "inputs": .object(["runCommand": .string("{{ commands }}"), "timeoutSeconds": .string(timeout)]),
+                    ])
+                ]),
+            ])
         return try AgentJob(
             SendCommandContent(
-                parameters: document == nil ? ["commands": .array(commands.map(JSONValue.string))] : [:], documentContent: content, commandID: id.rawValue,
-                documentName: "AWS-RunShellScript", startBy: startBy ?? Timestamp.now().milliseconds + 60_000, identityGeneration: generation, storeEpoch: "e",
+                parameters: document == nil ? ["commands": .array(commands.map(JSONValue.string))] : [:], documentContent: content,
+                commandID: id.rawValue,
+                documentName: "AWS-RunShellScript", startBy: startBy ?? Timestamp.now().milliseconds + 60_000,
+                identityGeneration: generation, storeEpoch: "e",
                 dispatchFence: 1),
             jobID: JobID(command: id, node: node))
     }
@@ -90,12 +98,13 @@ import Testing
     private func steps(_ steps: [(name: String, command: String, extra: [String: JSONValue])]) -> JSONValue {
         .object([
             "schemaVersion": .string("2.2"),
-            "mainSteps": .array(steps.map { step in
-                .object([
-                    "action": .string("aws:runShellScript"), "name": .string(step.name),
-                    "inputs": .object(["runCommand": .array([.string(step.command)])].merging(step.extra) { $1 }),
-                ])
-            }),
+            "mainSteps": .array(
+                steps.map { step in
+                    .object([
+                        "action": .string("aws:runShellScript"), "name": .string(step.name),
+                        "inputs": .object(["runCommand": .array([.string(step.command)])].merging(step.extra) { $1 }),
+                    ])
+                }),
         ])
     }
 
@@ -105,7 +114,9 @@ import Testing
 
     private func cancel(_ id: CommandID, at runner: JobRunner) async throws -> String {
         let target = JobID(command: id, node: node)
-        return await deliver(try AgentJob(CancelCommandContent(cancelMessageID: target.description), jobID: JobID(command: .random(), node: node)), to: runner)
+        return await deliver(
+            try AgentJob(CancelCommandContent(cancelMessageID: target.description), jobID: JobID(command: .random(), node: node)),
+            to: runner)
     }
 
     // MARK: One job
@@ -113,7 +124,10 @@ import Testing
     @Test func aJobFromAcceptanceToTombstone() async throws {
         let id = CommandID.random()
         try await withAgent { (runner: JobRunner, controller: Controller) async throws in
-            let job = try job(["echo hi; echo $SSM_COMMAND_ID $AWS_SSM_INSTANCE_ID $AWS_SSM_REGION_NAME $AWS_SSM_PLATFORM_NAME $AWS_SSM_PLATFORM_VERSION"], id: id)
+            let job = try job(
+                [
+                    "echo hi; echo $SSM_COMMAND_ID $AWS_SSM_INSTANCE_ID $AWS_SSM_REGION_NAME $AWS_SSM_PLATFORM_NAME $AWS_SSM_PLATFORM_VERSION"
+                ], id: id)
             let acknowledge = await runner.receive(job, messageID: UUID(), createdDate: Timestamp(milliseconds: 1_700_000_000_123))
             #expect(acknowledge.statusCode == "200")
             #expect(acknowledge.createdDate == "2023-11-14T22:13:20.123Z")
@@ -139,7 +153,10 @@ import Testing
         }
     }
 
-    @Test(arguments: [("exit 3", "Failed", 3), ("exit 137", "TimedOut", 137), ("exit 168", "Success", 168), ("exit 194", "Failed", 194), ("exit 0", "Success", 0)])
+    @Test(arguments: [
+        ("exit 3", "Failed", 3), ("exit 137", "TimedOut", 137), ("exit 168", "Success", 168), ("exit 194", "Failed", 194),
+        ("exit 0", "Success", 0),
+    ])
     func exitCodes(_ command: String, _ status: String, _ code: Int) async throws {
         let id = CommandID.random()
         try await withAgent { (runner: JobRunner, controller: Controller) async throws in
@@ -162,7 +179,8 @@ import Testing
     @Test func stepsFollowTheDocument() async throws {
         let id = CommandID.random()
         let document = steps([
-            ("one", "echo 1", [:]), ("two", "exit 4", ["onFailure": .string("exit")]), ("three", "echo 3", [:]), ("four", "echo 4", ["finallyStep": .bool(true)]),
+            ("one", "echo 1", [:]), ("two", "exit 4", ["onFailure": .string("exit")]), ("three", "echo 3", [:]),
+            ("four", "echo 4", ["finallyStep": .bool(true)]),
         ])
         try await withAgent { (runner: JobRunner, controller: Controller) async throws in
             #expect(try await deliver(job([], id: id, document: document), to: runner) == "200")
@@ -194,7 +212,9 @@ import Testing
         try await withAgent { (runner: JobRunner, controller: Controller) async throws in
             // The host's clock is an hour behind the server's.
             runner.serverTime(3_600_000)
-            #expect(try await deliver(job(["touch \(temporary.path)/ran"], id: id, startBy: Timestamp.now().milliseconds + 60_000), to: runner) == "200")
+            #expect(
+                try await deliver(job(["touch \(temporary.path)/ran"], id: id, startBy: Timestamp.now().milliseconds + 60_000), to: runner)
+                    == "200")
             let final = try await controller.final(id).content
             #expect(final.documentStatus == "TimedOut")
             #expect(final.documentTraceOutput.hasPrefix("Not started"))
@@ -210,10 +230,15 @@ import Testing
         let before = try Set(FileManager.default.contentsOfDirectory(atPath: temporary.path))
         try await withAgent { (runner: JobRunner, controller: Controller) async throws in
             let good = try job(["true"], id: .random())
-            var bad: [AgentJob] = ["{", "[]", "{\"DocumentContent\":{},\"CommandId\":\"\",\"DocumentName\":\"\"}", String(repeating: "[", count: 20_000)].map {
+            var bad: [AgentJob] = [
+                "{", "[]", "{\"DocumentContent\":{},\"CommandId\":\"\",\"DocumentName\":\"\"}", String(repeating: "[", count: 20_000),
+            ].map {
                 AgentJob(content: $0, jobID: good.jobID, topic: good.topic)
             }
-            for name in ["", "../../etc/cron.d/x", "aws.ssm.../../x.\(node)", "aws.ssm.\(CommandID.random()).\(NodeID.random())", "aws.ssm.\0.\(node)", String(repeating: "a", count: 4096)] {
+            for name in [
+                "", "../../etc/cron.d/x", "aws.ssm.../../x.\(node)", "aws.ssm.\(CommandID.random()).\(NodeID.random())",
+                "aws.ssm.\0.\(node)", String(repeating: "a", count: 4096),
+            ] {
                 bad.append(AgentJob(content: good.content, jobID: name, topic: good.topic))
             }
             bad.append(try job(["true"], id: .random(), generation: 1))
@@ -293,7 +318,10 @@ import Testing
     @Test func aRunningStepIsAdopted() async throws {
         let id = CommandID.random()
         try await withAgent { (runner: JobRunner, _: Controller) async throws in
-            #expect(try await deliver(job(["echo x >> \(temporary.path)/runs; while [ ! -e \(temporary.path)/go ]; do sleep 0.02; done; exit 6"], id: id), to: runner) == "200")
+            #expect(
+                try await deliver(
+                    job(["echo x >> \(temporary.path)/runs; while [ ! -e \(temporary.path)/go ]; do sleep 0.02; done; exit 6"], id: id),
+                    to: runner) == "200")
             #expect(try await eventually { text(temporary.path + "/runs") == "x\n" })
         }
         try await withAgent { (_: JobRunner, controller: Controller) async throws in
@@ -359,7 +387,10 @@ import Testing
     @Test func aLostSupervisorIsUnknownAndNotRunAgain() async throws {
         let id = CommandID.random()
         try await withAgent { (runner: JobRunner, controller: Controller) async throws in
-            #expect(try await deliver(job(["echo x >> \(temporary.path)/runs; echo partial; echo $$ > \(temporary.path)/pid; sleep 1000"], id: id), to: runner) == "200")
+            #expect(
+                try await deliver(
+                    job(["echo x >> \(temporary.path)/runs; echo partial; echo $$ > \(temporary.path)/pid; sleep 1000"], id: id), to: runner
+                ) == "200")
             let script = try await pid(in: temporary.path + "/pid")
             let supervisor = try #require(StepFolder.decode(Array(text(temporary.path + "/state/jobs/\(id)/step.run/lock").utf8)))
             // What is in the pipe goes with the supervisor; what it has written down stays.
@@ -379,7 +410,10 @@ import Testing
 
     @Test func agentAndSupervisorLostTogether() async throws {
         let id = CommandID.random()
-        let document = steps([("one", "echo x >> \(temporary.path)/runs; echo $$ > \(temporary.path)/pid; exec sleep 1000", [:]), ("two", "touch \(temporary.path)/second", [:])])
+        let document = steps([
+            ("one", "echo x >> \(temporary.path)/runs; echo $$ > \(temporary.path)/pid; exec sleep 1000", [:]),
+            ("two", "touch \(temporary.path)/second", [:]),
+        ])
         try await withAgent { (runner: JobRunner, _: Controller) async throws in
             #expect(try await deliver(job([], id: id, document: document), to: runner) == "200")
             _ = try await pid(in: temporary.path + "/pid")

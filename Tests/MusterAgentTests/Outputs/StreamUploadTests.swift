@@ -4,7 +4,9 @@ import MusterWire
 import Testing
 
 @Suite struct StreamUploadTests {
-    private func progress(_ offset: Int64, _ state: OutputState = .uploading) -> UploadProgress { UploadProgress(state: state, offset: offset) }
+    private func progress(_ offset: Int64, _ state: OutputState = .uploading) -> UploadProgress {
+        UploadProgress(state: state, offset: offset)
+    }
 
     @Test func asksFirstAndThenSendsPieces() {
         var upload = StreamUpload()

@@ -14,11 +14,14 @@ import Testing
 
     @Test func theNodesVariablesWin() throws {
         let plugin = try plugin([
-            "runCommand": .array([]), "environment": .object(["A": .string("document"), "AWS_SSM_INSTANCE_ID": .string("forged"), "X": .string("$(id)\n`")]),
+            "runCommand": .array([]),
+            "environment": .object(["A": .string("document"), "AWS_SSM_INSTANCE_ID": .string("forged"), "X": .string("$(id)\n`")]),
         ])
         let order = plugin.order(
             shell: "/bin/sh",
-            environment: ["A": "agent", "B": "agent", "MUSTER_ACTIVATION_CODE": "secret", "NOTIFY_SOCKET": "/run/n", "LISTEN_FDS": "1", "PATH": "/p"],
+            environment: [
+                "A": "agent", "B": "agent", "MUSTER_ACTIVATION_CODE": "secret", "NOTIFY_SOCKET": "/run/n", "LISTEN_FDS": "1", "PATH": "/p",
+            ],
             variables: ["AWS_SSM_INSTANCE_ID": "mi-1"])
         #expect(order.environment == ["A=document", "AWS_SSM_INSTANCE_ID=mi-1", "B=agent", "PATH=/p", "X=$(id)\n`"])
     }
@@ -29,7 +32,10 @@ import Testing
         #expect(plugin.order(shell: "/bin/sh", environment: [:], variables: [:]).workingDirectory == used)
     }
 
-    @Test(arguments: [(DocumentValue.integer(5), 5), (.string("60"), 60), (.integer(2), 3600), (.integer(172_801), 3600), (.string("x"), 3600), (.number(7.9), 7)])
+    @Test(arguments: [
+        (DocumentValue.integer(5), 5), (.string("60"), 60), (.integer(2), 3600), (.integer(172_801), 3600), (.string("x"), 3600),
+        (.number(7.9), 7),
+    ])
     func timeouts(_ given: DocumentValue, _ seconds: Int) throws {
         let plugin = try plugin(["runCommand": .array([]), "timeoutSeconds": given])
         #expect(plugin.order(shell: "/bin/sh", environment: [:], variables: [:]).timeoutSeconds == seconds)
@@ -39,13 +45,19 @@ import Testing
 @Suite struct StepOutcomeTests {
     private func outcome(_ ending: StepResult.Ending, _ code: Int, err: String = "", problem: String = "") -> StepOutcome {
         StepOutcome(
-            StepResult(ending: ending, exitCode: code, startedAt: 1, endedAt: 2, problem: problem), standardOutput: BoundedOutput.Head("out"),
+            StepResult(ending: ending, exitCode: code, startedAt: 1, endedAt: 2, problem: problem),
+            standardOutput: BoundedOutput.Head("out"),
             standardError: BoundedOutput.Head(err))
     }
 
-    private func error(_ outcome: StepOutcome) -> String { BoundedOutput(standardOutput: outcome.standardOutput, standardError: outcome.standardError).standardError }
+    private func error(_ outcome: StepOutcome) -> String {
+        BoundedOutput(standardOutput: outcome.standardOutput, standardError: outcome.standardError).standardError
+    }
 
-    @Test(arguments: [(0, "Success"), (1, "Failed"), (137, "TimedOut"), (143, "Failed"), (168, "Success"), (169, "Failed"), (194, "Failed"), (255, "Failed")])
+    @Test(arguments: [
+        (0, "Success"), (1, "Failed"), (137, "TimedOut"), (143, "Failed"), (168, "Success"), (169, "Failed"), (194, "Failed"),
+        (255, "Failed"),
+    ])
     func exitCodes(_ code: Int, _ status: String) {
         let outcome = outcome(.exited, code)
         #expect(outcome.status.rawValue == status)

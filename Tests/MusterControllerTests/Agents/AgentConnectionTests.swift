@@ -55,7 +55,8 @@ import Testing
                 try peer.say(type, AgentJobReply(jobID: job, content: "{}"), at: fixture.clock.now)
             } else {
                 try peer.say(
-                    type, AgentJobAcknowledge(jobID: job, acknowledgedMessageID: "m", createdDate: "d", statusCode: "200", errorMessage: ""),
+                    type,
+                    AgentJobAcknowledge(jobID: job, acknowledgedMessageID: "m", createdDate: "d", statusCode: "200", errorMessage: ""),
                     at: fixture.clock.now)
             }
             await peer.ended()
@@ -274,7 +275,10 @@ import Testing
         let slow = try await fixture.node()
         let quick = try await fixture.node()
         let stuck = FakePeer(certificate: slow.certificate, takesMessages: false)
-        stuck.say(.text(#"{"MessageSchemaVersion":"1.0","RequestId":"r","TokenValue":"","AgentVersion":"1","PlatformType":"linux","ConnectionNumber":1,"IdentityGeneration":1}"#))
+        stuck.say(
+            .text(
+                #"{"MessageSchemaVersion":"1.0","RequestId":"r","TokenValue":"","AgentVersion":"1","PlatformType":"linux","ConnectionNumber":1,"IdentityGeneration":1}"#
+            ))
         fixture.serve(stuck)
         await fixture.events.wait(for: .connected(slow.identity.node, 1))
         let peer = try fixture.connect(quick.certificate, number: 1)

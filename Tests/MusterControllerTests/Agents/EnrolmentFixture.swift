@@ -42,7 +42,8 @@ final class EnrolmentFixture: Sendable {
         registrations = RegistrationOperations(
             database: database, certificates: NodeCertificates(authority: authority, hours: 24), storeEpoch: "epoch", logger: logger)
         nodes = NodeOperations(
-            database: database, registry: registry, events: events, pageTokenKey: pageTokenKey, latestAgentVersion: "1.0.0.0", logger: logger)
+            database: database, registry: registry, events: events, pageTokenKey: pageTokenKey, latestAgentVersion: "1.0.0.0",
+            logger: logger)
         tags = TagOperations(database: database)
         documents = DocumentOperations(pageTokenKey: pageTokenKey)
     }
@@ -57,7 +58,9 @@ final class EnrolmentFixture: Sendable {
             if let node {
                 .node(node, account: "000000000001", region: "local", sourceAddress: source, userAgent: "")
             } else {
-                Caller(accessKeyID: "KEY", userName: "admin", arn: "arn:aws:iam::000000000001:user/admin", sourceAddress: source, userAgent: "")
+                Caller(
+                    accessKeyID: "KEY", userName: "admin", arn: "arn:aws:iam::000000000001:user/admin", sourceAddress: source, userAgent: ""
+                )
             }
         return OperationContext(
             caller: caller, requestID: "request", now: clock.now, region: "local", account: "000000000001", retry: retry, node: node)
@@ -68,12 +71,16 @@ final class EnrolmentFixture: Sendable {
             CreateActivation.Input(iamRole: "role", defaultInstanceName: name, registrationLimit: limit, tags: tags), context())
     }
 
-    func enrol(_ host: TestHost, _ activation: CreateActivation.Output, source: String = "192.0.2.1") async throws -> RegisterManagedInstance.Output {
+    func enrol(_ host: TestHost, _ activation: CreateActivation.Output, source: String = "192.0.2.1") async throws
+        -> RegisterManagedInstance.Output
+    {
         try await registrations.enrol(try host.registration(activation), context(source: source))
     }
 
     /// A node with its certificate, from an activation of its own.
-    func node(_ host: TestHost? = nil, tags: [Tag] = [], name: String? = nil) async throws -> (identity: NodeIdentity, certificate: Certificate) {
+    func node(_ host: TestHost? = nil, tags: [Tag] = [], name: String? = nil) async throws -> (
+        identity: NodeIdentity, certificate: Certificate
+    ) {
         let host = try host ?? TestHost()
         let answer = try await enrol(host, try await activation(tags: tags, name: name))
         let leaf = try Certificate.chain(pem: answer.certificate)[0]

@@ -35,7 +35,8 @@ import Testing
         #expect(await code { _ = try await documents.get(.init(name: "aws-runshellscript"), context) } == "InvalidDocument")
         #expect(await code { _ = try await documents.get(.init(name: name, documentVersion: "2"), context) } == "InvalidDocumentVersion")
         #expect(await code { _ = try await documents.get(.init(name: name, versionName: "v"), context) } == "InvalidDocumentVersion")
-        #expect(await code { _ = try await documents.describe(.init(name: name, documentVersion: "9"), context) } == "InvalidDocumentVersion")
+        #expect(
+            await code { _ = try await documents.describe(.init(name: name, documentVersion: "9"), context) } == "InvalidDocumentVersion")
         do {
             _ = try await documents.get(.init(name: name, documentFormat: "YAML"), context)
             Issue.record("YAML is served")
@@ -78,7 +79,8 @@ import Testing
         #expect(
             await code {
                 _ = try await documents.list(
-                    .init(documentFilterList: [.init(key: "Owner", value: "Amazon")], filters: [.init(key: "Owner", values: ["Amazon"])]), context)
+                    .init(documentFilterList: [.init(key: "Owner", value: "Amazon")], filters: [.init(key: "Owner", values: ["Amazon"])]),
+                    context)
             } == "ValidationException")
         #expect(await code { _ = try await documents.list(.init(nextToken: "x"), context) } == "InvalidNextToken")
     }

@@ -88,7 +88,8 @@ import Testing
     @Test func aNumberThatWasUsedBeforeIsAClones() async throws {
         try await serving { node, context in
             _ = try await operations.messages(input(node, number: 5, opens: true), context)
-            #expect(await code { _ = try await operations.messages(input(node, number: 5, opens: true), context) } == "AccessDeniedException")
+            #expect(
+                await code { _ = try await operations.messages(input(node, number: 5, opens: true), context) } == "AccessDeniedException")
             #expect(try await fixture.stored(node.node)?.state == .quarantined)
             #expect(await code { _ = try await operations.messages(input(node, number: 5), context) } == "ConnectionNotOpen")
         }
@@ -143,7 +144,8 @@ import Testing
             let id = JobID(command: .random(), node: node.node).description
             _ = try await operations.fail(
                 .init(
-                    messageID: id, failureType: FailMessage.Input.internalHandlerException, statusCode: JobAcknowledgeCode.bufferFull.rawValue,
+                    messageID: id, failureType: FailMessage.Input.internalHandlerException,
+                    statusCode: JobAcknowledgeCode.bufferFull.rawValue,
                     connectionNumber: 1), context)
             await fixture.events.wait(for: .acknowledged(node.node, id))
         }

@@ -7,11 +7,13 @@ import Testing
 @Suite(.timeLimit(.minutes(1))) struct NodePropertyTests {
     func operations(_ fixture: EnrolmentFixture) -> NodePropertyOperations {
         NodePropertyOperations(
-            database: fixture.database, registry: fixture.registry, pageTokenKey: [UInt8](repeating: 7, count: 32), logger: Logger(label: "test"))
+            database: fixture.database, registry: fixture.registry, pageTokenKey: [UInt8](repeating: 7, count: 32),
+            logger: Logger(label: "test"))
     }
 
     @Test(arguments: [
-        ("3.2.9", "3.2.10", true), ("3.2.10", "3.2.9", false), ("3", "3.0.0", false), ("3.0.0", "3", false), ("3", "3.1", true), ("", "1", true),
+        ("3.2.9", "3.2.10", true), ("3.2.10", "3.2.9", false), ("3", "3.0.0", false), ("3.0.0", "3", false), ("3", "3.1", true),
+        ("", "1", true),
         ("x", "0", false), ("99999999999999999999999.1", "1", true),
     ])
     func versions(a: String, b: String, precedes: Bool) {
@@ -24,11 +26,15 @@ import Testing
         let activation = try await fixture.activation(limit: 12, tags: [Tag(key: "role", value: "web")], name: "rack")
         var nodes: Set<NodeID> = []
         for _ in 0..<12 { nodes.insert(try await fixture.enrol(try TestHost(), activation).instanceID) }
-        let filters = [InstancePropertyStringFilter(key: "tag:role", values: ["w"], operator: "BeginWith"), .init(key: "Name", values: ["x"], operator: "NotEqual")]
+        let filters = [
+            InstancePropertyStringFilter(key: "tag:role", values: ["w"], operator: "BeginWith"),
+            .init(key: "Name", values: ["x"], operator: "NotEqual"),
+        ]
         var found: [NodeID] = []
         var token: String?
         repeat {
-            let page = try await operations.describe(.init(filtersWithOperator: filters, maxResults: 5, nextToken: token), fixture.context())
+            let page = try await operations.describe(
+                .init(filtersWithOperator: filters, maxResults: 5, nextToken: token), fixture.context())
             found += page.instanceProperties.map(\.instanceID)
             token = page.nextToken
         } while token != nil

@@ -117,7 +117,8 @@ import Testing
         #expect(status.status == .connected)
         peer.leave()
         await peer.ended()
-        #expect(try await fixture.nodes.connectionStatus(.init(target: identity.node.description), fixture.context()).status == .notConnected)
+        #expect(
+            try await fixture.nodes.connectionStatus(.init(target: identity.node.description), fixture.context()).status == .notConnected)
         #expect(try await fixture.nodes.connectionStatus(.init(target: "anything"), fixture.context()).status == .notConnected)
     }
 

@@ -101,7 +101,9 @@ import Testing
         ] as [(inout RegisterManagedInstance.Input) -> Void] {
             var input = try host.registration(activation)
             change(&input)
-            #expect(["InvalidPublicKey", "ValidationException"].contains(await code { try await fixture.registrations.enrol(input, fixture.context()) }))
+            #expect(
+                ["InvalidPublicKey", "ValidationException"].contains(
+                    await code { try await fixture.registrations.enrol(input, fixture.context()) }))
         }
         // A request for another key: no possession of the one that is named.
         var mixed = try host.registration(activation)
@@ -123,7 +125,9 @@ import Testing
         _ = try await fixture.tags.add(
             .init(resourceType: "ManagedInstance", resourceID: node.description, tags: [Tag(key: "secret", value: "1")]), fixture.context())
         _ = try await fixture.nodes.deregister(.init(instanceID: node.description), fixture.context())
-        #expect(await code { try await fixture.nodes.deregister(.init(instanceID: node.description), fixture.context()) } == "InvalidInstanceId")
+        #expect(
+            await code { try await fixture.nodes.deregister(.init(instanceID: node.description), fixture.context()) } == "InvalidInstanceId"
+        )
         #expect(await code { try await fixture.enrol(host, activation) } == "PublicKeyAlreadyRegistered")
         let again = try await fixture.enrol(try TestHost(), activation).instanceID
         #expect(again != node)

@@ -14,7 +14,9 @@ import Testing
         #expect(before.arn == "arn:aws:ssm:local:000000000001:servicesetting" + Self.tier)
         _ = try await settings.update(.init(settingID: before.arn, settingValue: "advanced"), fixture.context())
         let after = try await settings.get(.init(settingID: "ssm/managed-instance/activation-tier"), fixture.context()).serviceSetting
-        #expect(after.status == .customized && after.lastModifiedUser == "arn:aws:iam::000000000001:user/admin" && after.lastModifiedDate == fixture.clock.now)
+        #expect(
+            after.status == .customized && after.lastModifiedUser == "arn:aws:iam::000000000001:user/admin"
+                && after.lastModifiedDate == fixture.clock.now)
         #expect(try await settings.reset(.init(settingID: Self.tier), fixture.context()).serviceSetting == before)
         #expect(try await settings.get(.init(settingID: Self.tier), fixture.context()).serviceSetting == before)
         #expect(try await fixture.audit("UpdateServiceSetting").map(\.resource) == [Self.tier])
@@ -25,8 +27,10 @@ import Testing
         (tier, "standard", "ValidationException"), (tier, "x", "ValidationException"),
         ("/ssm/documents/console/public-sharing-permission", "Enable", "ValidationException"),
         ("/ssm/managed-instance/default-ec2-instance-management-role", "r", "ValidationException"),
-        ("/ssm/x", "x", "ServiceSettingNotFound"), ("arn:aws:ssm:local:000000000002:servicesetting" + tier, "advanced", "ServiceSettingNotFound"),
-        ("arn:", "advanced", "ServiceSettingNotFound"), ("arn:aws:ssm:local:000000000001:servicesetting", "advanced", "ServiceSettingNotFound"),
+        ("/ssm/x", "x", "ServiceSettingNotFound"),
+        ("arn:aws:ssm:local:000000000002:servicesetting" + tier, "advanced", "ServiceSettingNotFound"),
+        ("arn:", "advanced", "ServiceSettingNotFound"),
+        ("arn:aws:ssm:local:000000000001:servicesetting", "advanced", "ServiceSettingNotFound"),
     ])
     func whatIsRefusedChangesNothing(id: String, value: String, code: String) async throws {
         let fixture = try await EnrolmentFixture()

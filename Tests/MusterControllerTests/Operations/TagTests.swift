@@ -43,7 +43,8 @@ import Testing
         #expect(try await fixture.tags.list(.init(resourceType: "Document", resourceID: name), fixture.context()).tagList.isEmpty)
         #expect(
             await code {
-                _ = try await fixture.tags.add(.init(resourceType: "Document", resourceID: name, tags: [Tag(key: "a", value: "b")]), fixture.context())
+                _ = try await fixture.tags.add(
+                    .init(resourceType: "Document", resourceID: name, tags: [Tag(key: "a", value: "b")]), fixture.context())
             } == "ValidationException")
         #expect(
             await code {
@@ -58,7 +59,9 @@ import Testing
     ])
     func otherResourcesAreRefused(type: String, id: String) async throws {
         let fixture = try await EnrolmentFixture()
-        #expect(await code { _ = try await fixture.tags.list(.init(resourceType: type, resourceID: id), fixture.context()) } == "InvalidResourceId")
+        #expect(
+            await code { _ = try await fixture.tags.list(.init(resourceType: type, resourceID: id), fixture.context()) }
+                == "InvalidResourceId")
         #expect(
             await code {
                 _ = try await fixture.tags.add(

@@ -1,7 +1,8 @@
-@testable import MusterController
 import MusterDocuments
 import MusterWire
 import Testing
+
+@testable import MusterController
 
 @Suite struct OutputValueTests {
     private let command = CommandID("01234567-89ab-cdef-0123-456789abcdef")
@@ -27,7 +28,9 @@ import Testing
 
     @Test func bucketsAndPrefixes() {
         for name in ["abc", "a-b.c1", String(repeating: "a", count: 63)] { #expect(ObjectStore.isBucket(name)) }
-        for name in ["", "ab", "Abc", "a_b", "-ab", "ab-", "a..b", "a/b", String(repeating: "a", count: 64)] { #expect(!ObjectStore.isBucket(name)) }
+        for name in ["", "ab", "Abc", "a_b", "-ab", "ab-", "a..b", "a/b", String(repeating: "a", count: 64)] {
+            #expect(!ObjectStore.isBucket(name))
+        }
         for prefix in ["", "a", "a/b c/ä", "a/"] { #expect(ObjectStore.isPrefix(prefix)) }
         for prefix in ["/a", "..", "a/../b", "./a", "a//b", "a\n"] { #expect(!ObjectStore.isPrefix(prefix)) }
     }
@@ -56,7 +59,8 @@ import Testing
         #expect(OutputRoutes.start(0, stored(100)) == (0, 0))
         #expect(OutputRoutes.start(500, stored(100)) == (100, 0))
         let length = OutputRoutes.farBehind + 1001
-        #expect(OutputRoutes.start(1000, stored(length)) == (length - OutputRoutes.keptWhenBehind, length - OutputRoutes.keptWhenBehind - 1000))
+        #expect(
+            OutputRoutes.start(1000, stored(length)) == (length - OutputRoutes.keptWhenBehind, length - OutputRoutes.keptWhenBehind - 1000))
     }
 
     @Test func manyReadsAreOneEvent() {

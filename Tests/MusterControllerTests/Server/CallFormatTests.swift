@@ -50,7 +50,8 @@ import Testing
     }
 
     @Test func answersAreXML() throws {
-        let answer = try CallFormat.query.success(Array(#"{"UserId":"a<&>\"","Arn":"arn"}"#.utf8), operation: "GetCallerIdentity", requestID: "r")
+        let answer = try CallFormat.query.success(
+            Array(#"{"UserId":"a<&>\"","Arn":"arn"}"#.utf8), operation: "GetCallerIdentity", requestID: "r")
         #expect(answer.contentType == "text/xml")
         #expect(
             String(decoding: answer.body, as: UTF8.self) == """

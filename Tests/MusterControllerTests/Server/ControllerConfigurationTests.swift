@@ -5,7 +5,8 @@ import Testing
 @Suite struct ControllerConfigurationTests {
     private func load(_ text: String, _ environment: [String: String] = [:]) throws -> ControllerConfiguration {
         try ConfigurationLoader.load(
-            ControllerConfiguration.self, text: text, environmentPrefix: ControllerConfiguration.environmentPrefix, environment: environment)
+            ControllerConfiguration.self, text: text, environmentPrefix: ControllerConfiguration.environmentPrefix, environment: environment
+        )
     }
 
     @Test func anEmptyFileIsTheDefaults() throws {

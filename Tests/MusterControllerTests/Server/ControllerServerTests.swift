@@ -56,7 +56,9 @@ import Testing
             let now = Timestamp.now()
             #expect(try await live.call("Echo", signed: false).code == "MissingAuthenticationTokenException")
             #expect(try await live.call("Echo", change: { _ in "Basic eDp5" }).code == "IncompleteSignatureException")
-            #expect(try await live.call("Echo", change: { $0.replacingOccurrences(of: "Signature=", with: "Signatur=") }).code == "IncompleteSignatureException")
+            #expect(
+                try await live.call("Echo", change: { $0.replacingOccurrences(of: "Signature=", with: "Signatur=") }).code
+                    == "IncompleteSignatureException")
             let stranger = Credentials(accessKeyID: "MUSTERNOBODY22222222", secretAccessKey: "x")
             #expect(try await live.call("Echo", key: stranger).code == "UnrecognizedClientException")
             let guess = Credentials(accessKeyID: live.credentials.accessKeyID, secretAccessKey: "guess")
@@ -103,7 +105,9 @@ import Testing
         try await LiveServer.run(policy: Policy(statements: [.init(.allow, actions: ["ssm:List*"])])) { (live) async throws in
             let reply = try await live.call("Echo", #"{"text":"x"}"#)
             #expect(reply.status == 400 && reply.code == "AccessDeniedException")
-            #expect(reply.message.hasPrefix("User: arn:aws:iam::000000000001:user/administrator is not authorized to perform: ssm:Echo on resource: "))
+            #expect(
+                reply.message.hasPrefix(
+                    "User: arn:aws:iam::000000000001:user/administrator is not authorized to perform: ssm:Echo on resource: "))
             let denied = try await live.audit().filter { $0.outcome == "denied" }
             #expect(denied.map(\.operation) == ["Echo"])
             #expect(denied.map(\.caller) == ["arn:aws:iam::000000000001:user/administrator"])
@@ -126,7 +130,9 @@ import Testing
         }
         try await LiveServer.run { (live) async throws in
             #expect(try await live.form("Action=GetCallerIdentity&Version=2011-06-15", signed: false, certificate: "node").status == 403)
-            #expect(try await live.form("Action=GetCallerIdentity&Version=2011-06-15", signed: false).body.contains("MissingAuthenticationToken"))
+            #expect(
+                try await live.form("Action=GetCallerIdentity&Version=2011-06-15", signed: false).body.contains(
+                    "MissingAuthenticationToken"))
         }
         try await LiveServer.run(sides: [.agents]) { (live) async throws in
             #expect(try await live.form("Action=GetCallerIdentity&Version=2011-06-15").status == 400)
@@ -174,9 +180,12 @@ import Testing
 
     @Test func aNodeIsWhomItsCertificateNames() async throws {
         try await LiveServer.run { (live) async throws in
-            #expect(try await live.call("NodeEcho", #"{"text":"x"}"#, signed: false, certificate: "node").object["text"]?.contains(LiveServer.node.description) == true)
+            #expect(
+                try await live.call("NodeEcho", #"{"text":"x"}"#, signed: false, certificate: "node").object["text"]?.contains(
+                    LiveServer.node.description) == true)
             #expect(try await live.call("NodeEcho", #"{"text":"x"}"#, signed: false, certificate: "old").code == "AccessDeniedException")
-            #expect(try await live.call("NodeEcho", #"{"text":"x"}"#, signed: false, certificate: "stranger").status < 0, "the handshake fails")
+            #expect(
+                try await live.call("NodeEcho", #"{"text":"x"}"#, signed: false, certificate: "stranger").status < 0, "the handshake fails")
             let node = LiveServer.node
             try await live.database.write { tx in try NodeStore.setState(.deregistered, of: node, now: .now(), in: tx) }
             #expect(try await live.call("NodeEcho", #"{"text":"x"}"#, signed: false, certificate: "node").code == "AccessDeniedException")
@@ -201,7 +210,9 @@ import Testing
         try await LiveServer.run { (live) async throws in
             #expect(try await live.call("JoinEcho", #"{"text":"x"}"#, signed: false).object["text"] == "anonymous nobody")
             #expect(try await live.call("JoinEcho", #"{"text":"x"}"#).code == "AccessDeniedException")
-            #expect(try await live.call("JoinEcho", #"{"text":"x"}"#, signed: false, certificate: "node").object["text"]?.contains(LiveServer.node.description) == true)
+            #expect(
+                try await live.call("JoinEcho", #"{"text":"x"}"#, signed: false, certificate: "node").object["text"]?.contains(
+                    LiveServer.node.description) == true)
         }
     }
 
@@ -287,7 +298,11 @@ import Testing
 
     @Test func anUpgradeHeaderOnAnOrdinaryCallHangsNothing() async throws {
         try await LiveServer.run { (live) async throws in
-            for headers in [["Connection: Upgrade", "Upgrade: h2c"], ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"], ["Upgrade: websocket", "Connection: Upgrade"]] {
+            for headers in [
+                ["Connection: Upgrade", "Upgrade: h2c"],
+                ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"],
+                ["Upgrade: websocket", "Connection: Upgrade"],
+            ] {
                 let reply = try await live.call("Echo", #"{"text":"x"}"#, headers: headers)
                 #expect(reply.status == 200)
                 #expect(reply.headers["connection"] == "close")
@@ -309,7 +324,9 @@ import Testing
 
     @Test func aControlChannelOpensUnderItsOwnCertificateOnly() async throws {
         try await LiveServer.run { (live) async throws in
-            for (certificate, node) in [(nil, LiveServer.node), ("other", LiveServer.node), ("node", LiveServer.otherNode), ("old", LiveServer.node)] as [(String?, NodeID)] {
+            for (certificate, node) in [
+                (nil, LiveServer.node), ("other", LiveServer.node), ("node", LiveServer.otherNode), ("old", LiveServer.node),
+            ] as [(String?, NodeID)] {
                 let client = try SecureClient(live, certificate: certificate)
                 try client.upgrade(node.description)
                 #expect(try await client.wait { $0.isClosed })

@@ -21,7 +21,8 @@ import Testing
         let config = try DataDirectory.text(at: outcome.profileDirectory + "/config")
         #expect(config.contains("endpoint_url = https://controller.example:8443\n"))
         #expect(config.contains("ca_bundle = \(outcome.profileDirectory)/ca.pem\n"))
-        #expect(try DataDirectory.text(at: outcome.profileDirectory + "/credentials").contains("aws_access_key_id = \(outcome.accessKeyID)\n"))
+        #expect(
+            try DataDirectory.text(at: outcome.profileDirectory + "/credentials").contains("aws_access_key_id = \(outcome.accessKeyID)\n"))
         let findings = await ControllerCheck(configuration: setup.configuration).run()
         #expect(findings.allSatisfy { $0.kind == .good }, "\(findings)")
     }

@@ -75,7 +75,9 @@ import Testing
                 #expect(addresses.count == 1)
                 #expect(try await setting.curl("https://\(addresses[0])/healthz") == "ok\n")
                 let profile = try OperatorFiles(setting.directory.file("data/profile"))
-                #expect(try await profile.call("DescribeInstanceInformation", at: addresses[0], setting.directory.file("data/ca.pem")) == #"{"InstanceInformationList":[]}"#)
+                #expect(
+                    try await profile.call("DescribeInstanceInformation", at: addresses[0], setting.directory.file("data/ca.pem"))
+                        == #"{"InstanceInformationList":[]}"#)
             }
             #expect(setting.listening.isEmpty)
             #expect(try await setting.fence() == String(run))
@@ -97,7 +99,8 @@ import Testing
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let seconds = Timestamp.now().milliseconds / 1000
-        let authority = try CertificateAuthority.create(commonName: "Company CA", notBefore: seconds - 60, notAfter: seconds + 3600, key: .generate())
+        let authority = try CertificateAuthority.create(
+            commonName: "Company CA", notBefore: seconds - 60, notAfter: seconds + 3600, key: .generate())
         func issue(_ name: String) throws {
             let key = try PrivateKey.generate()
             let leaf = try authority.issue(
@@ -108,7 +111,8 @@ import Testing
         }
         try issue("first.example")
         let certificate = try ServerCertificate(
-            .files(certificate: directory.file("server.pem"), key: directory.file("server-key.pem")), clientAuthorities: nil, logger: logger)
+            .files(certificate: directory.file("server.pem"), key: directory.file("server-key.pem")), clientAuthorities: nil, logger: logger
+        )
         #expect(certificate.leaf.dnsNames == ["first.example"])
         try issue("second.example")
         certificate.reload()
@@ -135,8 +139,12 @@ import Testing
         func call(_ operation: String, at address: String, _ bundle: String) async throws -> String {
             let result = try await Program.run(
                 "/usr/bin/curl",
-                ["-sS", "--max-time", "10", "--cacert", bundle, "--aws-sigv4", "aws:amz:us-east-1:ssm", "--user", "\(credentials.accessKeyID):\(credentials.secretAccessKey)",
-                 "-H", "Content-Type: application/x-amz-json-1.1", "-H", "X-Amz-Target: AmazonSSM.\(operation)", "-d", "{}", "https://\(address)/"])
+                [
+                    "-sS", "--max-time", "10", "--cacert", bundle, "--aws-sigv4", "aws:amz:us-east-1:ssm", "--user",
+                    "\(credentials.accessKeyID):\(credentials.secretAccessKey)",
+                    "-H", "Content-Type: application/x-amz-json-1.1", "-H", "X-Amz-Target: AmazonSSM.\(operation)", "-d", "{}",
+                    "https://\(address)/",
+                ])
             return String(decoding: result.output, as: UTF8.self) + result.errors
         }
     }

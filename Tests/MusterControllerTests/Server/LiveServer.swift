@@ -35,9 +35,11 @@ final class LiveServer: Sendable {
         authority = try CertificateAuthority.create(
             commonName: "Test CA", notBefore: seconds - 300, notAfter: seconds + 86_400, key: .generate())
         certificate = try ServerCertificate(
-            .authority(authority, names: ["localhost", "127.0.0.1"], hours: 1), clientAuthorities: [authority.certificate], logger: Self.logger)
+            .authority(authority, names: ["localhost", "127.0.0.1"], hours: 1), clientAuthorities: [authority.certificate],
+            logger: Self.logger)
         credentials = try await Self.keys(database).create(
-            userName: "administrator", now: .now(), audit: AuditEvent(time: .now(), controllerDid: "CreateAccessKey", resource: "administrator"))
+            userName: "administrator", now: .now(),
+            audit: AuditEvent(time: .now(), controllerDid: "CreateAccessKey", resource: "administrator"))
         try DataDirectory.write(authority.certificate.pem(), to: directory.file("ca.pem"))
         for (name, node, generation) in [("node", Self.node, 1), ("other", Self.otherNode, 1), ("old", Self.node, 7)] {
             let key = try PrivateKey.generate()
@@ -52,9 +54,11 @@ final class LiveServer: Sendable {
             try await database.write { tx in try NodeStore.insert(record, in: tx) }
         }
         // A node of somebody else's CA.
-        let stranger = try CertificateAuthority.create(commonName: "Stranger CA", notBefore: seconds - 300, notAfter: seconds + 86_400, key: .generate())
+        let stranger = try CertificateAuthority.create(
+            commonName: "Stranger CA", notBefore: seconds - 300, notAfter: seconds + 86_400, key: .generate())
         let key = try PrivateKey.generate()
-        let leaf = try NodeCertificates(authority: stranger, hours: 24).issue(NodeIdentity(node: Self.node, generation: 1), for: key.publicKey, at: .now())
+        let leaf = try NodeCertificates(authority: stranger, hours: 24).issue(
+            NodeIdentity(node: Self.node, generation: 1), for: key.publicKey, at: .now())
         try DataDirectory.write(leaf.pem(), to: directory.file("stranger.pem"))
         try DataDirectory.write(key.pem(), to: directory.file("stranger-key.pem"))
     }
@@ -145,7 +149,8 @@ final class LiveServer: Sendable {
                 credentials: key ?? credentials, region: region, service: "ssm", at: time)
             arguments += ["-H", "x-amz-date: \(fields[.amzDate] ?? "")", "-H", "Authorization: \(change(fields[.authorization] ?? ""))"]
         }
-        return try await curl("/", arguments + extra.flatMap { ["-H", $0] } + ["--data-binary", "@-"], certificate: certificate, input: Data(body.utf8))
+        return try await curl(
+            "/", arguments + extra.flatMap { ["-H", $0] } + ["--data-binary", "@-"], certificate: certificate, input: Data(body.utf8))
     }
 
     /// A call of STS.
@@ -155,7 +160,8 @@ final class LiveServer: Sendable {
         if signed {
             var fields: HTTPFields = [.contentType: type]
             SigV4.sign(
-                method: "POST", path: "/", headers: &fields, body: Array(body.utf8), host: address, credentials: credentials, region: "us-east-1",
+                method: "POST", path: "/", headers: &fields, body: Array(body.utf8), host: address, credentials: credentials,
+                region: "us-east-1",
                 service: "sts", at: .now())
             arguments += ["-H", "x-amz-date: \(fields[.amzDate] ?? "")", "-H", "Authorization: \(fields[.authorization] ?? "")"]
         }

@@ -7,7 +7,9 @@ enum TestOperations {
         var table = OperationTable()
         table.register(Echo.self, permission: "ssm:Echo", route: .operators, changes: false) { input, context in
             if input.text == "fail" { throw Broken() }
-            return .init(text: "\(context.caller.arn) \(context.region) \(context.node == nil) \(input.text ?? "")", retry: context.retry?.invocationID)
+            return .init(
+                text: "\(context.caller.arn) \(context.region) \(context.node == nil) \(input.text ?? "")",
+                retry: context.retry?.invocationID)
         }
         table.register(NodeEcho.self, permission: "ssm:NodeEcho", route: .nodes, changes: false) { input, context in
             .init(text: "\(context.node.map(\.description) ?? "nobody") \(input.text ?? "")", retry: nil)

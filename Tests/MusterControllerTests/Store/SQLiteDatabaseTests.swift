@@ -38,7 +38,9 @@ import Testing
         let directory = try TemporaryDirectory()
         let database = try await open(directory)
         try await database.write { tx in
-            try tx.execute("INSERT INTO things (id, name, bytes) VALUES ($1, $2, $3)", [.integer(Int64.max), .text("a\u{0}b'é\u{1F980}"), .blob([0, 255])])
+            try tx.execute(
+                "INSERT INTO things (id, name, bytes) VALUES ($1, $2, $3)",
+                [.integer(Int64.max), .text("a\u{0}b'é\u{1F980}"), .blob([0, 255])])
             try tx.execute("INSERT INTO things (id, name, bytes) VALUES ($1, $2, $3)", [.integer(1), .null, .null])
         }
         let rows = try await database.read { tx in try tx.query("SELECT id, name, bytes FROM things ORDER BY id DESC") }
