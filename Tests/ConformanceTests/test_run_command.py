@@ -62,6 +62,16 @@ def test_send_by_tag(sandbox, nodes):
     assert set(found) == set(nodes[:1])
 
 
+def test_every_registered_node(sandbox, ssm, nodes):
+    """Ours: InstanceIds with the one value `*`; together with anything else it is no id."""
+    _, found = sandbox.run("echo hi", Targets=[{"Key": "InstanceIds", "Values": ["*"]}])
+    assert set(found) == set(nodes)
+    _, found = sandbox.run("echo hi", Targets=[{"Key": "InstanceIds", "Values": ["*"]}, {"Key": "tag:role", "Values": ["db"]}])
+    assert set(found) == set(nodes[1::2])
+    assert code_of(ssm.send_command, DocumentName="AWS-RunShellScript", Parameters={"commands": ["echo"]},
+                   Targets=[{"Key": "InstanceIds", "Values": ["*", nodes[0]]}]) == "InvalidInstanceId"
+
+
 def test_tag_without_match(sandbox):
     command, found = sandbox.run("echo hi", Targets=[{"Key": "tag:role", "Values": ["nobody"]}])
     assert (command["Status"], command["StatusDetails"], command["TargetCount"]) == ("Failed", "NoInstancesInTag", 0)

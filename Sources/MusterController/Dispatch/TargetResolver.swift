@@ -38,6 +38,10 @@ package enum TargetResolver {
         let values = target.values ?? []
         if key.lowercased() == "instanceids" {
             guard !values.isEmpty else { throw noValues(key) }
+            // Ours: every registered node. It has to be said in so many words, and alone.
+            if values == ["*"] {
+                return Set(try tx.query("SELECT node_id FROM nodes WHERE state = 'registered'").map { try $0.text("node_id") })
+            }
             return Set(try known(Array(Set(values)), account: account, in: tx).map(\.node.description))
         }
         if key == "tag-key" {
