@@ -394,11 +394,16 @@ package final class ControllerServer: Service {
     }
 
     private static func unknown(_ name: String) -> APIError {
-        guard OperationCatalog.all.contains(name) else { return .unknownOperation }
-        return APIError(
-            code: APIError.unknownOperation.code,
-            message: "\(name) is an operation of Systems Manager that Muster does not serve yet. docs/compatibility.md lists those it does."
-        )
+        // SSM grows: a name that is newer than the catalog is said as well, if it can be one at all.
+        guard let first = name.utf8.first, (65...90).contains(first), name.utf8.count <= 64,
+            name.utf8.allSatisfy({ (65...90).contains($0) || (97...122).contains($0) })
+        else {
+            return .unknownOperation
+        }
+        let refusal =
+            OperationCatalog.all.contains(name)
+            ? "\(name) is an operation of Systems Manager that Muster does not serve yet." : "Muster does not serve \(name)."
+        return APIError(code: APIError.unknownOperation.code, message: "\(refusal) docs/compatibility.md lists those it does.")
     }
 
     // MARK: Who may
