@@ -27,7 +27,7 @@ struct Enroll: AsyncParsableCommand {
     @Option(help: "Hours until it expires (1 to 720).") var hours: Int = 24
     @Option(help: "The name the nodes are listed under.") var name: String?
     @Option(help: "Tags of the nodes, KEY=VALUE.") var tag: [String] = []
-    @Option(help: "sha256:HEX of the controller's CA, if the CA bundle does not tell.") var pin: String?
+    @Option(help: "sha256:HEX of the controller's CA instead of the one that the controller names.") var pin: String?
     @Option(help: "The address agents reach, https://HOST:PORT, if it is not the one you use.") var controller: String?
 
     func run() async throws {

@@ -96,7 +96,7 @@ package struct Sandbox: Sendable {
         let port = record.port
         let settings = record.agentEnvironment ?? [:]
         record.nodes = try await Operator.with(environment: clientEnvironment(record)) { caller in
-            let pin = Hex.encode(try caller.pinnedAuthority().fingerprint)
+            let pin = try await caller.pin()
             return try await withThrowingTaskGroup(of: (Int, String).self) { group in
                 var nodes = [String](repeating: "", count: agents)
                 var next = 0
@@ -127,7 +127,7 @@ package struct Sandbox: Sendable {
             "muster-agent",
             [
                 "register", "--controller", "https://127.0.0.1:\(port)", "--activation-id", activation.activationID.rawValue,
-                "--pin", "sha256:\(pin)", "--state-dir", path("agent-\(index)"),
+                "--pin", pin, "--state-dir", path("agent-\(index)"),
             ],
             log: "agent-\(index)", extra: settings.merging(["MUSTER_ACTIVATION_CODE": activation.activationCode]) { $1 })
         let found = try await caller.api.call(

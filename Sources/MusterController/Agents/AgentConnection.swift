@@ -132,6 +132,7 @@ package struct AgentConnection: Sendable {
             switch node.connectionNumbers.claim(number) {
             case .accept:
                 try NodeStore.setConnectionNumbers(node.connectionNumbers, of: node.id, in: tx)
+                try AuthorityStore.used(certificate, by: node.id, in: tx)
                 return .accepted(node)
             case .quarantine:
                 try NodeStore.setState(.quarantined, of: node.id, now: time, in: tx)
@@ -162,7 +163,7 @@ package struct AgentConnection: Sendable {
         case .entered(let former):
             await former?.close(.policyViolation, reason: Self.replaced)
         }
-        // A deregistration or quarantine that was committed between the claim and the registry found nothing to close.
+        // A deregistration, a quarantine or the end of an authority that was committed between the claim and the registry found nothing to close.
         if let refusal = await currentRefusal(of: node) {
             await registry.close(node.node, reason: refusal)
             outbox.close()
@@ -194,7 +195,11 @@ package struct AgentConnection: Sendable {
 
     private func currentRefusal(of node: NodeIdentity) async -> String? {
         do {
-            guard case .failure(let refusal) = try await database.read({ tx in try NodeAdmission.admit(node, in: tx) }) else { return nil }
+            let (certificate, time) = (peer.peerCertificate, now())
+            let admission = try await database.read { tx in
+                if let certificate { try NodeAdmission.admit(certificate, at: time, in: tx) } else { try NodeAdmission.admit(node, in: tx) }
+            }
+            guard case .failure(let refusal) = admission else { return nil }
             return refusal.description
         } catch {
             logger.error("node not looked up", metadata: ["node": "\(node.node)", "error": "\(error)"])

@@ -1,5 +1,6 @@
 package import Logging
 import Metrics
+package import MusterCrypto
 package import MusterWire
 import NIOCore
 import ServiceLifecycle
@@ -126,6 +127,20 @@ package actor AgentRegistry: AgentDelivery, Service {
         connectedGauge.record(open.count)
         current.outbox.close()
         await current.peer.close(.policyViolation, reason: reason)
+    }
+
+    /// Ends every connection under a certificate of this authority.
+    package func close(issuedBy authority: Certificate, reason: String) async {
+        guard let key = authority.subjectKeyIdentifier else { return }
+        let ended = open.filter { $0.value.peer.peerCertificate?.authorityKeyIdentifier == key }
+        for (node, entry) in ended {
+            open.removeValue(forKey: node)
+            entry.outbox.close()
+        }
+        connectedGauge.record(open.count)
+        await withDiscardingTaskGroup { group in
+            for entry in ended.values { group.addTask { await entry.peer.close(.policyViolation, reason: reason) } }
+        }
     }
 
     package func send(_ message: AgentMessage, to node: NodeID) -> Bool {

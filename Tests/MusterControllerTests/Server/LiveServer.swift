@@ -35,7 +35,7 @@ final class LiveServer: Sendable {
         authority = try CertificateAuthority.create(
             commonName: "Test CA", notBefore: seconds - 300, notAfter: seconds + 86_400, key: .generate())
         certificate = try ServerCertificate(
-            .authority(authority, names: ["localhost", "127.0.0.1"], hours: 1), clientAuthorities: [authority.certificate],
+            .authority(AuthoritySet(issuing: authority), names: ["localhost", "127.0.0.1"], hours: 1), clientAuthorities: [authority.certificate],
             logger: Self.logger)
         credentials = try await Self.keys(database).create(
             userName: "administrator", now: .now(),
@@ -44,7 +44,7 @@ final class LiveServer: Sendable {
         for (name, node, generation) in [("node", Self.node, 1), ("other", Self.otherNode, 1), ("old", Self.node, 7)] {
             let key = try PrivateKey.generate()
             let identity = NodeIdentity(node: node, generation: generation)
-            let leaf = try NodeCertificates(authority: authority, hours: 24).issue(identity, for: key.publicKey, at: .now())
+            let leaf = try NodeCertificates(authority: authority, hours: 24).issue(identity, for: key.publicKey, at: .now()).leaf
             try DataDirectory.write(leaf.pem(), to: directory.file("\(name).pem"))
             try DataDirectory.write(key.pem(), to: directory.file("\(name)-key.pem"))
             guard name != "old" else { continue }
@@ -58,7 +58,8 @@ final class LiveServer: Sendable {
             commonName: "Stranger CA", notBefore: seconds - 300, notAfter: seconds + 86_400, key: .generate())
         let key = try PrivateKey.generate()
         let leaf = try NodeCertificates(authority: stranger, hours: 24).issue(
-            NodeIdentity(node: Self.node, generation: 1), for: key.publicKey, at: .now())
+            NodeIdentity(node: Self.node, generation: 1), for: key.publicKey, at: .now()
+        ).leaf
         try DataDirectory.write(leaf.pem(), to: directory.file("stranger.pem"))
         try DataDirectory.write(key.pem(), to: directory.file("stranger-key.pem"))
     }
