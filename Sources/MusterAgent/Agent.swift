@@ -96,7 +96,9 @@ package struct Agent: Sendable {
                 "through": "\(proxy.map { "\($0)" } ?? "no proxy")",
             ])
         var services = ServiceGroupConfiguration(
-            services: ([runner, uploader, renewal, RenewOnSignal(renewal: renewal), channel, heartbeat] as [any Service]).map { .init(service: $0) },
+            services: ([runner, uploader, renewal, RenewOnSignal(renewal: renewal), channel, heartbeat] as [any Service]).map {
+                .init(service: $0)
+            },
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: logger
         )

@@ -60,7 +60,9 @@ package struct ControllerCheck: Sendable {
         await look("database") { try await database() }
         if end - now.milliseconds / 1000 < 365 * Self.daySeconds {
             findings.append(
-                Finding(kind: .warning, text: "certificate authority: ends in less than a year. Begin to roll it: muster-controller ca prepare"))
+                Finding(
+                    kind: .warning,
+                    text: "certificate authority: ends in less than a year. Begin to roll it: muster-controller ca prepare"))
         }
         return findings
     }

@@ -14,7 +14,8 @@ struct Authority: AsyncParsableCommand {
         subcommands: [Status.self, Prepare.self, Switch.self, Retire.self], defaultSubcommand: Status.self)
 
     struct Status: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Show the authorities, and the nodes that are not ready for the next step.")
+        static let configuration = CommandConfiguration(
+            abstract: "Show the authorities, and the nodes that are not ready for the next step.")
 
         @OptionGroup var common: CommonOptions
 

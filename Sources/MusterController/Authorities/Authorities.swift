@@ -48,7 +48,9 @@ package final class Authorities: Service {
                         told = set.revision
                         self.logger.notice(
                             "certificate authorities changed",
-                            metadata: ["issuing": "\(set.number)", "trusted": "\(set.trustedNumbers.map(String.init).joined(separator: " "))"])
+                            metadata: [
+                                "issuing": "\(set.number)", "trusted": "\(set.trustedNumbers.map(String.init).joined(separator: " "))",
+                            ])
                     }
                     lastFailure = nil
                 } catch {

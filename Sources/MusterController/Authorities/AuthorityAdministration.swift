@@ -48,7 +48,9 @@ package struct AuthorityAdministration: Sendable {
                 preparedAt: now)
             try directory.writeKey(try key.pem(), ofAuthority: number)
             try await database.write { tx in
-                guard try AuthorityStore.roll(AuthorityStore.all(in: tx)) == roll else { throw AuthorityRoll.Refusal.alreadyPrepared(next: number) }
+                guard try AuthorityStore.roll(AuthorityStore.all(in: tx)) == roll else {
+                    throw AuthorityRoll.Refusal.alreadyPrepared(next: number)
+                }
                 try AuthorityStore.insert(record, in: tx)
                 try AuditLog.append(Self.event("PrepareCertificateAuthority", record, now), in: tx)
             }

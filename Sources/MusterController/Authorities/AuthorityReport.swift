@@ -40,8 +40,8 @@ package struct AuthorityReport: Sendable, CustomStringConvertible {
                 + Self.list("Not yet", missing.unaware)
         case .switched(let issuing, let former):
             if missing.isEmpty {
-                return ["All \(count) nodes have a certificate of authority \(issuing). To drop authority \(former): muster-controller ca retire"]
-                    + stale
+                let ready = "All \(count) nodes have a certificate of authority \(issuing)."
+                return [ready, "To drop authority \(former): muster-controller ca retire"] + stale
             }
             return Self.list("These do not hold authority \(issuing) and are lost if authority \(former) is retired now", missing.unaware)
                 + Self.list("These hold it and still have a certificate of authority \(former)", missing.unrenewed) + stale
@@ -52,7 +52,8 @@ package struct AuthorityReport: Sendable, CustomStringConvertible {
     private var stale: [String] {
         guard !outcome.activations.isEmpty else { return [] }
         let isOver = if case .settled = outcome.roll.stage { true } else { false }
-        return ["Join lines from before the switch pin the former authority and \(isOver ? "do not work any more" : "work until it is retired"):"]
+        let now = isOver ? "do not work any more" : "work until it is retired"
+        return ["Join lines from before the switch pin the former authority and \(now):"]
             + outcome.activations.map { "    activation \($0)" }
     }
 
@@ -74,12 +75,14 @@ package struct AuthorityReport: Sendable, CustomStringConvertible {
         var lines: [String] = []
         if retired {
             lines += list(
-                "Warning: these nodes trust only the retired authority. They cannot come back by themselves; register them again with new lines and --force",
-                missing.unaware)
-            lines += list("Their certificate was of the retired authority; they renew it by themselves when they are up", missing.unrenewed)
+                "Warning: these nodes trust only the retired authority. They cannot come back by themselves; "
+                    + "register them again with new lines and --force", missing.unaware)
+            lines += list(
+                "Their certificate was of the retired authority; they renew it by themselves when they are up", missing.unrenewed)
         } else {
             lines += list(
-                "Warning: these nodes know the new authority only through the old one. They have to renew before that is retired", missing.unaware)
+                "Warning: these nodes know the new authority only through the old one. They have to renew before that is retired",
+                missing.unaware)
         }
         return lines.joined(separator: "\n")
     }
@@ -98,8 +101,10 @@ extension AuthorityRoll.Refusal: CustomStringConvertible {
             "No former authority is trusted. Nothing was changed."
         case .notReady(let missing):
             (AuthorityReport.lines(missing)
-                + ["Nothing was changed. Wait for their renewal (muster-agent renews at half of its certificate's life, or on SIGHUP),",
-                    "deregister those that are gone, or pass --force to go on without them."]).joined(separator: "\n")
+                + [
+                    "Nothing was changed. Wait for their renewal (muster-agent renews at half of its certificate's life, or on SIGHUP),",
+                    "deregister those that are gone, or pass --force to go on without them.",
+                ]).joined(separator: "\n")
         }
     }
 }

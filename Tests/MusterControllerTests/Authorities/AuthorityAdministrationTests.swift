@@ -65,7 +65,8 @@ import Testing
         let key = try PrivateKey.generate()
         let now = Timestamp.now().milliseconds / 1000
         let leaf = try new.issuing.issue(
-            CertificateTemplate(commonName: "localhost", uris: [], dnsNames: ["localhost"], notBefore: now - 60, notAfter: now + 60, usage: .server),
+            CertificateTemplate(
+                commonName: "localhost", uris: [], dnsNames: ["localhost"], notBefore: now - 60, notAfter: now + 60, usage: .server),
             for: key.publicKey)
         let stranger = try CertificateAuthority.create(
             commonName: old.issuing.certificate.commonName ?? "", notBefore: now - 60, notAfter: now + 60, key: .generate())

@@ -35,7 +35,8 @@ final class LiveServer: Sendable {
         authority = try CertificateAuthority.create(
             commonName: "Test CA", notBefore: seconds - 300, notAfter: seconds + 86_400, key: .generate())
         certificate = try ServerCertificate(
-            .authority(AuthoritySet(issuing: authority), names: ["localhost", "127.0.0.1"], hours: 1), clientAuthorities: [authority.certificate],
+            .authority(AuthoritySet(issuing: authority), names: ["localhost", "127.0.0.1"], hours: 1),
+            clientAuthorities: [authority.certificate],
             logger: Self.logger)
         credentials = try await Self.keys(database).create(
             userName: "administrator", now: .now(),
