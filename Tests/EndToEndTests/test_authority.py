@@ -237,6 +237,10 @@ def test_who_holds_both_comes_back_and_who_slept_does_not(make, tmp_path):
     before = shown(box)
     ca(box, "switch", "--force")
     eventually(lambda: shown(box) != before, what="a server certificate of the second authority")
+    # A controller that starts in the middle shows both ways.
+    box.control("stop", "controller")
+    box.control("start", "controller")
+    assert len(shown(box)) == 4
     refused = ca(box, "retire", check=False).stderr
     assert refused.index("have not stored") < refused.index(nodes[1]) < refused.index("have not used") < refused.index(nodes[0])
     forced = ca(box, "retire", "--force").stderr
@@ -279,3 +283,32 @@ def test_cut_short(make):
     ca(box, "prepare")
     ca(box, "switch")
     assert sorted(p.name for p in data.glob("ca-*key.pem")) == ["ca-2-key.pem", "ca-3-key.pem"]
+
+
+def test_killed_at_any_moment(make):
+    """A step is done or not done, and the next command goes on from there."""
+    box = make(0)
+    data = box.directory / "controller"
+    stages = {"issues, and no other": "prepare", "hold authority": "switch", "To drop": "retire"}
+    taken, kept = 0, 0
+    for attempt in range(24):
+        said = ca(box).stdout
+        step = next(s for words, s in stages.items() if words in said)
+        process = subprocess.Popen([str(BIN / "muster-controller"), "ca", step, "--data-dir", str(data)],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.01 + attempt % 12 * 0.006)
+        process.kill()
+        process.wait()
+        after = ca(box).stdout
+        done = next(s for words, s in stages.items() if words in after) != step
+        taken, kept = taken + done, kept + (not done)
+        events = [o for o, _, _ in audit(box)]
+        assert len(events) == taken, (events, step)
+        bundle = (data / "ca.pem").read_text()
+        assert bundle.count("BEGIN CERTIFICATE") == (1 if "no other" in after else 2)
+        ca(box, next(s for words, s in stages.items() if words in after))
+        taken += 1
+    assert kept > 0, (taken, kept)
+    eventually(lambda: calls(box, data / "ca.pem"), what="a controller that has followed")
+    assert subprocess.run([str(BIN / "muster-controller"), "check", "--data-dir", str(data)], capture_output=True, timeout=60).returncode == 0

@@ -24,6 +24,7 @@ package final class ServerCertificate: Service {
 
     private struct Current {
         var source: Source
+        var identity: TLSIdentity
         var clientAuthorities: [Certificate]?
         var context: TLSContext
         var leaf: Certificate
@@ -44,11 +45,16 @@ package final class ServerCertificate: Service {
 
     /// From now on ours is issued, and clients' certificates are judged, by these authorities. One from files stays.
     package func adopt(_ authorities: AuthoritySet, now: Timestamp = .now()) throws {
+        // A context of its own also means new keys for session tickets: nobody resumes under an authority that has gone.
         try current.withLockedValue { current in
-            var source = current.source
-            if case .authority(_, let names, let hours) = source { source = .authority(authorities, names: names, hours: hours) }
-            // A context of its own also means new keys for session tickets: nobody resumes under an authority that has gone.
-            current = try Self.make(source, current.clientAuthorities == nil ? nil : authorities.trusted, now)
+            let trusted = current.clientAuthorities == nil ? nil : authorities.trusted
+            switch current.source {
+            case .authority(_, let names, let hours):
+                current = try Self.make(.authority(authorities, names: names, hours: hours), trusted, now)
+            case .files:
+                // As it was read: what is in the files by now is SIGHUP's business.
+                if trusted != nil { current = try Self.make(current.source, current.identity, trusted) }
+            }
         }
     }
 
@@ -123,8 +129,12 @@ package final class ServerCertificate: Service {
             chain = try Certificate.chain(pem: try DataDirectory.text(at: certificatePath))
             key = try PrivateKey(pem: try DataDirectory.text(at: keyPath))
         }
-        guard let leaf = chain.first else { throw ControllerError.noCertificate }
-        let context = try TLSContext(.server(identity: TLSIdentity(chain: chain, key: key), clientAuthorities: clientAuthorities))
-        return Current(source: source, clientAuthorities: clientAuthorities, context: context, leaf: leaf)
+        return try make(source, TLSIdentity(chain: chain, key: key), clientAuthorities)
+    }
+
+    private static func make(_ source: Source, _ identity: TLSIdentity, _ clientAuthorities: [Certificate]?) throws -> Current {
+        guard let leaf = identity.chain.first else { throw ControllerError.noCertificate }
+        let context = try TLSContext(.server(identity: identity, clientAuthorities: clientAuthorities))
+        return Current(source: source, identity: identity, clientAuthorities: clientAuthorities, context: context, leaf: leaf)
     }
 }
