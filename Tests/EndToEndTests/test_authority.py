@@ -297,7 +297,7 @@ def test_killed_at_any_moment(make):
         process = subprocess.Popen([str(BIN / "muster-controller"), "ca", step, "--data-dir", str(data)],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.01 + attempt % 12 * 0.006)
+            process.wait(attempt % 12 * 0.006)
         process.kill()
         process.wait()
         after = ca(box).stdout
