@@ -114,15 +114,18 @@ package struct Controller: Sendable {
         ) { [logger] peer, _ in
             await AgentConnection(peer: peer, registry: registry, events: events, database: database, logger: logger).run()
         }
-        let housekeeping = Housekeeping(database: database, historyDays: configuration.historyDays, logger: logger)
-        let retention = OutputRetention(database: database, uploads: uploads, days: configuration.outputDays, logger: logger)
+        let housekeeping = Housekeeping(
+            chores: [
+                HistoryRetention(database: database, days: configuration.historyDays),
+                OutputRetention(database: database, uploads: uploads, days: configuration.outputDays),
+            ], logger: logger)
         let archive = try objects.map {
             OutputArchive(
                 database: database, folder: folder, upload: try ObjectUpload(store: $0), wakes: copyWakes, wake: copyWake, logger: logger)
         }
         let reload = ReloadOnSignal(certificates: certificates)
         try await serve(
-            [housekeeping, retention, registry, dispatcher, polling] + (archive.map { [$0] } ?? []) + certificates
+            [housekeeping, registry, dispatcher, polling] + (archive.map { [$0] } ?? []) + certificates
                 + [authorities, reload, server])
         directory.remove(.listening)
         logger.info("controller stopped")
