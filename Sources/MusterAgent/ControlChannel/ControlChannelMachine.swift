@@ -54,10 +54,11 @@ package struct ControlChannelMachine: Sendable {
     /// A channel that lived this long was a good one, and the back-off begins anew.
     package static let goodAfter = Duration.seconds(30)
 
-    /// One that lived shorter, but on which the node was accepted, begins it anew as well, so that a controller that is
-    /// restarted twice is found as quickly the second time; no more often than this, so that one that crashes over and over
-    /// again is not hammered. One that accepts and drops without a word never does.
+    /// One that lived shorter, but on which the node was served, or which was not dropped within a second, begins it anew as
+    /// well, so that a controller that is restarted twice is found as quickly the second time; no more often than this, so that
+    /// one that crashes over and over again is not hammered. One that accepts and drops at once never does.
     package static let restartAfter = Duration.seconds(20)
+    package static let notDroppedAfter = Duration.seconds(1)
 
     /// The controller says no after it has accepted the connection and read the first message. Only a channel that outlives this
     /// shows that a node which was denied is accepted again.
@@ -126,7 +127,7 @@ package struct ControlChannelMachine: Sendable {
         case .open(let since, _, let served):
             let life = now - since
             let isRestartDue = restartedAt.map { now - $0 >= Self.restartAfter } ?? true
-            if life >= Self.goodAfter || (served || life >= Self.acceptedAfter) && isRestartDue {
+            if life >= Self.goodAfter || (served || life >= Self.notDroppedAfter) && isRestartDue {
                 backoff.reset()
                 restartedAt = now
             }

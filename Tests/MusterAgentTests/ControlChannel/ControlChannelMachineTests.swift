@@ -49,10 +49,12 @@ struct ControlChannelMachineTests {
         var delays: [Duration] = []
         for ticket in 1...4 {
             _ = machine.opened(at: start)
-            if case .wait(let delay, _) = machine.ended(nil, at: start + .seconds(1), random: 1) { delays.append(delay) }
+            if case .wait(let delay, _) = machine.ended(nil, at: start + .milliseconds(900), random: 1) { delays.append(delay) }
             _ = machine.delayElapsed(ticket: ticket)
         }
         #expect(delays == [.milliseconds(500), .seconds(1), .seconds(2), .seconds(4)])
+        _ = machine.opened(at: start)
+        #expect(machine.ended(nil, at: start + .seconds(1), random: 1) == .wait(.zero, ticket: 5))
     }
 
     @Test func aChannelThatServedBeginsTheBackOffAnewHoweverShortItWas() {
