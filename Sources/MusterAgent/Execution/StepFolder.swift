@@ -7,6 +7,8 @@
 ///     launched     made, exclusively, before the script is started; then "PID START-TIME" of the script
 ///     stdout, stderr
 ///     result.json  how it ended
+///     reboot       the run exited with 194: "RUN BOOT-ID ASKS" of the reboot that is waited for (see StepAttempt)
+///     attempt      of a run after such a reboot: which it is, and what the runs before left
 ///
 /// The folder gets its name by a synced rename when everything up to `started` is in it: that name is the durable
 /// mark that a start was attempted.
@@ -19,6 +21,8 @@ package enum StepFolder {
     package static let standardOutput = "stdout"
     package static let standardError = "stderr"
     package static let result = "result.json"
+    package static let reboot = "reboot"
+    package static let attempt = "attempt"
     /// In the folder of the job, one above: the job is to be cancelled.
     package static let cancelled = "cancelled"
 

@@ -74,6 +74,8 @@ private struct Supervision {
     private let order: StepOrder
     private let signals: FileDescriptor
     private let reserved: FileDescriptor
+    /// A run after a reboot adds to the output of those before.
+    private let isRepeated: Bool
     private var outputs: [OutputCopy] = []
     private var script: pid_t = 0
     private var status: Int32?
@@ -85,8 +87,10 @@ private struct Supervision {
         self.job = job
         self.order = order
         self.signals = signals
+        isRepeated = try folder.contains(StepFolder.attempt)
         // A supervisor that died before its script was launched may have left these; we hold the lock now.
-        for name in [Self.reservedName, StepFolder.standardOutput, StepFolder.standardError] { try folder.removeFile(name) }
+        try folder.removeFile(Self.reservedName)
+        if !isRepeated { for name in [StepFolder.standardOutput, StepFolder.standardError] { try folder.removeFile(name) } }
         reserved = try folder.createFile(Self.reservedName)
         try reserved.write([UInt8](repeating: 0x20, count: StepResult.reservedBytes), path: folder.path(of: Self.reservedName))
     }
@@ -98,8 +102,8 @@ private struct Supervision {
             return try finish(.cancelled, exitCode: 137)
         }
         outputs = [
-            try OutputCopy(to: folder.createFile(StepFolder.standardOutput), named: "standard output", budget: order.outputBudget),
-            try OutputCopy(to: folder.createFile(StepFolder.standardError), named: "standard error", budget: order.outputBudget),
+            try OutputCopy(to: outputFile(StepFolder.standardOutput), named: "standard output", budget: order.outputBudget),
+            try OutputCopy(to: outputFile(StepFolder.standardError), named: "standard error", budget: order.outputBudget),
         ]
         if !order.workingDirectory.isEmpty, chdir(order.workingDirectory) != 0 {
             problems.append(
@@ -123,6 +127,10 @@ private struct Supervision {
         }
         let ending = try awaitEnd()
         try finish(ending, exitCode: ending == .exited ? Int(status ?? 1) : 137)
+    }
+
+    private func outputFile(_ name: String) throws(FileError) -> FileDescriptor {
+        isRepeated ? try folder.openFile(name, create: true) : try folder.createFile(name)
     }
 
     /// `sh -c PATH` executes the file, so a #! line counts, and without one the shell interprets it.
@@ -266,6 +274,7 @@ private struct OutputCopy {
         self.file = file
         self.name = name
         self.budget = budget
+        written = max(0, Int(lseek(file.number, 0, SEEK_END)))
     }
 
     mutating func closeWriter() {
