@@ -101,7 +101,8 @@ package struct ProcessTable: Sendable {
         return value
     }
 
-    private static func contents(_ path: String, atMost limit: Int) -> [UInt8]? {
+    /// A file of /proc or of the cgroups, which tells no length.
+    static func contents(_ path: String, atMost limit: Int) -> [UInt8]? {
         let number = muster_open(path, O_RDONLY, 0)
         guard number >= 0 else { return nil }
         defer { close(number) }

@@ -84,7 +84,7 @@ package struct StepAttempt: Sendable, Equatable {
             try folder.replaceFile(StepFolder.attempt, containing: Array(line.utf8), sync: true)
         }
         try folder.replaceFile(StepFolder.started, containing: Array(bootID.utf8), sync: true)
-        for name in [StepFolder.result, StepFolder.launched, StepFolder.lock] { try folder.removeFile(name) }
+        for name in [StepFolder.result, StepFolder.launched, StepFolder.lock, StepFolder.cgroup] { try folder.removeFile(name) }
         try folder.sync()
         try folder.removeFile(StepFolder.reboot)
         try folder.sync()

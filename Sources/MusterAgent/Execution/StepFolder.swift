@@ -5,6 +5,7 @@
 ///     started      boot id of the host; written before the supervisor is started
 ///     lock         held with flock(2) by the supervisor for its whole life; "PID START-TIME" of it
 ///     launched     made, exclusively, before the script is started; then "PID START-TIME" of the script
+///     cgroup       where there is one: the path of the script's control group
 ///     stdout, stderr
 ///     result.json  how it ended
 ///     reboot       the run exited with 194: "RUN BOOT-ID ASKS" of the reboot that is waited for (see StepAttempt)
@@ -18,6 +19,7 @@ package enum StepFolder {
     package static let started = "started"
     package static let lock = "lock"
     package static let launched = "launched"
+    package static let cgroup = "cgroup"
     package static let standardOutput = "stdout"
     package static let standardError = "stderr"
     package static let result = "result.json"
