@@ -394,7 +394,8 @@ import Testing
         let folder = temporary.path
         try boot("first")
         try await withAgent(reboots()) { (runner: JobRunner, controller: Controller) async throws in
-            let script = "echo x >> \(folder)/runs; [ $(wc -l < \(folder)/runs) -gt 1 ] || exit 194; exec sleep 1000"
+            let script =
+                "echo $$ > \(folder)/pid; echo x >> \(folder)/runs; [ $(wc -l < \(folder)/runs) -gt 1 ] || exit 194; exec sleep 1000"
             #expect(try await deliver(job([script], id: id), to: runner) == "200")
             #expect(try await eventually { hasAsked(id, controller) })
         }
@@ -404,7 +405,7 @@ import Testing
         }
         let supervisor = try #require(StepFolder.decode(Array(text("\(folder)/state/jobs/\(id)/step.run/lock").utf8)))
         let script = try #require(StepFolder.decode(Array(text("\(folder)/state/jobs/\(id)/step.run/launched").utf8)))
-        for pid in [supervisor.pid, script.pid] { kill(pid, SIGKILL) }
+        for pid in [supervisor.pid, script.pid, try await pid(in: folder + "/pid")] { kill(pid, SIGKILL) }
         try boot("third")
         try await withAgent(reboots()) { (_: JobRunner, controller: Controller) async throws in
             let final = try await controller.final(id).content
