@@ -116,9 +116,11 @@ import Testing
             var input = SendCommand.Input.shell([bench.nodes[0]])
             let content = try #require(BuiltInDocuments.named("AWS-RunShellScript")).content
             input.documentHash = Hex.encode(SHA256.hash(content))
-            _ = try await operations.send(input, bench.context)
             input.documentHashType = "Sha1"
             #expect(try await refusal(bench, operations, input)?.code == "InvalidDocument")
+            input.documentHashType = nil
+            _ = try await operations.send(input, bench.context)
+            input.documentHashType = "Sha1"
             input.documentHash = Hex.encode(try #require(SHA1.hash(Array(content.utf8)))).uppercased()
             _ = try await operations.send(input, bench.context)
         }
