@@ -58,7 +58,9 @@ package struct Agent: Sendable {
                 agentExecutable: Self.executable(),
                 scriptShell: configuration.scriptShell,
                 outputBudgetBytes: configuration.outputBudgetBytes,
-                retentionHours: configuration.tombstoneHours
+                retentionHours: configuration.tombstoneHours,
+                reboot: configuration.reboot,
+                bootIDFile: configuration.bootIDFile
             ),
             outputs: outputs,
             logger: logger

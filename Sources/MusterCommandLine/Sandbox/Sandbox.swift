@@ -71,7 +71,8 @@ package struct Sandbox: Sendable {
         }
         var record = SandboxRecord()
         record.port = port
-        record.agentEnvironment = agentSettings
+        // Its agents run on somebody's own machine.
+        record.agentEnvironment = ["MUSTER_AGENT_ALLOW_REBOOT": "false"].merging(agentSettings) { $1 }
         record.controllerEnvironment = controllerSettings
         try write(record)
         do {
