@@ -1,4 +1,5 @@
 import Glibc
+import MusterWire
 
 /// What the controller shows about a host besides its identity. None of it decides anything.
 package struct HostFacts: Sendable, Hashable {
@@ -80,6 +81,9 @@ package struct HostFacts: Sendable, Hashable {
 /// 3.1.1511.0 at the latest), so ours are above those.
 package enum AgentVersion {
     package static let current = "4.0.1.0"
+
+    /// For people.
+    package static let text = "muster-agent \(Release.version)"
 }
 
 extension Folder {
