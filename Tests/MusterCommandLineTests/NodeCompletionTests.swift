@@ -5,10 +5,8 @@ import Testing
 
 @Suite struct NodeCompletionTests {
     private func node(_ id: String, name: String? = nil, computer: String? = nil) throws -> InstanceInformation {
-        var text = #"{"InstanceId":"\#(id)","PingStatus":"Online""#
-        if let computer { text += #","ComputerName":"\#(computer)""# }
-        if let name { text += #","Tags":[{"Key":"role","Value":"x"},{"Key":"Name","Value":"\#(name)"}]"# }
-        return try JSONCoding.decode(InstanceInformation.self, from: Array((text + "}").utf8))
+        let tags = name.map { [Tag(key: "role", value: "x"), Tag(key: "Name", value: $0)] }
+        return InstanceInformation(instanceID: try #require(NodeID(id)), pingStatus: .online, computerName: computer, tags: tags)
     }
 
     @Test func idsNameTagsAndHostNamesOnceEach() throws {
@@ -27,7 +25,7 @@ import Testing
         #expect(NodeCompletion.words(for: nodes, prefix: "") == ["mi-0123456789abcdef0", "mi-0123456789abcdef1"])
     }
 
-    @Test(arguments: ["a b", "$(id)", "a;b", "a:b", "a'b", "\\u001b[2J", "ä"])
+    @Test(arguments: ["a b", "$(id)", "a;b", "a:b", "a'b", "\u{1B}[2J", "ä"])
     func hostileNamesAreNotOffered(_ name: String) throws {
         #expect(NodeCompletion.words(for: [try node("mi-0123456789abcdef0", name: name)], prefix: "") == ["mi-0123456789abcdef0"])
     }
