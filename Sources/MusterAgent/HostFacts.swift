@@ -81,6 +81,9 @@ package struct HostFacts: Sendable, Hashable {
 /// 3.1.1511.0 at the latest), so ours are above those.
 package enum AgentVersion {
     package static let current = ReleaseVersion.current
+
+    /// For people.
+    package static let text = "muster-agent \(Release.version)"
 }
 
 extension Folder {

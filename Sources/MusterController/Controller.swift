@@ -95,7 +95,7 @@ package struct Controller: Sendable {
             storeEpoch: facts.storeEpoch, logger: logger
         ).register(in: &table)
 
-        let polling = MessageOperations(silenceSeconds: configuration.offlineSeconds, logger: logger) { [logger] peer in
+        let polling = MessageOperations(logger: logger) { [logger] peer in
             await AgentConnection(peer: peer, registry: registry, events: events, database: database, logger: logger).run()
         }
         polling.register(in: &table)

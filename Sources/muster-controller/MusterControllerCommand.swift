@@ -10,6 +10,7 @@ struct MusterControllerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "muster-controller",
         abstract: "Runs commands on many servers, and speaks the API of AWS Systems Manager.",
+        version: "muster-controller \(ControllerVersion.text)",
         subcommands: [Init.self, Serve.self, Check.self, Authority.self])
 
     static func main() async {

@@ -16,20 +16,30 @@ final class LiveServer: Sendable {
     static let otherNode = NodeID("mi-0123456789abcdef1")!
 
     let directory: TemporaryDirectory
-    let database: SQLiteDatabase
+    let database: ObservedDatabase
     let credentials: Credentials
     let authority: CertificateAuthority
     let certificate: ServerCertificate
     private let port = NIOLockedValueBox("")
     private let channels = NIOLockedValueBox<[String]>([])
+    let arrivals = Changes()
 
     var address: String { "127.0.0.1:\(port.withLockedValue { $0 })" }
     /// What the control channels have received, as text.
     var received: [String] { channels.withLockedValue { $0 } }
 
+    func receives(_ text: String) async throws -> Bool {
+        let deadline = ContinuousClock.now + .seconds(10)
+        while true {
+            let seen = arrivals.count
+            if received.contains(text) { return true }
+            guard try await arrivals.next(after: seen, until: deadline) else { return false }
+        }
+    }
+
     private init() async throws {
         directory = try TemporaryDirectory()
-        database = try SQLiteDatabase(path: directory.file("store.sqlite"))
+        database = ObservedDatabase(try SQLiteDatabase(path: directory.file("store.sqlite")))
         try await Migrations.run(on: database, now: 1)
         let seconds = Timestamp.now().milliseconds / 1000
         authority = try CertificateAuthority.create(
@@ -71,7 +81,7 @@ final class LiveServer: Sendable {
         return logger
     }
 
-    private static func keys(_ database: SQLiteDatabase) throws -> OperatorKeyStore {
+    private static func keys(_ database: any SQLDatabase) throws -> OperatorKeyStore {
         OperatorKeyStore(database: database, cipher: try AuthenticatedCipher(key: [UInt8](repeating: 1, count: 32)))
     }
 
@@ -91,9 +101,11 @@ final class LiveServer: Sendable {
                     switch message {
                     case .text(let text):
                         live.channels.withLockedValue { $0.append("\(identity.node) \(text)") }
+                        live.arrivals.happened()
                         try? await peer.send(text: "heard \(text)")
                     case .binary(let bytes):
                         live.channels.withLockedValue { $0.append("\(identity.node) \(bytes.readableBytes) bytes") }
+                        live.arrivals.happened()
                         try? await peer.send(binary: bytes)
                     }
                 }
