@@ -113,7 +113,9 @@ let package = Package(
         tests(
             "MusterAgentTests",
             [
-                "MusterAgent", "muster-agent", "MusterWire", "MusterDocuments", "MusterClient", "MusterCrypto", "CLinux", nioCore,
+                "MusterAgent", "muster-agent", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterClient", "MusterCrypto",
+                "CLinux",
+                nioCore,
                 lifecycle, logging,
             ]),
         tests(

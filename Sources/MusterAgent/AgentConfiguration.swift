@@ -4,7 +4,7 @@ package import MusterClient
 package import MusterConfiguration
 
 /// What agent.json5 holds. Every key has a default; the controller usually comes from the identity that `register` stored.
-package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
+package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys, Equatable {
     /// Only a default for `register`; a registered agent talks to the controller it is registered with.
     package var controller: String?
     package var stateDirectory = "/var/lib/muster-agent"

@@ -2,7 +2,7 @@ internal import FoundationEssentials
 package import MusterConfiguration
 
 /// `controller-config/controller.json5`, where every key stands at its default with a comment.
-package struct ControllerConfiguration: Sendable, Decodable, ConfigurationKeys {
+package struct ControllerConfiguration: Sendable, Decodable, Equatable, ConfigurationKeys {
     package static let defaultPath = "/etc/muster/controller.json5"
     package static let environmentPrefix = "MUSTER_CONTROLLER_"
 

@@ -1,4 +1,6 @@
+import FoundationEssentials
 import MusterAgent
+import MusterConfiguration
 import Testing
 
 struct AgentConfigurationTests {
@@ -6,23 +8,13 @@ struct AgentConfigurationTests {
     private let file = "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/") + "/agent-config/agent.json5"
 
     @Test func theFileThatComesWithItIsTheDefaults() throws {
-        let configuration = try AgentConfiguration.load(path: file, environment: [:])
-        let standard = AgentConfiguration()
-        #expect(configuration.controller == standard.controller)
-        #expect(configuration.stateDirectory == standard.stateDirectory)
-        #expect(configuration.region == standard.region)
-        #expect(configuration.maximumParallelJobs == standard.maximumParallelJobs)
-        #expect(configuration.queuedJobs == standard.queuedJobs)
-        #expect(configuration.keepAliveSeconds == standard.keepAliveSeconds)
-        #expect(configuration.heartbeatSeconds == standard.heartbeatSeconds)
-        #expect(configuration.logLevel == standard.logLevel)
-        #expect(configuration.scriptShell == standard.scriptShell)
-        #expect(configuration.tombstoneHours == standard.tombstoneHours)
-        #expect(configuration.allowReboot == standard.allowReboot)
-        #expect(configuration.rebootCommand == standard.rebootCommand)
-        #expect(configuration.rebootWaitSeconds == standard.rebootWaitSeconds)
-        #expect(configuration.rebootPatienceSeconds == standard.rebootPatienceSeconds)
-        #expect(configuration.bootIDFile == standard.bootIDFile)
+        #expect(try AgentConfiguration.load(path: file, environment: [:]) == AgentConfiguration())
+    }
+
+    /// A key that is left out would pass as one at its default.
+    @Test func everyKeyStandsInIt() throws {
+        let text = try String(contentsOfFile: file, encoding: .utf8)
+        for key in AgentConfiguration.schema.keys { #expect(text.contains("\n  \(key): "), "\(key)") }
     }
 
     @Test func theEnvironmentOverrides() throws {

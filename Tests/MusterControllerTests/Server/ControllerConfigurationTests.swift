@@ -1,3 +1,4 @@
+import FoundationEssentials
 import MusterConfiguration
 import MusterController
 import Testing
@@ -13,6 +14,16 @@ import Testing
         let configuration = try load("{}")
         #expect(configuration.listeners == [.init(address: "0.0.0.0", port: 8443)])
         #expect(configuration.maximumBodyBytes == 1 << 20)
+    }
+
+    /// The file that comes with the controller: every key, at its default. One that is left out would pass as one at its default.
+    @Test func theFileThatComesWithItIsTheDefaults() throws {
+        let file = "/" + #filePath.split(separator: "/").dropLast(4).joined(separator: "/") + "/controller-config/controller.json5"
+        #expect(try ControllerConfiguration.load(path: file, environment: [:]) == ControllerConfiguration())
+        let text = try String(contentsOfFile: file, encoding: .utf8)
+        for key in ControllerConfiguration.schema.keys { #expect(text.contains("\n  \(key): "), "\(key)") }
+        #expect(text.contains("\n      certificate: null,"))
+        #expect(text.contains("\n      key: null,"))
     }
 
     @Test func listenersAndOverrides() throws {
