@@ -55,10 +55,14 @@ package struct SessionFacts: Sendable, Equatable, Codable {
     package let recordingRequired: Bool
     /// Of a command session: what is run. Of a port session: where to (`host`, `port`, `socket`, `type`), as resolved.
     package let properties: [String: String]
+    /// A terminal's every byte is kept, a flow is only counted and digested.
+    package let kind: RecordingKind
 
+    /// - Parameter kind: by the type of the session, if it is not said.
     package init(
         id: SessionID, node: NodeID, ownerARN: String, ownerName: String, document: String, sessionType: String, reason: String = "",
-        started: Timestamp, inputRecorded: Bool = false, recordingRequired: Bool = true, properties: [String: String] = [:]
+        started: Timestamp, inputRecorded: Bool = false, recordingRequired: Bool = true, properties: [String: String] = [:],
+        kind: RecordingKind? = nil
     ) {
         self.id = id
         self.node = node
@@ -71,6 +75,7 @@ package struct SessionFacts: Sendable, Equatable, Codable {
         self.inputRecorded = inputRecorded
         self.recordingRequired = recordingRequired
         self.properties = properties
+        self.kind = kind ?? (sessionType == "Port" ? .flow : .terminal)
     }
 }
 
