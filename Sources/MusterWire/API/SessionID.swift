@@ -32,6 +32,6 @@ package struct SessionID: RawRepresentable, Sendable, Hashable, Comparable, Coda
 
     package static func < (a: SessionID, b: SessionID) -> Bool { a.rawValue < b.rawValue }
 
-    /// The characters of an IAM user's name.
-    private static func isNameByte(_ byte: UInt8) -> Bool { byte.isWord || "+=,.@-".utf8.contains(byte) }
+    /// What passes unchanged through URLs, file names and the stock agent; an IAM name may hold `+=,` as well.
+    private static func isNameByte(_ byte: UInt8) -> Bool { byte.isWord || ".@-".utf8.contains(byte) }
 }
