@@ -212,7 +212,9 @@ package struct Recording: Sendable {
     private mutating func skip(_ side: SessionSide, _ time: Int64, _ reason: String) -> Piece {
         guard keeps(side), var receiver = side == .agent ? fromAgent : fromClient, receiver.waitingCount > 0 else { return Piece() }
         var piece = Piece()
-        while receiver.waitingCount > 0, let (missing, frames) = receiver.skipMissing() {
+        while true {
+            var frames: [AgentMessage] = []
+            guard let missing = receiver.skipMissing(deliver: { frames.append($0) }) else { break }
             let numbers = missing.count == 1 ? "\(missing.lowerBound)" : "\(missing.lowerBound) to \(missing.upperBound - 1)"
             piece += write([RecordingEvent(time: time, .marker, "Frame \(numbers) of the \(side.rawValue) is missing: \(reason).")], .none)
             for frame in frames { piece += lines(of: frame, side, time) }

@@ -63,7 +63,7 @@ package enum RecordingPlace: Sendable, Equatable, CustomStringConvertible {
     case agent(Int64, digest: [UInt8])
     case client(Int64, digest: [UInt8])
 
-    static let digestBytes = 16
+    package static let digestBytes = 16
 
     package var description: String {
         switch self {
