@@ -17,7 +17,7 @@ package final class FlowRecorder: SessionTap, OpenRecording {
     private let state: NIOLockedValueBox<State>
 
     private struct State {
-        var transfers: [JSONValue]
+        var transfers: [SessionTransfer]
         var exitCode: Int64?
         var committed: RecordingMark?
         var isEnded = false

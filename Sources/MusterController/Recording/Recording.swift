@@ -150,12 +150,14 @@ package struct Recording: Sendable {
         case (.agent, .standardError):
             events = shown(bytes(), on: Self.standardError, time)
         case (.agent, .exitCode):
-            if let code = Self.exitCode(bytes()) { events = exited(code, time) }
+            if let code = ExitCode(payload: frame.payload)?.value { events = exited(Int64(code), time) }
         case (.client, .output):
             if facts.inputRecorded { events = input.events(of: bytes(), time: time) }
         case (.client, .size):
-            if let size = try? JSONCoding.decode(Size.self, from: bytes()), (1...65_535).contains(size.cols), (1...65_535).contains(size.rows) {
-                events = [RecordingEvent(time: time, .resize, "\(size.cols)x\(size.rows)")]
+            if let size = try? JSONCoding.decode(TerminalSize.self, from: bytes()), (1...65_535).contains(size.columns),
+                (1...65_535).contains(size.rows)
+            {
+                events = [RecordingEvent(time: time, .resize, "\(size.columns)x\(size.rows)")]
             }
         default:
             break
@@ -190,22 +192,9 @@ package struct Recording: Sendable {
         return [RecordingEvent(time: time, .exit, String(code))]
     }
 
-    /// `EXIT_CODE: 3`
-    private static func exitCode(_ bytes: [UInt8]) -> Int64? {
-        guard bytes.count <= 64 else { return nil }
-        let parts = String(decoding: bytes, as: UTF8.self).split(separator: ":")
-        guard parts.count == 2 else { return nil }
-        return Int64(parts[1].split(separator: " ").first ?? "")
-    }
-
     private mutating func state(_ frame: AgentMessage, _ time: Int64) -> Piece {
         guard let code = AgentWord(frame)?.exitCode else { return Piece() }
         return write(exited(code, time), .none)
-    }
-
-    private struct Size: Decodable {
-        let cols: Int
-        let rows: Int
     }
 
     /// Takes what waits for a missing frame as if that had come, and says so.
@@ -390,7 +379,7 @@ private struct EarlyFrame {
 /// What an agent says of the end of a session, in `agent_session_state` or `agent_task_complete`, as far as a recording keeps it.
 struct AgentWord: Decodable {
     let exitCode: Int64?
-    let transfers: [JSONValue]?
+    let transfers: [SessionTransfer]?
 
     private enum CodingKeys: String, CodingKey {
         case exitCode = "ExitCode"
@@ -398,7 +387,6 @@ struct AgentWord: Decodable {
     }
 
     /// A host may say a lot: what a row keeps of it is bounded.
-    private static let maximumTransfers = 1_000
     private static let maximumBytes = 256 << 10
 
     init?(_ frame: AgentMessage) {
@@ -406,12 +394,12 @@ struct AgentWord: Decodable {
             let word = try? frame.decodePayload(AgentWord.self)
         else { return nil }
         exitCode = word.exitCode
-        transfers = word.transfers.map { Array($0.prefix(Self.maximumTransfers)) }
+        transfers = word.transfers.map { Array($0.prefix(SessionTransfer.largestList)) }
     }
 
     init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         exitCode = try? values.decodeIfPresent(Int64.self, forKey: .exitCode)
-        transfers = try? values.decodeIfPresent([JSONValue].self, forKey: .transfers)
+        transfers = try? values.decodeIfPresent([SessionTransfer].self, forKey: .transfers)
     }
 }

@@ -115,6 +115,25 @@ package final class RecordingArchive: Sendable {
         LineSource { [self] offset in try read(session, part, from: offset, atMost: 1 << 20) }
     }
 
+    /// Those of which there is something.
+    package func sessions() throws -> [SessionID] {
+        let copy = openat(folder.number, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard copy >= 0 else { throw Self.failure("list", path) }
+        guard let stream = fdopendir(copy) else {
+            close(copy)
+            throw Self.failure("list", path)
+        }
+        defer { closedir(stream) }
+        var sessions: Set<SessionID> = []
+        while let entry = readdir(stream) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            for part in RecordingPart.allCases where name.hasSuffix("." + part.rawValue) {
+                if let session = SessionID(String(name.dropLast(part.rawValue.utf8.count + 1))) { sessions.insert(session) }
+            }
+        }
+        return sessions.sorted()
+    }
+
     /// Removes all of it.
     package func remove(_ session: SessionID) throws {
         for part in RecordingPart.allCases where unlinkat(folder.number, file(session, part), 0) != 0 && errno != ENOENT {

@@ -227,7 +227,6 @@ extension SessionNote {
         case .agentConnected(let address): "The host connected from \(address)."
         case .agentLost: "The host's connection was lost."
         case .watcherJoined(let name): "\(name) began to watch."
-        case .watcherLeft(let name): "\(name) ended watching."
         case .controllerRestarted: "The controller was restarted."
         }
     }

@@ -26,7 +26,6 @@ package enum SessionNote: Sendable, Equatable {
     case agentConnected(address: String)
     case agentLost
     case watcherJoined(name: String)
-    case watcherLeft(name: String)
     /// The controller was restarted while the session was open.
     case controllerRestarted
 }

@@ -22,11 +22,11 @@ package struct FlowRecord: Codable, Sendable, Equatable {
     package var toNode: [Stretch]
     package var toClient: [Stretch]
     /// What the agent says was copied, in its own words and unproven: it is the host that says it.
-    package var transfers: [JSONValue]
+    package var transfers: [SessionTransfer]
     package var exitCode: Int64?
 
     package init(
-        destination: [String: String], toNode: [Stretch] = [], toClient: [Stretch] = [], transfers: [JSONValue] = [], exitCode: Int64? = nil
+        destination: [String: String], toNode: [Stretch] = [], toClient: [Stretch] = [], transfers: [SessionTransfer] = [], exitCode: Int64? = nil
     ) {
         self.destination = destination
         self.toNode = toNode

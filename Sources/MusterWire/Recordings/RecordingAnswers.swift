@@ -1,11 +1,11 @@
 /// Reading recordings: requests that carry at most one piece, so that memory is bounded on both sides and no request lives long.
 ///
-///     GET  /v1/recordings?after=ID                                operator   what there is, newest first
-///     GET  /v1/recordings/<session>                               operator   one
-///     GET  /v1/recordings/<session>/<part>?offset=N               operator   a piece of a file
-///     GET  /v1/recordings/<session>/commitments                   operator   lines of JSON, from the audit trail
-///     GET  /v1/recording-commitments?after=SEQUENCE               operator   those of all sessions
-///     GET  /v1/recording-follow/<session>?offset=N&wait=SECONDS   operator   what is new of an open one, waited for
+///     GET /v1/recordings?after=ID                                what there is, newest first
+///     GET /v1/recordings/<session>                               one
+///     GET /v1/recordings/<session>/<part>?offset=N               a piece of a file
+///     GET /v1/recordings/<session>/commitments?after=SEQUENCE    what the audit trail says of it
+///     GET /v1/recording-commitments?after=SEQUENCE               and of all
+///     GET /v1/recording-follow/<session>?offset=N&wait=SECONDS   what is new of an open one, waited for
 package enum RecordingRoute {
     package static let read = "/v1/recordings"
     package static let commitments = "/v1/recording-commitments"
@@ -15,6 +15,7 @@ package enum RecordingRoute {
     package static let pieceBytes = 1 << 20
     package static let longestWait: Int64 = 25
     package static let pageSize = 200
+    package static let commitmentPage = 1_000
 }
 
 /// The files of a recording.
