@@ -91,8 +91,8 @@ package final class RelayLeg: Sendable {
         return frame
     }
 
-    /// The connection takes nothing now; it comes back by itself when it does.
-    func drainPostponed() { state.withLockedValue { $0.isDrainScheduled = false } }
+    /// The connection takes nothing now, and comes back by itself when it does: nobody has to wake it.
+    func drainPostponed() { state.withLockedValue { $0.isDrainScheduled = true } }
 
     var isDrained: Bool { state.withLockedValue { $0.queue.isEmpty } }
 
