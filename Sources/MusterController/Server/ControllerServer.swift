@@ -459,8 +459,8 @@ package final class ControllerServer: Service {
                 bodyDigest: Hex.encode(SHA256.hash(evidence.body)))
         }
         return OperationContext(
-            caller: caller, requestID: requestID, now: time, region: region, account: account, retry: retry, node: node,
-            certificate: node == nil ? nil : evidence.certificate)
+            caller: caller, requestID: requestID, now: time, region: region, account: account,
+            host: evidence.headers.last { $0.name == "host" }?.value ?? "", retry: retry, node: node, certificate: node == nil ? nil : evidence.certificate)
     }
 
     private func refuseOperatorKey(_ evidence: Authentication.Evidence) throws {

@@ -191,7 +191,7 @@ struct UpgradeChannel: ServerChildChannel {
     ) throws -> DataChannel {
         channel.closeFuture.whenComplete { _ in settled() }
         let pipeline = channel.pipeline.syncOperations
-        try pipeline.setOption(.writeBufferWaterMark, value: limits.dataChannelBuffer)
+        try channel.syncOptions?.setOption(.writeBufferWaterMark, value: limits.dataChannelBuffer)
         var settled = settled
         if case .client = admission {
             let limit = OpeningLimitHandler(bytes: limits.openingBytes)
@@ -258,33 +258,6 @@ private struct RequestChannel: HTTPChannelHandler {
     // Never called: the connection has been set up by `UpgradeChannel`.
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeFailedFuture(ChannelError.inappropriateOperationForState)
-    }
-
-    private func addDataChannelHandlers(
-        _ channel: any Channel, _ connection: Connection, _ admission: DataChannelEntry.Admission, after tls: TLSHandler,
-        settled: @escaping @Sendable () -> Void
-    ) throws -> DataChannel {
-        channel.closeFuture.whenComplete { _ in settled() }
-        let pipeline = channel.pipeline.syncOperations
-        try pipeline.setOption(.writeBufferWaterMark, value: limits.dataChannelBuffer)
-        var settled = settled
-        if case .client = admission {
-            let limit = OpeningLimitHandler(bytes: limits.openingBytes)
-            try pipeline.addHandler(limit, position: .after(tls))
-            let (known, bound) = (settled, NIOLoopBound(limit, eventLoop: channel.eventLoop))
-            settled = {
-                known()
-                channel.eventLoop.execute { channel.pipeline.syncOperations.removeHandler(bound.value, promise: nil) }
-            }
-        }
-        let handler = DataChannelHandler(limits: limits.dataChannel, eventLoop: channel.eventLoop)
-        let leg = handler.makeLeg(side: admission.side, remoteAddress: connection.remoteAddress, eventLoop: channel.eventLoop)
-        try pipeline.addHandlers([
-            NIOWebSocketFrameAggregator(
-                minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 1_024, maxAccumulatedFrameSize: AgentMessage.maximumLength),
-            handler,
-        ])
-        return DataChannel(leg: leg, admission: admission, opening: handler.opening, settled: settled)
     }
 
     func handle(value: Value, logger: Logger) async {}

@@ -1,6 +1,5 @@
 package import Logging
 package import MusterWire
-package import NIOCore
 
 /// The way from an upgraded WebSocket into a session. The session and the side are those of the request; the first message has to fit.
 package struct DataChannelEntry: Sendable {

@@ -162,10 +162,10 @@ final class DataChannelHandler: ChannelDuplexHandler {
     }
 
     private func attach(_ relay: SessionRelay) {
-        guard let leg, context != nil, case .admitting(let held) = stage else {
+        guard leg != nil, context != nil, case .admitting(let held) = stage else {
             // It has ended in between, and nobody has told the relay.
-            if let leg, context == nil { relay.detach(leg) }
             attached = relay
+            if context == nil { leg.map(relay.detach) }
             return
         }
         stage = .open(relay)

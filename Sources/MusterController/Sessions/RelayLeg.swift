@@ -1,5 +1,5 @@
 internal import NIOConcurrencyHelpers
-package import NIOCore
+internal import NIOCore
 
 /// One WebSocket of a session, the client's or the agent's, as the relay and the broker see it.
 ///

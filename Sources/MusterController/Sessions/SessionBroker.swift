@@ -64,7 +64,7 @@ package actor SessionBroker: Service {
     private let (work, workContinuation) = AsyncStream.makeStream(of: Work.self)
     private let (wakes, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     private let active = Gauge(label: "muster_sessions_active")
-    private let openTime = Metrics.Timer(label: "muster_session_open_seconds")
+    private let openTime = Timer(label: "muster_session_open_seconds")
 
     package init(
         database: any SQLDatabase, registry: AgentRegistry, taps: any SessionTaps, settings: Settings = Settings(),
@@ -224,7 +224,8 @@ package actor SessionBroker: Service {
         let caller = Caller(
             accessKeyID: "", userName: facts.ownerName, arn: facts.ownerARN, sourceAddress: leg.remoteAddress,
             userAgent: "client \(client.clientVersion.prefix(64))")
-        let event = AuditEvent(time: time, caller: caller, requestID: "", region: "", operation: "OpenDataChannel", resource: id.rawValue)
+        let event = AuditEvent(time: time, caller: caller, requestID: "", region: "", operation: "OpenDataChannel",
+            resource: id.rawValue, outcome: .success)
         do {
             try await database.write { tx in
                 try SessionStore.setGrant(grant, of: id, in: tx)

@@ -1,4 +1,4 @@
-package import MusterCrypto
+internal import MusterCrypto
 package import MusterWire
 
 /// What opens the client's leg of one session: 256 random bits, shown once. The store has a digest only. [value]
