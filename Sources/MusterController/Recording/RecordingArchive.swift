@@ -54,7 +54,9 @@ package final class RecordingArchive: Sendable {
             pendingBytes = (pendingBytes.cast + Int64(line.count), pendingBytes.chain + Int64(text.count))
             if link.place == .goesOn { continue }
             for (line, link) in pending {
-                guard restoration.take(line, link) else { throw damaged(facts.id, "line \(restoration.chain.lines) is not what was recorded") }
+                guard restoration.take(line, link) else {
+                    throw damaged(facts.id, "line \(restoration.chain.lines) is not what was recorded")
+                }
                 if restoration.chain.mark == committed { isFaithful = true }
             }
             whole = (whole.cast + pendingBytes.cast, whole.chain + pendingBytes.chain)

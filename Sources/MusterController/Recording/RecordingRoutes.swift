@@ -24,8 +24,10 @@ package struct RecordingRoutes: Sendable {
         table.register(
             "ListRecordingCommitments", .get, RecordingRoute.commitments, permission: "muster:ListRecordings", route: .operators,
             allCommitments)
-        table.register("FollowRecording", .get, RecordingRoute.follow, permission: "muster:GetRecording", route: .operators, bodies: 64, follow)
-        table.register("GetRecording", .get, RecordingRoute.read + "/", permission: "muster:GetRecording", route: .operators, bodies: 16, read)
+        table.register(
+            "FollowRecording", .get, RecordingRoute.follow, permission: "muster:GetRecording", route: .operators, bodies: 64, follow)
+        table.register(
+            "GetRecording", .get, RecordingRoute.read + "/", permission: "muster:GetRecording", route: .operators, bodies: 16, read)
         table.register("ListRecordings", .get, RecordingRoute.read, permission: "muster:ListRecordings", route: .operators, list)
     }
 

@@ -34,6 +34,11 @@ package final class SessionRecorders: SessionTaps, Service {
         package var returnSeconds = 300
 
         package init() {}
+
+        package init(_ configuration: ControllerConfiguration) {
+            recordingBytes = Int64(configuration.recordingBytes)
+            commitSeconds = configuration.recordingCommitSeconds
+        }
     }
 
     private let archive: RecordingArchive

@@ -88,7 +88,8 @@ package enum RecordingStore {
     /// Newest first, from behind `after` on.
     package static func list(after: SessionID?, count: Int, in tx: any SQLTransaction) throws -> [Row] {
         guard let after else {
-            return try tx.query("SELECT \(columns) FROM recordings ORDER BY started_at DESC, session_id LIMIT $1", [.integer(count)]).map(row)
+            return try tx.query("SELECT \(columns) FROM recordings ORDER BY started_at DESC, session_id LIMIT $1", [.integer(count)]).map(
+                row)
         }
         guard let last = try tx.first("SELECT started_at FROM recordings WHERE session_id = $1", [.text(after.rawValue)]) else { return [] }
         return try tx.query(

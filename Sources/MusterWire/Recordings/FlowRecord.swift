@@ -26,7 +26,8 @@ package struct FlowRecord: Codable, Sendable, Equatable {
     package var exitCode: Int64?
 
     package init(
-        destination: [String: String], toNode: [Stretch] = [], toClient: [Stretch] = [], transfers: [SessionTransfer] = [], exitCode: Int64? = nil
+        destination: [String: String], toNode: [Stretch] = [], toClient: [Stretch] = [], transfers: [SessionTransfer] = [],
+        exitCode: Int64? = nil
     ) {
         self.destination = destination
         self.toNode = toNode

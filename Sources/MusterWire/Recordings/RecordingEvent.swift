@@ -142,7 +142,9 @@ private struct EventScanner {
         skipBlanks()
         let start = position
         while let byte = next, (0x30...0x39).contains(byte) || [0x2e, 0x65, 0x45, 0x2b, 0x2d].contains(byte) { position += 1 }
-        guard let seconds = Double(String(decoding: bytes[start..<position], as: UTF8.self)), seconds >= 0, seconds < 1e9 else { return nil }
+        guard let seconds = Double(String(decoding: bytes[start..<position], as: UTF8.self)), seconds >= 0, seconds < 1e9 else {
+            return nil
+        }
         return Int64((seconds * 1_000_000).rounded())
     }
 
