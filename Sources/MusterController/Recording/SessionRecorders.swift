@@ -120,9 +120,7 @@ package final class SessionRecorders: SessionTaps, Service {
                 return (files, recording, try archive.size(row.facts.id, .chain))
             }
             try await database.write { tx in try AuditLog.append(event, in: tx) }
-            let recorder = recorder(row.facts, recording, files, linkBytes, committed: row.summary.mark, isResumed: true)
-            recorder.noted(.controllerRestarted)
-            return kept(recorder)
+            return kept(recorder(row.facts, recording, files, linkBytes, committed: row.summary.mark, isResumed: true))
         } catch {
             return try await without(facts, error) { tx in
                 try RecordingStore.finish(
