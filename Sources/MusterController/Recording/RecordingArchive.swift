@@ -176,6 +176,16 @@ package final class RecordingFiles: Sendable {
         (self.cast, self.chain, self.path) = (cast, chain, path)
     }
 
+    /// Files, or devices, that are there already.
+    package init(castPath: String, chainPath: String) throws {
+        func opened(_ path: String) throws -> RecordingArchive.Descriptor {
+            let number = Glibc.open(path, O_WRONLY | O_APPEND | O_CLOEXEC)
+            guard number >= 0 else { throw RecordingArchive.failure("open", path) }
+            return RecordingArchive.Descriptor(number)
+        }
+        (cast, chain, path) = (try opened(castPath), try opened(chainPath), castPath)
+    }
+
     /// The lines first: links without lines would promise what is not there.
     package func append(_ piece: Recording.Piece) throws {
         try append(piece.cast, to: cast)

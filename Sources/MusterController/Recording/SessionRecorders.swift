@@ -44,7 +44,7 @@ package final class SessionRecorders: SessionTaps, Service {
     private let archive: RecordingArchive
     private let database: any SQLDatabase
     private let settings: Settings
-    private let finisher: RecordingFinisher
+    let finisher: RecordingFinisher
     private let logger: Logger
     private let clock: @Sendable () -> Int64
     private let open = NIOLockedValueBox<[SessionID: any OpenRecording]>([:])
