@@ -290,7 +290,8 @@ struct RecordingFinisher: Sendable {
         do {
             try await NIOThreadPool.singleton.runIfActive { try sync() }
         } catch {
-            (state, detail) = (.failed, "\(error)")
+            // What ended it before says more.
+            if detail.isEmpty { (state, detail) = (.failed, "\(error)") }
         }
         let (final, words) = (state, detail)
         let record = RecordingRecord(
