@@ -64,6 +64,10 @@ package struct Pattern: Sendable {
         !text.isEmpty && !text.unicodeScalars.contains { "\n\r\u{85}\u{2028}\u{2029}".unicodeScalars.contains($0) }
     }
 
+    package static let reason = Pattern(text: "^.{1,256}$") { text in
+        !text.isEmpty && !text.unicodeScalars.contains { "\n\r\u{85}\u{2028}\u{2029}".unicodeScalars.contains($0) }
+    }
+
     static func isLowerUUID(_ text: String) -> Bool {
         let bytes = text.utf8
         guard bytes.count == 36 else { return false }
