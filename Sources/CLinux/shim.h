@@ -249,3 +249,19 @@ static inline int muster_listen_path(const char *path) {
     }
     return fd;
 }
+
+// setresgid(2), setresuid(2): all three ids for good. 0, or -1 with errno; also when a way back was left open.
+extern int setresuid(uid_t, uid_t, uid_t);
+extern int setresgid(gid_t, gid_t, gid_t);
+extern int getresuid(uid_t *, uid_t *, uid_t *);
+extern int getresgid(gid_t *, gid_t *, gid_t *);
+static inline int muster_become(uid_t user, gid_t group) {
+    uid_t users[3];
+    gid_t groups[3];
+    if (setresgid(group, group, group) != 0 || setresuid(user, user, user) != 0) return -1;
+    if (getresuid(&users[0], &users[1], &users[2]) != 0 || getresgid(&groups[0], &groups[1], &groups[2]) != 0) return -1;
+    for (int i = 0; i < 3; i++)
+        if (users[i] != user || groups[i] != group) return errno = EPERM, -1;
+    if (user != 0 && (setuid(0) == 0 || seteuid(0) == 0)) return errno = EPERM, -1;
+    return 0;
+}

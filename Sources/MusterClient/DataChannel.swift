@@ -85,7 +85,9 @@ package final class DataChannel: Sendable {
         self.connect = connect
         self.patience = patience
         self.logger = logger
-        state = Mutex(State(stream: ReliableStream(role: role, limits: limits)))
+        var stream = ReliableStream(role: role, limits: limits)
+        stream.disconnected()
+        state = Mutex(State(stream: stream))
         inbound.channel = self
     }
 
@@ -199,6 +201,7 @@ package final class DataChannel: Sendable {
             guard state.connection == number, state.socket != nil else { return (nil, false) }
             defer { state.socketEnded = nil }
             state.socket = nil
+            state.stream.disconnected()
             state.timer?.cancel()
             state.timer = nil
             // What was not written is in the stream, and is sent again from there.
@@ -301,7 +304,7 @@ package final class DataChannel: Sendable {
 
     private static func take(_ payload: inout ByteBuffer, _ type: PayloadType, isLast: Bool, _ state: inout State) {
         let part = payload.readSlice(length: min(payload.readableBytes, state.stream.room)) ?? ByteBuffer()
-        let flags: UInt64 = isLast && payload.readableBytes == 0 ? StreamFlags.fin : 0
+        let flags: UInt64 = isLast && payload.readableBytes == 0 ? ReliableStream.isLast : 0
         state.outbox.append(contentsOf: state.stream.send(type, part, flags: flags, now: .now(), date: .now()))
     }
 
@@ -475,7 +478,7 @@ package final class DataChannel: Sendable {
             return step
         }
         for delivery in step.deliver {
-            tell(.data(delivery.type, delivery.payload, isLast: delivery.flags & StreamFlags.fin != 0))
+            tell(.data(delivery.type, delivery.payload, isLast: delivery.flags & ReliableStream.isLast != 0))
         }
         if let failure = step.failure { fail(failure) }
     }
@@ -632,15 +635,4 @@ extension DataChannel.Incoming {
         guard case .data(_, let payload, _) = self else { return 64 }
         return payload.readableBytes + 64
     }
-}
-
-extension ReliableStream.Role {
-    /// What the other side's data are called.
-    fileprivate var incoming: MessageType { self == .agent ? .inputStreamData : .outputStreamData }
-}
-
-/// Bits of `Flags` (protocol of AgentMessage).
-package enum StreamFlags {
-    package static let syn: UInt64 = 1
-    package static let fin: UInt64 = 2
 }

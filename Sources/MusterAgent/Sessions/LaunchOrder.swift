@@ -45,7 +45,7 @@ package struct LaunchOrder: Sendable, Equatable {
     private static let signature = "muster-session 1"
     package static let maximumBytes = 1 << 20
 
-    package init?(bytes: some Collection<UInt8>) {
+    package init?(bytes: some BidirectionalCollection<UInt8>) {
         guard bytes.count <= Self.maximumBytes, bytes.last == 0 else { return nil }
         let fields = bytes.dropLast().split(separator: 0, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
         guard fields.count >= 10, fields[0] == Self.signature, let kind = Kind(rawValue: fields[1]), let userID = UInt32(fields[3]),

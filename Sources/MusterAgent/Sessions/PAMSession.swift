@@ -16,19 +16,19 @@ struct PAMSession {
         var opened: UnsafeMutableRawPointer?
         let started = muster_pam_begin(&pam, service, user, &opened)
         guard started == 0, let handle = opened else { throw AgentError("Cannot start PAM service \(service) (error \(started)).") }
-        _ = pam.set_item(handle, Int32(MUSTER_PAM_TTY.rawValue), terminal ?? "muster")
-        _ = pam.set_item(handle, Int32(MUSTER_PAM_RUSER.rawValue), "root")
+        _ = pam.set_item(handle, Int32(MUSTER_PAM_TTY), terminal ?? "muster")
+        _ = pam.set_item(handle, Int32(MUSTER_PAM_RUSER), "root")
         var step = "refuses the account"
         // An account that has expired or is locked out does not get a session.
         var result = pam.account(handle, 0)
         if result == 0 {
             step = "refuses credentials"
-            result = pam.credentials(handle, Int32(MUSTER_PAM_ESTABLISH.rawValue))
+            result = pam.credentials(handle, Int32(MUSTER_PAM_ESTABLISH))
         }
         if result == 0 {
             step = "refuses the session"
             result = pam.open_session(handle, 0)
-            if result != 0 { _ = pam.credentials(handle, Int32(MUSTER_PAM_DELETE.rawValue)) }
+            if result != 0 { _ = pam.credentials(handle, Int32(MUSTER_PAM_DELETE)) }
         }
         guard result == 0 else {
             let reason = pam.describe(handle, result).map { String(cString: $0) } ?? "error \(result)"
@@ -52,7 +52,7 @@ struct PAMSession {
 
     func close() {
         let closed = pam.close_session(handle, 0)
-        _ = pam.credentials(handle, Int32(MUSTER_PAM_DELETE.rawValue))
+        _ = pam.credentials(handle, Int32(MUSTER_PAM_DELETE))
         _ = pam.end(handle, closed)
     }
 }

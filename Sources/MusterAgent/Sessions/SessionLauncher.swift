@@ -31,7 +31,8 @@ package enum SessionLauncher {
             let process = muster_fork()
             if process == 0 {
                 close(descriptor)
-                muster_exit_now(Launch(control: descriptors[0], descriptors: Array(descriptors[1..<count])).run())
+                var launch = Launch(control: descriptors[0], descriptors: Array(descriptors[1..<count]))
+                muster_exit_now(launch.run())
             }
             if process < 0 {
                 Launch.report("failed Cannot start a process for the session: \(String(cString: strerror(errno))).", to: descriptors[0])
@@ -58,7 +59,7 @@ private struct Launch {
         let bytes = Array((line.filter { $0 != "\n" } + "\n").utf8)
         var offset = 0
         while offset < bytes.count {
-            let written = bytes.withUnsafeBytes { send(control, $0.baseAddress! + offset, $0.count - offset, Int32(MSG_NOSIGNAL.rawValue)) }
+            let written = bytes.withUnsafeBytes { send(control, $0.baseAddress! + offset, $0.count - offset, Int32(MSG_NOSIGNAL)) }
             if written < 0 && errno == EINTR { continue }
             guard written > 0 else { return }
             offset += written
@@ -158,7 +159,7 @@ private struct Launch {
 
     /// What stands between fork and exec, by number, for the words of a failure.
     private static let stages = [
-        "take the terminal", "become the user", "leave the rights of the agent behind for good", "execute",
+        "take the terminal", "leave the rights of the agent behind", "start the session", "execute",
     ]
 
     private mutating func spawn(_ order: LaunchOrder, _ environment: [String]) -> String? {
@@ -204,7 +205,7 @@ private struct Launch {
         } else {
             for number in Int32(0)...2 { dup2(descriptors[Int(number)], number) }
         }
-        if let stage = Self.become(order) { return stage }
+        if order.switchesUser, muster_become(order.userID, order.groupID) != 0 { return 1 }
         if chdir(order.workingDirectory) != 0 { chdir("/") }
         var arguments = arguments
         var variables = variables
@@ -212,26 +213,9 @@ private struct Launch {
         return 3
     }
 
-    /// All three ids of user and group, and a test that there is no way back (setresuid(2)).
-    private static func become(_ order: LaunchOrder) -> Int32? {
-        guard order.switchesUser else { return nil }
-        guard setresgid(order.groupID, order.groupID, order.groupID) == 0, setresuid(order.userID, order.userID, order.userID) == 0 else {
-            return 1
-        }
-        var (real, effective, saved): (uid_t, uid_t, uid_t) = (0, 0, 0)
-        getresuid(&real, &effective, &saved)
-        guard real == order.userID, effective == order.userID, saved == order.userID, order.userID == 0 || setuid(0) != 0,
-            getgid() == order.groupID, getegid() == order.groupID
-        else {
-            errno = EPERM
-            return 2
-        }
-        return nil
-    }
-
     /// The connection is made with the rights of the user and handed to the host.
     private func connect(_ order: LaunchOrder) -> Int32 {
-        if Self.become(order) != nil { return fail("Cannot become \(order.user)", errno) }
+        if order.switchesUser, muster_become(order.userID, order.groupID) != 0 { return fail("Cannot become \(order.user)", errno) }
         let path = order.arguments.first ?? ""
         let connection = muster_connect_path(path)
         guard connection >= 0 else { return fail("Cannot connect to \(path) as \(order.user)", errno) }
@@ -259,7 +243,7 @@ private struct Launch {
             }
             if descriptors[1].revents != 0 {
                 var orders = [UInt8](repeating: 0, count: 16)
-                let got = recv(control, &orders, orders.count, Int32(MSG_DONTWAIT.rawValue))
+                let got = recv(control, &orders, orders.count, Int32(MSG_DONTWAIT))
                 if got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR) { return false }
                 for order in orders.prefix(max(0, got)) {
                     guard order != SessionSignal.end else { return true }
