@@ -1,5 +1,5 @@
-package import FoundationEssentials
-package import NIOCore
+import FoundationEssentials
+import NIOCore
 
 /// Payload of `acknowledge`, in both directions. Receivers match by the sequence number alone.
 ///

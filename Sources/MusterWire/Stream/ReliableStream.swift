@@ -58,6 +58,9 @@ package struct ReliableStream: Sendable {
         package var failure: StreamFailure?
     }
 
+    /// A native peer may ask for no more in one frame: what takes long to send delays what comes after it.
+    package static let largestPayload = 256 << 10
+
     /// Bits of Flags.
     package static let isFirst: UInt64 = 1
     package static let isLast: UInt64 = 2

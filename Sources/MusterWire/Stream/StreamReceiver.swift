@@ -1,4 +1,4 @@
-package import NIOCore
+import NIOCore
 
 /// The receiving half of a stream: each sequence number once and in order. It acknowledges nothing, so that the recorder of a session can
 /// run it beside the two ends.
