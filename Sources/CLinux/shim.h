@@ -265,3 +265,6 @@ static inline int muster_become(uid_t user, gid_t group) {
     if (user != 0 && (setuid(0) == 0 || seteuid(0) == 0)) return errno = EPERM, -1;
     return 0;
 }
+
+// fcntl(2): a second descriptor for the same, close-on-exec.
+static inline int muster_duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 3); }

@@ -215,7 +215,9 @@ package final class DataChannel: Sendable {
     }
 
     /// Sends what is waiting, then closes the connection without any more words. `run` returns.
-    package func close() async {
+    package func close() async { end() }
+
+    package func end() {
         flush()
         finish(.finished)
     }
@@ -271,6 +273,11 @@ package final class DataChannel: Sendable {
 
     /// Everything that was sent has been acknowledged.
     package var isDrained: Bool { state.withLock { $0.stream.isDrained } }
+
+    package var unacknowledgedBytes: Int { state.withLock { $0.stream.unacknowledgedBytes } }
+
+    /// The controller said that the other side is away.
+    package var isPaused: Bool { state.withLock { $0.stream.isPaused } }
 
     /// How many bytes `write` takes now.
     package var room: Int { state.withLock { $0.end == nil ? $0.stream.room : 0 } }

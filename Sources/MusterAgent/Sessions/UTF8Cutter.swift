@@ -1,4 +1,4 @@
-import NIOCore
+package import NIOCore
 
 /// Cuts a stream of bytes where no character of UTF-8 is torn: up to three bytes of an unfinished one are held for the next piece.
 /// What is not UTF-8 goes through unchanged. Stock clients print each frame by itself. Pure.
