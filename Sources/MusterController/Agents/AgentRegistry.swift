@@ -139,6 +139,11 @@ package actor AgentRegistry: AgentDelivery, Service {
         open.mapValues(\.generation)
     }
 
+    /// Of the identity that is connected.
+    package func generation(of node: NodeID) -> Int? {
+        open[node]?.generation
+    }
+
     package func isConnected(_ node: NodeID) -> Bool {
         open[node] != nil
     }

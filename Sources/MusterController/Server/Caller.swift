@@ -54,6 +54,8 @@ package struct OperationContext: Sendable {
     package let now: Timestamp
     package let region: String
     package let account: String
+    /// Host and port as the caller wrote them; part of what it signed.
+    package let host: String
     /// Present when the client sent `amz-sdk-invocation-id`.
     package let retry: RetryKey?
     /// The identity in the client certificate. Always present on node routes, never on operators'.
@@ -62,7 +64,7 @@ package struct OperationContext: Sendable {
     package let certificate: Certificate?
 
     package init(
-        caller: Caller, requestID: String, now: Timestamp, region: String, account: String,
+        caller: Caller, requestID: String, now: Timestamp, region: String, account: String, host: String = "",
         retry: RetryKey? = nil, node: NodeIdentity? = nil, certificate: Certificate? = nil
     ) {
         self.caller = caller
@@ -70,6 +72,7 @@ package struct OperationContext: Sendable {
         self.now = now
         self.region = region
         self.account = account
+        self.host = host
         self.retry = retry
         self.node = node
         self.certificate = certificate

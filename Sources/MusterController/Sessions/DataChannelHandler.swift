@@ -63,7 +63,7 @@ final class DataChannelHandler: ChannelDuplexHandler {
         let leg = RelayLeg(
             side: side, remoteAddress: remoteAddress,
             connection: RelayLeg.Connection(
-                drain: { eventLoop.execute { handler.value.drain(isWoken: true) } },
+                drain: { eventLoop.execute { handler.value.drain() } },
                 resumeReading: { eventLoop.execute { handler.value.resumeReading() } },
                 attach: { relay in eventLoop.execute { handler.value.attach(relay) } },
                 close: { code, reason in eventLoop.execute { handler.value.closeWhenDrained(code, reason) } }))
@@ -99,11 +99,11 @@ final class DataChannelHandler: ChannelDuplexHandler {
         stage = .closing
         if case .opening(let promise) = former { promise.fail(ChannelError.ioOnClosedChannel) }
         guard let leg else { return }
-        if case .open(let relay) = former { relay.detach(leg) } else { attached?.detach(leg) }
+        attached?.detach(leg)
         leg.closed()
     }
 
-    /// The relay of a leg that is closing already.
+    /// Also of a leg that is closing.
     private var attached: SessionRelay?
 
     // MARK: Inbound
@@ -162,10 +162,10 @@ final class DataChannelHandler: ChannelDuplexHandler {
     }
 
     private func attach(_ relay: SessionRelay) {
-        guard let leg, context != nil, case .admitting(let held) = stage else {
+        guard leg != nil, context != nil, case .admitting(let held) = stage else {
             // It has ended in between, and nobody has told the relay.
-            if let leg, context == nil { relay.detach(leg) }
             attached = relay
+            if context == nil { leg.map(relay.detach) }
             return
         }
         stage = .open(relay)
@@ -204,16 +204,16 @@ final class DataChannelHandler: ChannelDuplexHandler {
     // MARK: Outbound
 
     /// Everything that waits, with one flush.
-    private func drain(isWoken: Bool) {
+    private func drain() {
         guard let context, let leg else { return }
-        var isFirst = isWoken
+        var isFirst = true
         var last: ByteBuffer?
         while context.channel.isWritable, let frame = leg.next(isFirst: isFirst) {
             isFirst = false
             if let last { context.write(Self.binary(last), promise: nil) }
             last = frame
         }
-        if isFirst, !context.channel.isWritable { leg.drainPostponed() }
+        if !context.channel.isWritable { leg.drainPostponed() }
         if let last {
             let written = context.eventLoop.makePromise(of: Void.self)
             let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
@@ -229,7 +229,7 @@ final class DataChannelHandler: ChannelDuplexHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable { drain(isWoken: false) }
+        if context.channel.isWritable { drain() }
         context.fireChannelWritabilityChanged()
     }
 
@@ -270,7 +270,7 @@ final class DataChannelHandler: ChannelDuplexHandler {
         farewell = (code, reason)
         guard leg?.isDrained != false else {
             context.eventLoop.assumeIsolated().scheduleTask(in: Self.closingTime) { self.sayFarewell() }
-            return drain(isWoken: false)
+            return drain()
         }
         sayFarewell()
     }

@@ -1,5 +1,5 @@
 internal import NIOConcurrencyHelpers
-package import NIOCore
+internal import NIOCore
 
 /// One WebSocket of a session, the client's or the agent's, as the relay and the broker see it.
 ///
@@ -91,8 +91,8 @@ package final class RelayLeg: Sendable {
         return frame
     }
 
-    /// The connection takes nothing now; it comes back by itself when it does.
-    func drainPostponed() { state.withLockedValue { $0.isDrainScheduled = false } }
+    /// The connection takes nothing now, and comes back by itself when it does: nobody has to wake it.
+    func drainPostponed() { state.withLockedValue { $0.isDrainScheduled = true } }
 
     var isDrained: Bool { state.withLockedValue { $0.queue.isEmpty } }
 

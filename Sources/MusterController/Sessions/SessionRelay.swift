@@ -15,7 +15,7 @@ package import NIOCore
 package final class SessionRelay: Sendable {
     package enum Report: Sendable, Equatable {
         case lost(SessionSide)
-        case agentEnding
+        case agentEnding(exitCode: Int?)
         case agentCompleted(AgentMessage)
         case recordingFailed(String)
     }
@@ -190,8 +190,8 @@ package final class SessionRelay: Sendable {
             }
             if frame.messageType == .agentTaskComplete {
                 reports.append(.agentCompleted(frame))
-            } else if let said = try? frame.decodePayload(AgentSessionState.self), said.sessionState == AgentSessionState.terminating {
-                reports.append(.agentEnding)
+            } else if let said = try? frame.decodePayload(AgentSessionState.self), said.sessionState == .terminating {
+                reports.append(.agentEnding(exitCode: said.exitCode))
             }
             return reports
         }

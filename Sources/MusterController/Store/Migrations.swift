@@ -15,6 +15,7 @@ package enum Migrations {
         Step(version: 3, name: "commands", statements: commands),
         Step(version: 4, name: "output", statements: output),
         Step(version: 30, name: "conveniences", statements: conveniences),
+        Step(version: 50, name: "sessions", statements: sessions),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -141,7 +142,7 @@ package enum Migrations {
     ]
 
     private static let commands = [
-        // status and status_details are SSM's words. document is the whole content as JSON; parameters the caller's own.
+        // status and status_details are SSM's words. document is the whole content as JSON; parameters as the agent takes them.
         """
         CREATE TABLE commands (
             command_id TEXT PRIMARY KEY,
@@ -224,6 +225,37 @@ package enum Migrations {
             modified_at BIGINT NOT NULL,
             modified_by TEXT NOT NULL)
         """
+    ]
+
+    private static let sessions = [
+        // facts: SessionFacts, client: SessionClient, both as JSON. document is the whole content as JSON; parameters as the agent takes them.
+        // Of the token only its SHA-256 is here.
+        """
+        CREATE TABLE sessions (
+            session_id TEXT PRIMARY KEY,
+            node_id TEXT NOT NULL,
+            generation BIGINT NOT NULL,
+            facts TEXT NOT NULL,
+            owner_arn TEXT NOT NULL,
+            document TEXT NOT NULL,
+            parameters TEXT NOT NULL,
+            run_as_user TEXT NOT NULL,
+            idle_minutes BIGINT NOT NULL,
+            maximum_minutes BIGINT,
+            token_digest TEXT NOT NULL,
+            token_expires_at BIGINT NOT NULL,
+            client_id TEXT,
+            client TEXT,
+            ordered_at BIGINT,
+            status TEXT NOT NULL,
+            details TEXT NOT NULL DEFAULT '',
+            started_at BIGINT NOT NULL,
+            ended_at BIGINT)
+        """,
+        "CREATE INDEX sessions_by_start ON sessions (started_at, session_id)",
+        "CREATE INDEX sessions_by_status ON sessions (status, started_at)",
+        "CREATE INDEX sessions_by_node ON sessions (node_id, started_at)",
+        "CREATE INDEX sessions_by_end ON sessions (ended_at)",
     ]
 
     private static let output = [

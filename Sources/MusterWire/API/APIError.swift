@@ -118,6 +118,10 @@ extension APIError {
     package static func invalidNextToken(_ text: String = "The specified token is not valid.") -> APIError {
         APIError(code: "InvalidNextToken", message: text)
     }
+    package static func targetNotConnected(_ target: String) -> APIError {
+        APIError(code: "TargetNotConnected", message: "\(target) is not connected.")
+    }
+    package static func doesNotExist(_ text: String) -> APIError { APIError(code: "DoesNotExistException", message: text) }
     package static func invalidActivation(_ text: String) -> APIError { APIError(code: "InvalidActivation", message: text) }
     package static func invalidActivationID(_ text: String) -> APIError { APIError(code: "InvalidActivationId", message: text) }
     package static func activationExpired(_ text: String) -> APIError { APIError(code: "ActivationExpired", message: text) }
