@@ -83,7 +83,7 @@ package struct Agent: Sendable {
             settings: configuration.sessionsEnabled
                 ? SessionSettings(
                     node: identity.node, agentVersion: AgentVersion.current, runAsDefault: configuration.sessionRunAsDefault,
-                    pamService: configuration.sessionPAMService, maximumSessions: configuration.maximumSessions,
+                    pamService: configuration.sessionPamService, maximumSessions: configuration.maximumSessions,
                     deniedTargets: configuration.sessionDeniedTargets, proxy: proxy, logLevel: configuration.logLevel)
                 : nil,
             node: identity.node, agentExecutable: Self.executable(), loop: group.next(), logger: logger)

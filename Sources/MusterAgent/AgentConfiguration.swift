@@ -23,7 +23,7 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
     package var outputBudgetBytes = StepOrder.outputBudget
     package var sessionsEnabled = true
     package var sessionRunAsDefault: String?
-    package var sessionPAMService: String?
+    package var sessionPamService: String?
     package var sessionDeniedTargets = DeniedTargets.standard
     package var maximumSessions = 1000
 
@@ -51,7 +51,7 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         "outputBudgetBytes": .integer(0...1_099_511_627_776),
         "sessionsEnabled": .boolean,
         "sessionRunAsDefault": .optional(.string),
-        "sessionPAMService": .optional(.string),
+        "sessionPamService": .optional(.string),
         "sessionDeniedTargets": .strings,
         "maximumSessions": .integer(1...10_000),
     ]
@@ -59,7 +59,7 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
     private enum CodingKeys: String, CodingKey {
         case controller, stateDirectory, region, maximumParallelJobs, queuedJobs, keepAliveSeconds, heartbeatSeconds, logLevel, scriptShell,
             tombstoneHours, transport, webSocketRetrySeconds, proxy, proxyPasswordFile, outputBudgetBytes,
-            sessionsEnabled, sessionRunAsDefault, sessionPAMService, sessionDeniedTargets, maximumSessions
+            sessionsEnabled, sessionRunAsDefault, sessionPamService, sessionDeniedTargets, maximumSessions
     }
 
     package init(from decoder: any Decoder) throws {
@@ -85,14 +85,14 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         outputBudgetBytes = try value(.outputBudgetBytes, standard.outputBudgetBytes)
         sessionsEnabled = try value(.sessionsEnabled, standard.sessionsEnabled)
         sessionRunAsDefault = try values.decodeIfPresent(String.self, forKey: .sessionRunAsDefault)
-        sessionPAMService = try values.decodeIfPresent(String.self, forKey: .sessionPAMService)
+        sessionPamService = try values.decodeIfPresent(String.self, forKey: .sessionPamService)
         sessionDeniedTargets = try value(.sessionDeniedTargets, standard.sessionDeniedTargets)
         maximumSessions = try value(.maximumSessions, standard.maximumSessions)
         if let sessionRunAsDefault, !RunAsUser.isName(sessionRunAsDefault) {
             throw ConfigurationError("'sessionRunAsDefault' must be the name of a user, and is \(sessionRunAsDefault).")
         }
-        if let sessionPAMService, !RunAsUser.isName(sessionPAMService) {
-            throw ConfigurationError("'sessionPAMService' must be the name of a file in /etc/pam.d, and is \(sessionPAMService).")
+        if let sessionPamService, !RunAsUser.isName(sessionPamService) {
+            throw ConfigurationError("'sessionPamService' must be the name of a file in /etc/pam.d, and is \(sessionPamService).")
         }
         for range in sessionDeniedTargets where DeniedTargets.Range(range, parse: NetworkAddress.init) == nil {
             throw ConfigurationError(

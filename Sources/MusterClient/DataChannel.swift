@@ -209,7 +209,11 @@ package final class DataChannel: Sendable {
             state.isReading = false
             return (state.socketEnded, state.end == nil)
         }
-        if let error { logger.debug("the data channel was interrupted", metadata: ["reason": "\(error)"]) }
+        if let error {
+            logger.debug("the data channel was interrupted", metadata: ["reason": "\(error)"])
+            // The other side said no in words (policy violation): it will not say anything else the next time.
+            if error.kind == .denied { finish(.gone(error.description)) }
+        }
         if isNews { tell(.disconnected) }
         waiting?.resume()
     }

@@ -11,7 +11,7 @@ struct PAMSession {
     init(service: String, user: String, terminal: String?) throws(AgentError) {
         var pam = muster_pam()
         guard muster_pam_load(&pam) == 0 else {
-            throw AgentError("sessionPAMService is \(service), but there is no libpam.so.0 on this host. Install it, or set it to null.")
+            throw AgentError("sessionPamService is \(service), but there is no libpam.so.0 on this host. Install it, or set it to null.")
         }
         var opened: UnsafeMutableRawPointer?
         let started = muster_pam_begin(&pam, service, user, &opened)

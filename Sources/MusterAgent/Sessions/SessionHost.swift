@@ -73,7 +73,6 @@ package final class SessionHost: @unchecked Sendable {
             identity: try HostIdentity(stateDirectory: stateDirectory, group: group, logger: logger), starts: starts, ending: ending,
             logger: logger)
         let listener = try await ServerBootstrap(group: group)
-            .childChannelOption(.autoRead, value: false)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try host.adopt(channel) }
             }
@@ -120,7 +119,6 @@ package final class SessionHost: @unchecked Sendable {
                     guard let self, self.agent === channel else { return }
                     self.agent = nil
                 }))
-        channel.setOption(.autoRead, value: true).whenSuccess { channel.read() }
         tell(.sessionList, SessionNames(sessions: Array(sessions.keys) + reports.keys.filter { sessions[$0] == nil }))
     }
 
