@@ -21,6 +21,11 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
     package var proxy: String?
     package var proxyPasswordFile: String?
     package var outputBudgetBytes = StepOrder.outputBudget
+    package var sessionsEnabled = true
+    package var sessionRunAsDefault: String?
+    package var sessionPamService: String?
+    package var sessionDeniedTargets = DeniedTargets.standard
+    package var maximumSessions = 1000
 
     package static let environmentPrefix = "MUSTER_AGENT_"
     package static let defaultPath = "/etc/muster/agent.json5"
@@ -44,11 +49,17 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         "proxy": .optional(.string),
         "proxyPasswordFile": .optional(.string),
         "outputBudgetBytes": .integer(0...1_099_511_627_776),
+        "sessionsEnabled": .boolean,
+        "sessionRunAsDefault": .optional(.string),
+        "sessionPamService": .optional(.string),
+        "sessionDeniedTargets": .strings,
+        "maximumSessions": .integer(1...10_000),
     ]
 
     private enum CodingKeys: String, CodingKey {
         case controller, stateDirectory, region, maximumParallelJobs, queuedJobs, keepAliveSeconds, heartbeatSeconds, logLevel, scriptShell,
-            tombstoneHours, transport, webSocketRetrySeconds, proxy, proxyPasswordFile, outputBudgetBytes
+            tombstoneHours, transport, webSocketRetrySeconds, proxy, proxyPasswordFile, outputBudgetBytes,
+            sessionsEnabled, sessionRunAsDefault, sessionPamService, sessionDeniedTargets, maximumSessions
     }
 
     package init(from decoder: any Decoder) throws {
@@ -72,6 +83,21 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         proxy = try values.decodeIfPresent(String.self, forKey: .proxy)
         proxyPasswordFile = try values.decodeIfPresent(String.self, forKey: .proxyPasswordFile)
         outputBudgetBytes = try value(.outputBudgetBytes, standard.outputBudgetBytes)
+        sessionsEnabled = try value(.sessionsEnabled, standard.sessionsEnabled)
+        sessionRunAsDefault = try values.decodeIfPresent(String.self, forKey: .sessionRunAsDefault)
+        sessionPamService = try values.decodeIfPresent(String.self, forKey: .sessionPamService)
+        sessionDeniedTargets = try value(.sessionDeniedTargets, standard.sessionDeniedTargets)
+        maximumSessions = try value(.maximumSessions, standard.maximumSessions)
+        if let sessionRunAsDefault, !RunAsUser.isName(sessionRunAsDefault) {
+            throw ConfigurationError("'sessionRunAsDefault' must be the name of a user, and is \(sessionRunAsDefault).")
+        }
+        if let sessionPamService, !RunAsUser.isName(sessionPamService) {
+            throw ConfigurationError("'sessionPamService' must be the name of a file in /etc/pam.d, and is \(sessionPamService).")
+        }
+        for range in sessionDeniedTargets where DeniedTargets.Range(range, parse: NetworkAddress.init) == nil {
+            throw ConfigurationError(
+                "'sessionDeniedTargets' must hold addresses and ranges such as \"169.254.0.0/16\", and holds \"\(range)\".")
+        }
         guard stateDirectory.hasPrefix("/") else {
             throw ConfigurationError("'stateDirectory' must be an absolute path, and is \(stateDirectory).")
         }

@@ -35,6 +35,10 @@ package struct Sandbox: Sendable {
         self.environment = kept
     }
 
+    private static func userName() -> String {
+        getpwuid(geteuid()).map { String(cString: $0.pointee.pw_name) } ?? "root"
+    }
+
     private static func namesProxy(_ environment: [String: String]) -> Bool {
         ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"].contains { environment[$0]?.isEmpty == false }
     }
@@ -71,7 +75,8 @@ package struct Sandbox: Sendable {
         }
         var record = SandboxRecord()
         record.port = port
-        record.agentEnvironment = agentSettings
+        // In a sandbox, sessions run as the user that started it.
+        record.agentEnvironment = ["MUSTER_AGENT_SESSION_RUN_AS_DEFAULT": Self.userName()].merging(agentSettings) { $1 }
         record.controllerEnvironment = controllerSettings
         try write(record)
         do {
