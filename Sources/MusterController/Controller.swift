@@ -78,7 +78,12 @@ package struct Controller: Sendable {
         let uploads = OutputUploads(folder: folder, database: database, limits: outputLimits) { changed($0) }
         var routes = RouteTable()
         OutputRoutes(database: database, folder: folder, uploads: uploads, followers: followers, delivery: registry).register(in: &routes)
-        let broker = SessionBroker(database: database, registry: registry, taps: NoTaps(), logger: logger)
+        let recordings = try RecordingArchive(path: directory.path + "/recordings")
+        let recorders = SessionRecorders(
+            archive: recordings, database: database, authority: authority, settings: SessionRecorders.Settings(configuration),
+            logger: logger)
+        RecordingRoutes(database: database, archive: recordings, recorders: recorders).register(in: &routes)
+        let broker = SessionBroker(database: database, registry: registry, taps: recorders, logger: logger)
         try await broker.load()
         let events = SessionEvents(next: OutputEvents(next: dispatcher, followers: followers, changed: changed), broker: broker)
 
@@ -117,13 +122,16 @@ package struct Controller: Sendable {
         }
         let housekeeping = Housekeeping(database: database, historyDays: configuration.historyDays, logger: logger)
         let retention = OutputRetention(database: database, uploads: uploads, days: configuration.outputDays, logger: logger)
+        let forgetting = RecordingRetention(
+            database: database, archive: recordings, days: configuration.recordingDays, logger: logger)
         let archive = try objects.map {
             OutputArchive(
                 database: database, folder: folder, upload: try ObjectUpload(store: $0), wakes: copyWakes, wake: copyWake, logger: logger)
         }
         let reload = ReloadOnSignal(certificates: certificates)
         try await serve(
-            [housekeeping, retention, registry, dispatcher, broker, polling] + (archive.map { [$0] } ?? []) + certificates + [reload, server])
+            [housekeeping, retention, forgetting, registry, dispatcher, recorders, broker, polling] + (archive.map { [$0] } ?? [])
+                + certificates + [reload, server])
         directory.remove(.listening)
         logger.info("controller stopped")
     }

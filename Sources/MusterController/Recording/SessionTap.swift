@@ -26,7 +26,6 @@ package enum SessionNote: Sendable, Equatable {
     case agentConnected(address: String)
     case agentLost
     case watcherJoined(name: String)
-    case watcherLeft(name: String)
     /// The controller was restarted while the session was open.
     case controllerRestarted
 }
@@ -55,10 +54,14 @@ package struct SessionFacts: Sendable, Equatable, Codable {
     package let recordingRequired: Bool
     /// Of a command session: what is run. Of a port session: where to (`host`, `port`, `socket`, `type`), as resolved.
     package let properties: [String: String]
+    /// A terminal's every byte is kept, a flow is only counted and digested.
+    package let kind: RecordingKind
 
+    /// - Parameter kind: by the type of the session, if it is not said.
     package init(
         id: SessionID, node: NodeID, ownerARN: String, ownerName: String, document: String, sessionType: String, reason: String = "",
-        started: Timestamp, inputRecorded: Bool = false, recordingRequired: Bool = true, properties: [String: String] = [:]
+        started: Timestamp, inputRecorded: Bool = false, recordingRequired: Bool = true, properties: [String: String] = [:],
+        kind: RecordingKind? = nil
     ) {
         self.id = id
         self.node = node
@@ -71,6 +74,7 @@ package struct SessionFacts: Sendable, Equatable, Codable {
         self.inputRecorded = inputRecorded
         self.recordingRequired = recordingRequired
         self.properties = properties
+        self.kind = kind ?? (sessionType == "Port" ? .flow : .terminal)
     }
 }
 

@@ -16,6 +16,7 @@ package enum Migrations {
         Step(version: 4, name: "output", statements: output),
         Step(version: 30, name: "conveniences", statements: conveniences),
         Step(version: 50, name: "sessions", statements: sessions),
+        Step(version: 51, name: "recordings", statements: recordings),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -295,5 +296,30 @@ package enum Migrations {
             PRIMARY KEY (command_id, node_id, step_name, stream),
             FOREIGN KEY (command_id, node_id) REFERENCES invocations (command_id, node_id) ON DELETE CASCADE)
         """,
+    ]
+
+    private static let recordings = [
+        // facts: SessionFacts as JSON, what the recording began with. length, lines, head: as committed last. flow: FlowRecord as JSON.
+        """
+        CREATE TABLE recordings (
+            session_id TEXT PRIMARY KEY,
+            kind TEXT NOT NULL,
+            state TEXT NOT NULL,
+            detail TEXT NOT NULL,
+            facts TEXT NOT NULL,
+            node_id TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            started_at BIGINT NOT NULL,
+            ended_at BIGINT,
+            end_reason TEXT NOT NULL,
+            length BIGINT NOT NULL,
+            lines BIGINT NOT NULL,
+            head TEXT NOT NULL,
+            flow TEXT NOT NULL,
+            committed_at BIGINT)
+        """,
+        "CREATE INDEX recordings_by_start ON recordings (started_at, session_id)",
+        "CREATE INDEX recordings_by_state ON recordings (state, ended_at)",
+        "CREATE INDEX audit_events_by_operation ON audit_events (operation, sequence)",
     ]
 }

@@ -88,6 +88,20 @@ package struct StreamReceiver: Sendable {
         return .waiting
     }
 
+    /// For a recorder that was away: what is missing will not come. Goes on with the first frames that wait, and says which are left out.
+    package mutating func skipMissing(deliver: (AgentMessage) -> Void) -> Range<Int64>? {
+        guard let first = self.waiting.keys.min() else { return nil }
+        let missing = self.expected..<first
+        // Their digests are counted back from `expected`, and those of the missing ones are not known.
+        self.remembered.removeAll()
+        self.expected = first
+        while let next = self.waiting.removeValue(forKey: self.expected) {
+            self.waitingBytes -= next.payload.readableBytes
+            self.accept(next, deliver)
+        }
+        return missing
+    }
+
     private mutating func accept(_ message: AgentMessage, _ deliver: (AgentMessage) -> Void) {
         self.expected += 1
         self.remember(message)
