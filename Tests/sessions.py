@@ -101,8 +101,10 @@ class WebSocket:
     def receive(self, timeout=10):
         """(opcode, payload) of the next message; pings are answered."""
         self.socket.settimeout(timeout)
-        whole = b""
+        whole, deadline = b"", time.monotonic() + timeout
         while True:
+            if time.monotonic() > deadline:
+                raise TimeoutError("only pings came")
             while len(self.buffer) < 2:
                 self._more()
             first, second = self.buffer[0], self.buffer[1]
