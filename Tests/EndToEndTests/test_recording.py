@@ -15,6 +15,7 @@ import time
 import pytest
 
 import sessions
+import terminal
 from conftest import BIN, Sandbox, alive, eventually, muster
 
 
@@ -357,3 +358,30 @@ def test_a_forwarded_port_leaves_what_it_moved(box, node):
     assert [s["sha256"] for s in flow["toNode"]] == [hashlib.sha256(b"hello").hexdigest()]
     assert str(port) in flow["destination"].values()
     assert verify(box, t.id).returncode == 0
+
+
+def test_a_recording_is_played_on_a_terminal(tmp_path):
+    cast = tmp_path / "x.cast"
+    cast.write_text("\n".join([
+        '{"version":2,"width":80,"height":24}', '[0.1,"o","first\\u001b]0;title\\u0007 word"]', '[0.2,"z","unknown"]',
+        '[60.0,"o"," second\\u001b[6n"]', '[120.0,"o"," third"]', ""]))
+    begun = time.monotonic()
+    with terminal.Terminal(BIN / "muster", "session", "replay", cast, env={**os.environ, "TERM": "xterm"}) as t:
+        t.expect("first word")
+        t.type(" ")
+        for _ in range(12):
+            t.type("\x1b[C")
+            time.sleep(0.02)
+        time.sleep(0.3)
+        assert " second" in t.expect("second")
+        t.type("\x1b[D")
+        t.expect("first word")
+        t.type("q")
+        status, rest = t.end()
+        assert status == 0 and "title" not in rest and "[6n" not in rest
+    with terminal.Terminal(BIN / "muster", "session", "replay", cast, "--speed", "1000", "--from", "59", env={**os.environ, "TERM": "xterm"}) as t:
+        assert "title" not in t.expect("first word second third")
+        assert t.end()[0] == 0
+    assert time.monotonic() - begun < 20
+    found = subprocess.run([str(BIN / "muster"), "session", "replay", str(cast), "--search", "WORD"], capture_output=True, text=True)
+    assert found.returncode == 0 and "0:00.1  first word second third" in found.stdout
