@@ -77,7 +77,9 @@ import Testing
         #expect(written.verdict([written.marks[5]]).proof == .committed)
         #expect(written.verdict([written.marks[5]]).committedLines == 6)
         #expect(!written.verdict(seal: try Self.seal(written.marks.last!)).isProven, "nobody vouches for the signer")
-        #expect(!written.verdict(seal: try Self.seal(written.marks.last!, by: Self.make()), authority: try Self.authority.get().certificate).isProven)
+        #expect(
+            !written.verdict(seal: try Self.seal(written.marks.last!, by: Self.make()), authority: try Self.authority.get().certificate)
+                .isProven)
         let other = SessionID(rawValue: "mary-0123456789abcdef0")!
         #expect(!written.verdict(seal: try Self.seal(written.marks.last!, other), authority: try Self.authority.get().certificate).isProven)
     }
@@ -131,7 +133,9 @@ import Testing
         let cut = Written(Array(Self.lines.prefix(length)))
         #expect(cut.verdict().fault == nil && !cut.verdict().isProven)
         #expect(cut.verdict(whole.marks).fault?.line == Int64(length + 1))
-        #expect(cut.verdict(seal: try Self.seal(whole.marks[11]), authority: try Self.authority.get().certificate).fault?.line == Int64(length + 1))
+        #expect(
+            cut.verdict(seal: try Self.seal(whole.marks[11]), authority: try Self.authority.get().certificate).fault?.line
+                == Int64(length + 1))
     }
 
     /// Somebody who has the controller's key writes the end anew, with chain and seal. Commitments that had left the machine tell.
@@ -142,7 +146,8 @@ import Testing
         let forged = Written(lines)
         let seal = try Self.seal(forged.marks[11])
         #expect(
-            forged.verdict(seal: seal, authority: try Self.authority.get().certificate).isProven, "the key alone proves nothing against its holder")
+            forged.verdict(seal: seal, authority: try Self.authority.get().certificate).isProven,
+            "the key alone proves nothing against its holder")
         let committed = [original.marks[2], original.marks[5], original.marks[8]]
         let verdict = forged.verdict(committed, seal: seal, authority: try Self.authority.get().certificate)
         guard from < 9 else {
