@@ -69,6 +69,7 @@ let package = Package(
         // C
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CLinux"),
+        .systemLibrary(name: "CPAM"),
 
         // Ground and wire
         module("MusterCrypto", ["COpenSSL"]),
@@ -86,7 +87,7 @@ let package = Package(
         module(
             "MusterAgent",
             [
-                "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux",
+                "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux", "CPAM",
                 lifecycle, unixSignals, nioCore, nioPosix, nioHTTP1, logging,
             ]),
         module(
@@ -133,7 +134,8 @@ let package = Package(
 if Context.environment["MUSTER_BENCHMARKS"] != nil {
     package.targets.append(
         .executableTarget(
-            name: "muster-benchmarks", dependencies: ["MusterController", "MusterWire", nioCore, httpTypes], path: "Benchmarks/Micro",
+            name: "muster-benchmarks", dependencies: ["MusterController", "MusterWire", "MusterCrypto", nioCore, httpTypes, logging],
+            path: "Benchmarks/Micro",
             swiftSettings: settings))
     package.targets.append(
         .executableTarget(

@@ -4,17 +4,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <grp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/types.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -166,3 +171,148 @@ static inline int muster_terminal_size(int fd, int *columns, int *rows) {
     *rows = size.ws_row;
     return 0;
 }
+
+// fork(2), which Swift hides because most programs have threads. For a process that has only one.
+static inline pid_t muster_fork(void) { return fork(); }
+
+// ioctl_tty(2): a new terminal pair, without becoming anybody's controlling terminal. The slave is opened by the master's
+// own descriptor (TIOCGPTPEER), so no name in /dev/pts is trusted.
+static inline int muster_open_terminal(int *master, int *slave) {
+    int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    int peer = -1;
+    if (grantpt(fd) == 0 && unlockpt(fd) == 0) peer = ioctl(fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (peer < 0) {
+        int cause = errno;
+        close(fd);
+        errno = cause;
+        return -1;
+    }
+    *master = fd;
+    *slave = peer;
+    return 0;
+}
+
+// ioctl_tty(2): the terminal becomes the controlling one of this session, whose leader calls.
+static inline int muster_take_terminal(int fd) { return ioctl(fd, TIOCSCTTY, 0); }
+
+// ioctl_tty(2): the kernel tells the foreground group with SIGWINCH.
+static inline int muster_set_terminal_size(int fd, int columns, int rows) {
+    struct winsize size = {.ws_row = (unsigned short)rows, .ws_col = (unsigned short)columns};
+    return ioctl(fd, TIOCSWINSZ, &size);
+}
+
+// socketpair(2): a connected pair, close-on-exec; of sequenced packets when records are kept apart.
+static inline int muster_socket_pair(int ends[2], int packets) {
+    return socketpair(AF_UNIX, (packets ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC, 0, ends);
+}
+
+// unix(7): one byte with up to four descriptors. Does not wait.
+static inline int muster_send_descriptors(int socket, const int *descriptors, int count) {
+    char byte = 0, control[CMSG_SPACE(4 * sizeof(int))] = {0};
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_SPACE(count * sizeof(int))};
+    if (count < 1 || count > 4) return errno = EINVAL, -1;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(count * sizeof(int));
+    __builtin_memcpy(CMSG_DATA(header), descriptors, count * sizeof(int));
+    return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -1 : 0;
+}
+
+// unix(7): the number of descriptors (up to four, close-on-exec) that came with one byte; 0 at the end, -1 with errno. Waits.
+static inline int muster_receive_descriptors(int socket, int *descriptors) {
+    char byte, control[CMSG_SPACE(4 * sizeof(int))];
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    ssize_t got;
+    do got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    if (got <= 0) return (int)got;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) return errno = EBADMSG, -1;
+    int count = (int)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    __builtin_memcpy(descriptors, CMSG_DATA(header), count * sizeof(int));
+    return count;
+}
+
+// initgroups(3) is hidden without _DEFAULT_SOURCE in some module set-ups.
+static inline int muster_init_groups(const char *user, gid_t group) { return initgroups(user, group); }
+
+// _exit(2), for a child that has not executed anything: no handlers of its parent run.
+static inline void muster_exit_now(int status) { _exit(status); }
+
+// execvp(3) with an environment: the program is looked for in the PATH of that environment. Returns only when it fails.
+extern char **environ;
+static inline int muster_execute(const char *file, char *const *arguments, char **variables) {
+    environ = variables;
+    return execvp(file, arguments);
+}
+
+// For a child between fork(2) and exec(2): no signal is blocked, ignored or caught any more.
+static inline void muster_reset_signals(void) {
+    for (int number = 1; number < 65; number++) signal(number, SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+// socket(7): how long a read waits.
+static inline int muster_set_receive_timeout(int socket, int seconds) {
+    struct timeval limit = {.tv_sec = seconds};
+    return setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+}
+
+// unix(7), connect(2): a stream to a listening socket in the file system; -1 with errno.
+static inline int muster_connect_path(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = __builtin_strlen(path);
+    if (length == 0 || length >= sizeof address.sun_path) return errno = ENAMETOOLONG, -1;
+    __builtin_memcpy(address.sun_path, path, length + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        int cause = errno;
+        close(fd);
+        errno = cause;
+        return -1;
+    }
+    return fd;
+}
+
+// The same for a socket of our own, which nobody but this user can connect to: the folder is private.
+static inline int muster_listen_path(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = __builtin_strlen(path);
+    if (length == 0 || length >= sizeof address.sun_path) return errno = ENAMETOOLONG, -1;
+    __builtin_memcpy(address.sun_path, path, length + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || chmod(path, 0600) != 0 || listen(fd, 16) != 0) {
+        int cause = errno;
+        close(fd);
+        errno = cause;
+        return -1;
+    }
+    return fd;
+}
+
+// setresgid(2), setresuid(2): all three ids for good. 0, or -1 with errno; also when a way back was left open.
+extern int setresuid(uid_t, uid_t, uid_t);
+extern int setresgid(gid_t, gid_t, gid_t);
+extern int getresuid(uid_t *, uid_t *, uid_t *);
+extern int getresgid(gid_t *, gid_t *, gid_t *);
+static inline int muster_become(uid_t user, gid_t group) {
+    uid_t users[3];
+    gid_t groups[3];
+    if (setresgid(group, group, group) != 0 || setresuid(user, user, user) != 0) return -1;
+    if (getresuid(&users[0], &users[1], &users[2]) != 0 || getresgid(&groups[0], &groups[1], &groups[2]) != 0) return -1;
+    for (int i = 0; i < 3; i++)
+        if (users[i] != user || groups[i] != group) return errno = EPERM, -1;
+    if (user != 0 && (setuid(0) == 0 || seteuid(0) == 0)) return errno = EPERM, -1;
+    return 0;
+}
+
+// fcntl(2): a second descriptor for the same, close-on-exec.
+static inline int muster_duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 3); }

@@ -17,6 +17,8 @@ import UnixSignals
 ///              │ jobs in, replies out
 ///          JobRunner ──▶ supervisors ──▶ scripts                      live on when this process ends
 ///              │
+///         SessionGateway ──▶ session host ──▶ launchers                a process of its own, which lives on as well
+///              │
 ///          OutputWork ──▶ OutputUploader                              complete outputs, on a connection of their own
 ///
 /// One event loop carries all connections. Stopping goes from the bottom of the list of services to its top.
@@ -78,9 +80,19 @@ package struct Agent: Sendable {
         let uploader = OutputUploader(work: outputs, ledger: runner.ledger, current: current, group: group, logger: logger)
         // The channel tells the renewal of refusals, and the renewal tells the channel of new certificates.
         let refusals = Alarm()
+        let sessions = try SessionGateway(
+            stateDirectory: configuration.stateDirectory,
+            settings: configuration.sessionsEnabled
+                ? SessionSettings(
+                    node: identity.node, agentVersion: AgentVersion.current, runAsDefault: configuration.sessionRunAsDefault,
+                    pamService: configuration.sessionPamService, maximumSessions: configuration.maximumSessions,
+                    deniedTargets: configuration.sessionDeniedTargets, proxy: proxy, logLevel: configuration.logLevel)
+                : nil,
+            node: identity.node, agentExecutable: Self.executable(), loop: group.next(), logger: logger)
         let channel = ControlChannel(
             current: current,
             runner: runner,
+            sessions: sessions,
             keepAlive: .seconds(Int64(configuration.keepAliveSeconds)),
             choice: TransportChoice(configuration.transport, firstRetry: .seconds(configuration.webSocketRetrySeconds)),
             group: group,
@@ -98,7 +110,7 @@ package struct Agent: Sendable {
                 "through": "\(proxy.map { "\($0)" } ?? "no proxy")",
             ])
         var services = ServiceGroupConfiguration(
-            services: ([runner, uploader, renewal, RenewOnSignal(renewal: renewal), channel, heartbeat] as [any Service]).map {
+            services: ([runner, sessions, uploader, renewal, RenewOnSignal(renewal: renewal), channel, heartbeat] as [any Service]).map {
                 .init(service: $0)
             },
             gracefulShutdownSignals: [.sigterm, .sigint],

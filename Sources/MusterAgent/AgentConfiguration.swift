@@ -26,6 +26,11 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys, Equat
     package var rebootWaitSeconds = 600
     package var rebootPatienceSeconds = 300
     package var bootIDFile = ProcessTable.bootIDFile
+    package var sessionsEnabled = true
+    package var sessionRunAsDefault: String?
+    package var sessionPamService: String?
+    package var sessionDeniedTargets = DeniedTargets.standard
+    package var maximumSessions = 1000
 
     package static let environmentPrefix = "MUSTER_AGENT_"
     package static let defaultPath = "/etc/muster/agent.json5"
@@ -54,13 +59,18 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys, Equat
         "rebootWaitSeconds": .integer(0...86_400),
         "rebootPatienceSeconds": .integer(1...3600),
         "bootIdFile": .string,
+        "sessionsEnabled": .boolean,
+        "sessionRunAsDefault": .optional(.string),
+        "sessionPamService": .optional(.string),
+        "sessionDeniedTargets": .strings,
+        "maximumSessions": .integer(1...10_000),
     ]
 
     private enum CodingKeys: String, CodingKey {
         case controller, stateDirectory, region, maximumParallelJobs, queuedJobs, keepAliveSeconds, heartbeatSeconds, logLevel, scriptShell,
-            tombstoneHours, transport, webSocketRetrySeconds, proxy, proxyPasswordFile, outputBudgetBytes, allowReboot, rebootCommand,
-            rebootWaitSeconds,
-            rebootPatienceSeconds
+            tombstoneHours, transport, webSocketRetrySeconds, proxy, proxyPasswordFile, outputBudgetBytes,
+            allowReboot, rebootCommand, rebootWaitSeconds, rebootPatienceSeconds,
+            sessionsEnabled, sessionRunAsDefault, sessionPamService, sessionDeniedTargets, maximumSessions
         case bootIDFile = "bootIdFile"
     }
 
@@ -92,6 +102,20 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys, Equat
         bootIDFile = try value(.bootIDFile, standard.bootIDFile)
         guard !allowReboot || rebootCommand.first?.isEmpty == false else {
             throw ConfigurationError("'rebootCommand' names no program. Set 'allowReboot' to false if this host is not to be rebooted.")
+        sessionsEnabled = try value(.sessionsEnabled, standard.sessionsEnabled)
+        sessionRunAsDefault = try values.decodeIfPresent(String.self, forKey: .sessionRunAsDefault)
+        sessionPamService = try values.decodeIfPresent(String.self, forKey: .sessionPamService)
+        sessionDeniedTargets = try value(.sessionDeniedTargets, standard.sessionDeniedTargets)
+        maximumSessions = try value(.maximumSessions, standard.maximumSessions)
+        if let sessionRunAsDefault, !RunAsUser.isName(sessionRunAsDefault) {
+            throw ConfigurationError("'sessionRunAsDefault' must be the name of a user, and is \(sessionRunAsDefault).")
+        }
+        if let sessionPamService, !RunAsUser.isName(sessionPamService) {
+            throw ConfigurationError("'sessionPamService' must be the name of a file in /etc/pam.d, and is \(sessionPamService).")
+        }
+        for range in sessionDeniedTargets where DeniedTargets.Range(range, parse: NetworkAddress.init) == nil {
+            throw ConfigurationError(
+                "'sessionDeniedTargets' must hold addresses and ranges such as \"169.254.0.0/16\", and holds \"\(range)\".")
         }
         guard stateDirectory.hasPrefix("/") else {
             throw ConfigurationError("'stateDirectory' must be an absolute path, and is \(stateDirectory).")

@@ -3,7 +3,7 @@ import MusterCrypto
 /// A proxy that opens tunnels with CONNECT (RFC 9110 section 9.3.6). TLS goes through it end to end.
 ///
 /// Its credentials are only ever sent to it: they are in no description and no error.
-package struct HTTPProxy: Sendable, Hashable, CustomStringConvertible {
+package struct HTTPProxy: Sendable, Hashable, Codable, CustomStringConvertible {
     package let host: String
     package let port: Int
     let authorization: String?

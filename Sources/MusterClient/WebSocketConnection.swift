@@ -1,4 +1,5 @@
 package import MusterTLS
+package import MusterWire
 package import NIOCore
 package import NIOHTTP1
 package import NIOWebSocket
@@ -37,6 +38,14 @@ package final class WebSocketConnection: Sendable {
         }
     }
 
+    /// Who gets the messages.
+    package enum Delivery: Sendable {
+        /// Whoever reads `inbound`.
+        case sequence
+        /// The receiver that `attach` names, on the event loop. Nothing is read before.
+        case receiver
+    }
+
     package let inbound: Messages
     private let headers: HTTPHeaders
     private let channel: any Channel
@@ -54,6 +63,7 @@ package final class WebSocketConnection: Sendable {
         tls: TLSContext,
         maxMessageBytes: Int = 1 << 20,
         keepAlive: TimeAmount = .seconds(20),
+        delivery: Delivery = .sequence,
         group: any EventLoopGroup,
         deadline: NIODeadline
     ) async throws(ClientError) -> WebSocketConnection {
@@ -71,7 +81,8 @@ package final class WebSocketConnection: Sendable {
                 try await channel.eventLoop.flatSubmit {
                     channel.eventLoop.makeCompletedFuture {
                         try upgrade(
-                            secured, to: endpoint, path: path, headers: headers, maxMessageBytes: maxMessageBytes, keepAlive: keepAlive)
+                            secured, to: endpoint, path: path, headers: headers, maxMessageBytes: maxMessageBytes, keepAlive: keepAlive,
+                            delivery: delivery)
                     }.flatMap { $0 }
                 }.get()
             } onCancel: {
@@ -115,6 +126,19 @@ package final class WebSocketConnection: Sendable {
         try await send(.message(.binary(binary)))
     }
 
+    /// Where its handlers run.
+    package var eventLoop: any EventLoop { channel.eventLoop }
+
+    /// For a connection with `delivery: .receiver`; for any other it is the end.
+    package func attach(_ receiver: any WebSocketReceiver) {
+        channel.triggerUserOutboundEvent(Attachment(receiver: receiver), promise: nil)
+    }
+
+    /// Sends all of them with one flush. The sender bounds what is on its way: `DataChannel` by its window.
+    package func send(frames: [AgentMessage]) {
+        channel.writeAndFlush(WebSocketHandler.Order.frames(frames), promise: nil)
+    }
+
     /// Says goodbye, waits a little for the other side to do the same, and returns when the connection is gone.
     package func close(code: WebSocketErrorCode = .goingAway) async {
         try? await send(.close(code))
@@ -149,7 +173,8 @@ private func upgrade(
     path: String,
     headers: HTTPHeaders,
     maxMessageBytes: Int,
-    keepAlive: TimeAmount
+    keepAlive: TimeAmount,
+    delivery: WebSocketConnection.Delivery
 ) throws -> EventLoopFuture<WebSocketAnswer> {
     let channel = secured.channel
     let handlers = channel.pipeline.syncOperations
@@ -171,7 +196,8 @@ private func upgrade(
             )
             try channel.pipeline.syncOperations.addHandler(
                 WebSocketHandler(
-                    secured: secured, endpoint: endpoint, source: made.source, maxMessageBytes: maxMessageBytes, keepAlive: keepAlive)
+                    secured: secured, endpoint: endpoint, source: made.source, maxMessageBytes: maxMessageBytes, keepAlive: keepAlive,
+                    delivery: delivery)
             )
             return .opened(WebSocketConnection(channel: channel, headers: head.headers, inbound: .init(producer: made.sequence)))
         }
@@ -224,6 +250,19 @@ package final class Demand: NIOAsyncSequenceProducerDelegate {
     }
 }
 
+/// Takes what comes in on a connection, on its event loop and without a queue between.
+package protocol WebSocketReceiver: AnyObject, Sendable {
+    func received(_ message: ByteBuffer)
+    /// Nothing more has arrived now: the moment to answer all of it at once.
+    func receivedEverything()
+    /// The last call. Nil is an orderly end.
+    func ended(_ error: ClientError?)
+}
+
+private struct Attachment: Sendable {
+    let receiver: any WebSocketReceiver
+}
+
 private enum DemandEvent: Sendable {
     case more
     case none
@@ -233,6 +272,7 @@ private enum DemandEvent: Sendable {
 private final class WebSocketHandler: ChannelDuplexHandler {
     enum Order: Sendable {
         case message(WebSocketConnection.Message)
+        case frames([AgentMessage])
         case close(WebSocketErrorCode)
     }
 
@@ -252,6 +292,14 @@ private final class WebSocketHandler: ChannelDuplexHandler {
     private var hasSentClose = false
     private var isFinished = false
     private var unsent = 0
+    private let delivery: WebSocketConnection.Delivery
+    private var receiver: (any WebSocketReceiver)?
+    private var isAttached = false
+    /// What one read brought behind the 101.
+    private var early: [ByteBuffer] = []
+    private var end: ClientError?
+    /// Behind NIO's encoder, for frames that are encoded and masked here.
+    private var raw: ChannelHandlerContext?
 
     /// More than any well-behaved sender has in flight: each one waits for its own message.
     private static let maxUnsent = 256
@@ -261,8 +309,11 @@ private final class WebSocketHandler: ChannelDuplexHandler {
         endpoint: Endpoint,
         source: WebSocketConnection.Messages.Producer.Source,
         maxMessageBytes: Int,
-        keepAlive: TimeAmount
+        keepAlive: TimeAmount,
+        delivery: WebSocketConnection.Delivery
     ) {
+        self.delivery = delivery
+        self.isReaderBehind = delivery == .receiver
         self.secured = secured
         self.endpoint = endpoint
         self.source = source
@@ -283,6 +334,7 @@ private final class WebSocketHandler: ChannelDuplexHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         pings?.cancel()
+        raw = nil
         finish(ClientError(.closed, "The WebSocket to \(endpoint) was closed."))
     }
 
@@ -301,7 +353,7 @@ private final class WebSocketHandler: ChannelDuplexHandler {
             case .none:
                 break
             case .message(let message):
-                if case .stopProducing = source.yield(message) { isReaderBehind = true }
+                deliver(message)
             case .fail(let code, let what):
                 fail(code, what, context: context)
             }
@@ -314,6 +366,37 @@ private final class WebSocketHandler: ChannelDuplexHandler {
             closeReceived(frame.data, context: context)
         default:
             fail(.protocolError, "a frame of an unknown kind", context: context)
+        }
+    }
+
+    private func deliver(_ message: WebSocketConnection.Message) {
+        guard delivery == .receiver else {
+            if case .stopProducing = source.yield(message) { isReaderBehind = true }
+            return
+        }
+        guard case .binary(let bytes) = message else { return }
+        if let receiver { receiver.received(bytes) } else if !isAttached { early.append(bytes) }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        receiver?.receivedEverything()
+        context.fireChannelReadComplete()
+    }
+
+    private func attach(_ receiver: any WebSocketReceiver) {
+        guard delivery == .receiver, !isAttached else {
+            return receiver.ended(ClientError(.configuration, "A WebSocket to \(endpoint) was not opened for a receiver."))
+        }
+        isAttached = true
+        for message in early { receiver.received(message) }
+        early = []
+        receiver.receivedEverything()
+        if isFinished {
+            receiver.ended(end)
+        } else {
+            self.receiver = receiver
+            lastHeard = .now()
+            isReaderBehind = false
         }
     }
 
@@ -341,18 +424,24 @@ private final class WebSocketHandler: ChannelDuplexHandler {
     }
 
     func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
-        guard let event = event as? DemandEvent else {
-            return context.triggerUserOutboundEvent(event, promise: promise)
-        }
-        isReaderBehind = false
-        promise?.succeed(())
         switch event {
-        case .more:
+        case let attachment as Attachment:
+            attach(attachment.receiver)
+        case is DemandEvent where delivery == .receiver:
+            // Nobody reads the sequence, and its end is nobody's.
+            break
+        case DemandEvent.more:
+            isReaderBehind = false
             // What was not read could not be heard.
             lastHeard = .now()
-        case .none:
+        case DemandEvent.none:
+            isReaderBehind = false
             isFinished = true
+        default:
+            return context.triggerUserOutboundEvent(event, promise: promise)
         }
+        promise?.succeed(())
+        guard !isReaderBehind else { return }
         if hasPendingRead {
             hasPendingRead = false
             context.read()
@@ -404,6 +493,16 @@ private final class WebSocketHandler: ChannelDuplexHandler {
             case .text(let text): write(.text, context.channel.allocator.buffer(string: text), context: context, promise: written)
             case .binary(let bytes): write(.binary, bytes, context: context, promise: written)
             }
+        case .frames(let messages):
+            guard let raw = raw ?? (try? context.pipeline.syncOperations.context(handlerType: WebSocketFrameEncoder.self)) else {
+                promise?.fail(ClientError(.closed, "The WebSocket to \(endpoint) is over."))
+                return
+            }
+            self.raw = raw
+            for message in messages {
+                raw.write(NIOAny(MaskedFrame.encode(message, allocator: context.channel.allocator)), promise: nil)
+            }
+            promise?.succeed()
         case .close(let code):
             sendClose(code, context: context, promise: promise)
         }
@@ -472,12 +571,16 @@ private final class WebSocketHandler: ChannelDuplexHandler {
     private func finish(_ error: ClientError?) {
         guard !isFinished else { return }
         isFinished = true
+        end = error
         if let error {
             secured.record(error)
             source.finish(error)
         } else {
             source.finish()
         }
+        let receiver = self.receiver
+        self.receiver = nil
+        receiver?.ended(error)
     }
 }
 

@@ -11,7 +11,8 @@ internal import UnixSignals
 ///
 ///     ControllerServer ─► Authentication ─► OperationTable ─► operations ─► stores ─► SQLiteDatabase
 ///            │                                                    │
-///            └─ control channels ─► AgentConnection ─► AgentRegistry ◄─ CommandDispatcher
+///            ├─ control channels ─► AgentConnection ─► AgentRegistry ◄─ CommandDispatcher
+///            └─ data channels ─► SessionRelay, admitted by SessionBroker ─► AgentRegistry
 ///
 /// Every arrow points at something made before it. Services start in the order of `services` and stop in the reverse: the
 /// listeners first, so that running requests end while everything below them still works.
@@ -77,12 +78,21 @@ package struct Controller: Sendable {
         let uploads = OutputUploads(folder: folder, database: database, limits: outputLimits) { changed($0) }
         var routes = RouteTable()
         OutputRoutes(database: database, folder: folder, uploads: uploads, followers: followers, delivery: registry).register(in: &routes)
-        let events = OutputEvents(next: dispatcher, followers: followers, changed: changed)
+        let recordings = try RecordingArchive(path: directory.path + "/recordings")
+        let recorders = SessionRecorders(
+            archive: recordings, database: database, authority: { authorities.current.issuing }, settings: SessionRecorders.Settings(configuration),
+            logger: logger)
+        RecordingRoutes(database: database, archive: recordings, recorders: recorders).register(in: &routes)
+        let broker = SessionBroker(database: database, registry: registry, taps: recorders, logger: logger)
+        try await broker.load()
+        let events = SessionEvents(next: OutputEvents(next: dispatcher, followers: followers, changed: changed), broker: broker)
 
         var table = OperationTable()
         CommandOperations(database: database, dispatcher: dispatcher, objects: objects).register(in: &table)
-        DocumentOperations(pageTokenKey: facts.pageTokenKey).register(in: &table)
-        NodeOperations(database: database, registry: registry, events: dispatcher, pageTokenKey: facts.pageTokenKey, logger: logger)
+        DocumentOperations(database: database, pageTokenKey: facts.pageTokenKey).register(in: &table)
+        DocumentChangeOperations(database: database).register(in: &table)
+        SessionOperations(database: database, registry: registry, broker: broker, pageTokenKey: facts.pageTokenKey).register(in: &table)
+        NodeOperations(database: database, registry: registry, events: events, pageTokenKey: facts.pageTokenKey, logger: logger)
             .register(in: &table)
         NodePropertyOperations(database: database, registry: registry, pageTokenKey: facts.pageTokenKey, logger: logger).register(
             in: &table)
@@ -96,7 +106,9 @@ package struct Controller: Sendable {
         ).register(in: &table)
 
         let polling = MessageOperations(logger: logger) { [logger] peer in
-            await AgentConnection(peer: peer, registry: registry, events: events, database: database, logger: logger).run()
+            await AgentConnection(
+                peer: peer, registry: registry, events: events, database: database, sessions: broker, logger: logger
+            ).run()
         }
         polling.register(in: &table)
 
@@ -110,14 +122,17 @@ package struct Controller: Sendable {
         }
         let server = server(
             table, routes, certificates, database: database,
-            keys: OperatorKeyStore(database: database, cipher: cipher)
+            keys: OperatorKeyStore(database: database, cipher: cipher), dataChannels: DataChannelEntry(broker: broker, logger: logger)
         ) { [logger] peer, _ in
-            await AgentConnection(peer: peer, registry: registry, events: events, database: database, logger: logger).run()
+            await AgentConnection(
+                peer: peer, registry: registry, events: events, database: database, sessions: broker, logger: logger
+            ).run()
         }
         let housekeeping = Housekeeping(
             chores: [
                 HistoryRetention(database: database, days: configuration.historyDays),
                 OutputRetention(database: database, uploads: uploads, days: configuration.outputDays),
+                RecordingRetention(database: database, archive: recordings, days: configuration.recordingDays),
             ], logger: logger)
         let archive = try objects.map {
             OutputArchive(
@@ -125,7 +140,7 @@ package struct Controller: Sendable {
         }
         let reload = ReloadOnSignal(certificates: certificates)
         try await serve(
-            [housekeeping, registry, dispatcher, polling] + (archive.map { [$0] } ?? []) + certificates
+            [housekeeping, registry, dispatcher, recorders, broker, polling] + (archive.map { [$0] } ?? []) + certificates
                 + [authorities, reload, server])
         directory.remove(.listening)
         logger.info("controller stopped")
@@ -174,7 +189,7 @@ package struct Controller: Sendable {
 
     private func server(
         _ table: OperationTable, _ routes: RouteTable, _ certificates: [ServerCertificate], database: any SQLDatabase,
-        keys: OperatorKeyStore,
+        keys: OperatorKeyStore, dataChannels: DataChannelEntry,
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity) async -> Void
     ) -> ControllerServer {
         var limits = ControllerServer.Limits()
@@ -199,6 +214,7 @@ package struct Controller: Sendable {
                 keys: keys, database: database, account: configuration.account, regions: Set(configuration.regions)),
             database: database, account: configuration.account,
             defaultRegion: configuration.regions.first ?? Self.defaultRegion, metrics: metrics, serveNode: serveNode,
+            dataChannels: dataChannels,
             listening: { addresses in
                 try directory.write(addresses.map { $0 + "\n" }.joined(), to: .listening)
             },

@@ -70,6 +70,9 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
     package var outputNodeBytes = 10 << 30
     package var outputTotalBytes = 100 << 30
     package var outputDays = 30
+    package var recordingBytes = 1 << 30
+    package var recordingDays = 90
+    package var recordingCommitSeconds = 5
     package var outputS3Endpoint: String?
     package var outputS3Region = "us-east-1"
     package var outputS3Bucket: String?
@@ -105,6 +108,9 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         "outputNodeBytes": .integer(0...1_099_511_627_776),
         "outputTotalBytes": .integer(0...1_125_899_906_842_624),
         "outputDays": .integer(1...3_650),
+        "recordingBytes": .integer(0...1_099_511_627_776),
+        "recordingDays": .integer(1...3_650),
+        "recordingCommitSeconds": .integer(1...60),
         "outputS3Endpoint": .optional(.string),
         "outputS3Region": .string,
         "outputS3Bucket": .optional(.string),
@@ -117,7 +123,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         case account, regions, dataDirectory, listeners, names, certificateHours, offlineSeconds, maximumBodyBytes
         case requestsPerSecond, requestBurst, handshakeSeconds, requestSeconds, historyDays, totalTimeoutSlackSeconds, logLevel
         case outputNodeBytes, outputTotalBytes, outputDays, outputS3Endpoint, outputS3Region, outputS3Bucket, outputS3PathStyle,
-            outputS3CredentialsFile
+            outputS3CredentialsFile, recordingBytes, recordingDays, recordingCommitSeconds
     }
 
     package init(from decoder: any Decoder) throws {
@@ -140,6 +146,9 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         outputNodeBytes = try value(.outputNodeBytes, outputNodeBytes)
         outputTotalBytes = try value(.outputTotalBytes, outputTotalBytes)
         outputDays = try value(.outputDays, outputDays)
+        recordingBytes = try value(.recordingBytes, recordingBytes)
+        recordingDays = try value(.recordingDays, recordingDays)
+        recordingCommitSeconds = try value(.recordingCommitSeconds, recordingCommitSeconds)
         outputS3Endpoint = try values.decodeIfPresent(String.self, forKey: .outputS3Endpoint)
         outputS3Region = try value(.outputS3Region, outputS3Region)
         outputS3Bucket = try values.decodeIfPresent(String.self, forKey: .outputS3Bucket)

@@ -65,6 +65,15 @@ package struct CertificateAuthority: Sendable {
         try builder.addKeyIdentifiers(issuer: certificate)
         return try builder.sign(with: self.key)
     }
+
+    /// ECDSA with SHA-256, the signature in DER, of a message that is no certificate: it says what it is in its first bytes, and none of
+    /// them is 0x30, with which every certificate begins.
+    package func sign(_ message: [UInt8]) throws(CryptoError) -> [UInt8] {
+        guard let first = message.first, first != 0x30 else {
+            throw CryptoError("sign a message", reasons: ["it could be taken for a certificate"])
+        }
+        return try key.sign(message)
+    }
 }
 
 /// An X509 in the making, with the extensions built as values: OpenSSL's configuration strings would let a name smuggle in

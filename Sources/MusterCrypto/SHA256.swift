@@ -30,6 +30,14 @@ package struct SHA256: Sendable {
         }
     }
 
+    /// For those who hash every frame: the 32 bytes go where the caller wants them.
+    package static func hash(_ bytes: UnsafeRawBufferPointer, into digest: UnsafeMutableRawBufferPointer) {
+        precondition(digest.count >= Digests.sha256Length, "no room for a digest")
+        let isDone = EVP_Digest(
+            bytes.baseAddress, bytes.count, digest.baseAddress?.assumingMemoryBound(to: UInt8.self), nil, Digests.sha256, nil)
+        precondition(isDone == 1, "OpenSSL cannot compute SHA-256")
+    }
+
     package static func hash(_ bytes: [UInt8]) -> [UInt8] {
         bytes.withUnsafeBytes { hash($0) }
     }

@@ -7,4 +7,11 @@ import MusterAgent
 if CommandLine.arguments.count == 3, CommandLine.arguments[1] == "supervise" {
     exit(StepSupervisor.main(directory: CommandLine.arguments[2]))
 }
+// The processes of sessions, likewise.
+if CommandLine.arguments.count == 2, CommandLine.arguments[1] == "session-launch" {
+    exit(SessionLauncher.main())
+}
+if CommandLine.arguments.count == 3, CommandLine.arguments[1] == "session-host" {
+    exit(SessionHost.main(stateDirectory: CommandLine.arguments[2]))
+}
 AgentCommand.main()

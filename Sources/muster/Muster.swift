@@ -19,7 +19,7 @@ struct Muster: AsyncParsableCommand {
         version: "muster \(Version.text)",
         subcommands: [
             Login.self, Nodes.self, Run.self, Wait.self, Commands.self, ShowCommand.self, Cancel.self, Enroll.self, Deregister.self,
-            TagNodes.self, SandboxGroup.self,
+            TagNodes.self, SessionGroup.self, SandboxGroup.self,
         ]
     )
 

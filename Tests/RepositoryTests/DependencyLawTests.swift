@@ -15,7 +15,7 @@ import Testing
         "MusterConfiguration": ["FoundationEssentials"],
         "MusterClient": nio.union(["MusterTLS", "MusterWire", "MusterCrypto", "HTTPTypes", "Logging", "FoundationEssentials"]),
         "MusterAgent": nio.union([
-            "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS", "CLinux",
+            "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS", "CLinux", "CPAM",
             "ServiceLifecycle",
             "UnixSignals", "Logging", "FoundationEssentials",
         ]),

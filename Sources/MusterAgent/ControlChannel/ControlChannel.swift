@@ -55,6 +55,7 @@ package final class ControlChannel: Service {
 
     private let current: CurrentIdentity
     private let runner: any JobReceiver
+    private let sessions: (any SessionReceiver)?
     private let keepAlive: TimeAmount
     private let group: any EventLoopGroup
     private let logger: Logger
@@ -65,11 +66,13 @@ package final class ControlChannel: Service {
     private let eventStream: AsyncStream<Event>
 
     /// - Parameters:
+    ///   - sessions: takes what is about sessions; they come over WebSockets only.
     ///   - online: called each time a channel is up, with what it goes by.
     ///   - denied: called each time the controller refuses this identity.
     package init(
         current: CurrentIdentity,
         runner: any JobReceiver,
+        sessions: (any SessionReceiver)? = nil,
         keepAlive: TimeAmount,
         choice: TransportChoice = TransportChoice(.auto),
         group: any EventLoopGroup,
@@ -79,6 +82,7 @@ package final class ControlChannel: Service {
     ) {
         self.current = current
         self.runner = runner
+        self.sessions = sessions
         self.keepAlive = keepAlive
         self.group = group
         self.logger = logger
@@ -342,8 +346,10 @@ package final class ControlChannel: Service {
             }
         }
         runner.attach(send)
+        sessions?.attach(send)
         defer {
             runner.detach()
+            sessions?.detach()
             queue.finish()
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -384,6 +390,8 @@ package final class ControlChannel: Service {
             await runner.replyAcknowledged(jobID: acknowledgement.jobID, messageID: id)
         case .agentOutput:
             runner.followOutput(try message.decodePayload(AgentOutputRequest.self))
+        case .interactiveShell, .channelClosed, .agentTaskAcknowledge:
+            sessions?.received(message)
         default:
             // A newer controller may say more than this agent knows.
             logger.debug("ignoring a message", metadata: ["type": "\(message.messageType)"])

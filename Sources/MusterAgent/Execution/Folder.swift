@@ -163,6 +163,9 @@ package final class Folder: Sendable {
         guard fsync(descriptor) == 0 else { throw FileError("sync folder", path, errno) }
     }
 
+    /// For paths below /proc/self/fd, while this lives.
+    package var number: Int32 { descriptor }
+
     package func path(of name: String) -> String { path + "/" + name }
 
     /// Seconds since the epoch of the last change in this folder.

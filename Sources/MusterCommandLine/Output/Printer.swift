@@ -81,6 +81,10 @@ package struct Printer: Sendable {
         _ = write(Array(text.utf8)[...], to: descriptor)
     }
 
+    static func write(bytes: [UInt8], to descriptor: Int32) {
+        _ = write(bytes[...], to: descriptor)
+    }
+
     private static func write(_ bytes: ArraySlice<UInt8>, to descriptor: Int32) -> Bool {
         var bytes = bytes
         while !bytes.isEmpty {

@@ -35,6 +35,10 @@ package struct Sandbox: Sendable {
         self.environment = kept
     }
 
+    private static func userName() -> String {
+        getpwuid(geteuid()).map { String(cString: $0.pointee.pw_name) } ?? "root"
+    }
+
     private static func namesProxy(_ environment: [String: String]) -> Bool {
         ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"].contains { environment[$0]?.isEmpty == false }
     }
@@ -71,8 +75,10 @@ package struct Sandbox: Sendable {
         }
         var record = SandboxRecord()
         record.port = port
-        // Its agents run on somebody's own machine.
-        record.agentEnvironment = ["MUSTER_AGENT_ALLOW_REBOOT": "false"].merging(agentSettings) { $1 }
+        // Its agents run on somebody's own machine, and sessions as the user that started it.
+        record.agentEnvironment = [
+            "MUSTER_AGENT_ALLOW_REBOOT": "false", "MUSTER_AGENT_SESSION_RUN_AS_DEFAULT": Self.userName(),
+        ].merging(agentSettings) { $1 }
         record.controllerEnvironment = controllerSettings
         try write(record)
         do {
@@ -182,6 +188,8 @@ package struct Sandbox: Sendable {
         for name in record.agentNames + ["controller"] {
             if let process = record.processes[name], ProcessTable.isRunning(process) { try await end(process, named: name) }
         }
+        // Sessions outlive their agent, and end with their host.
+        for process in ProcessTable.sessionHosts(below: directory) { try await end(process, named: "a session host") }
         // Steps outlive their agent. One whose job is marked as cancelled ends its whole tree, and then itself, when it is told.
         for (process, step) in ProcessTable.supervisors(below: directory) {
             let job = step.split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 }

@@ -16,17 +16,19 @@ package struct AgentConnection: Sendable {
     private let registry: AgentRegistry
     private let events: any AgentEvents
     private let database: any SQLDatabase
+    private let sessions: SessionBroker?
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
 
     package init(
-        peer: WebSocketPeer, registry: AgentRegistry, events: any AgentEvents, database: any SQLDatabase,
+        peer: WebSocketPeer, registry: AgentRegistry, events: any AgentEvents, database: any SQLDatabase, sessions: SessionBroker? = nil,
         now: @escaping @Sendable () -> Timestamp = { .now() }, logger: Logger
     ) {
         self.peer = peer
         self.registry = registry
         self.events = events
         self.database = database
+        self.sessions = sessions
         self.now = now
         self.logger = logger
     }
@@ -42,7 +44,7 @@ package struct AgentConnection: Sendable {
         let outbox = AgentOutbox { [peer] frame, written in peer.post(binary: frame, written: written) }
         if let node = await aside({ await self.enter(id, first, outbox) }) {
             while let message = await inbound.next() {
-                guard await aside({ await self.received(message, from: node.node, outbox) }) else { break }
+                guard await aside({ await self.received(message, from: node, outbox) }) else { break }
             }
             outbox.close()
             await aside { await self.left(id, node) }
@@ -111,6 +113,7 @@ package struct AgentConnection: Sendable {
                 ])
             Counter(label: "muster_nodes_quarantined_total").increment()
             await registry.close(node.id, reason: NodeAdmission.Refusal.quarantined(node.id).description)
+            await sessions?.nodeRefused(node.id)
             throw End(code: .policyViolation, reason: NodeAdmission.Refusal.quarantined(node.id).description)
         }
     }
@@ -208,7 +211,8 @@ package struct AgentConnection: Sendable {
     }
 
     /// False when nothing more is to be read.
-    private func received(_ message: WebSocketPeer.Message, from node: NodeID, _ outbox: AgentOutbox) async -> Bool {
+    private func received(_ message: WebSocketPeer.Message, from identity: NodeIdentity, _ outbox: AgentOutbox) async -> Bool {
+        let node = identity.node
         // Closed from here: what arrived since does not count any more.
         if outbox.isClosed { return false }
         guard case .binary(var bytes) = message else {
@@ -217,7 +221,7 @@ package struct AgentConnection: Sendable {
         }
         do {
             let frame = try bytes.readAgentMessage()
-            try await take(frame, node)
+            try await take(frame, identity)
             return true
         } catch let error as FrameError {
             count("malformed")
@@ -234,7 +238,8 @@ package struct AgentConnection: Sendable {
         return false
     }
 
-    private func take(_ frame: AgentMessage, _ node: NodeID) async throws {
+    private func take(_ frame: AgentMessage, _ identity: NodeIdentity) async throws {
+        let node = identity.node
         switch frame.messageType {
         case .agentJobAck:
             let acknowledgement = try frame.decodePayload(AgentJobAcknowledge.self)
@@ -245,6 +250,12 @@ package struct AgentConnection: Sendable {
             try await check(reply.jobID, in: frame, from: node)
             try await events.replyReceived(node, reply, messageID: frame.messageID)
             try await acknowledge(reply, frame)
+        case .agentTaskComplete:
+            let complete = try frame.decodePayload(AgentTaskComplete.self)
+            guard await sessions?.taskCompleted(identity, complete, frame) != false else {
+                try await refuseForeign("namedSession", complete.taskID.rawValue, in: frame, from: node)
+                return
+            }
         default:
             count("unknown")
         }
@@ -257,12 +268,16 @@ package struct AgentConnection: Sendable {
             throw End(code: .protocolError, reason: "a \(frame.messageType) message names no job")
         }
         guard job.node != node else { return }
+        try await refuseForeign("namedNode", job.node.description, in: frame, from: node)
+    }
+
+    private func refuseForeign(_ kind: String, _ named: String, in frame: AgentMessage, from node: NodeID) async throws {
         let event = AuditEvent(
             time: now(), controllerDid: "RefuseAgentMessage", resource: node.description, outcome: .denied,
-            details: ["message": frame.messageType.description, "namedNode": job.node.description, "sourceIPAddress": peer.remoteAddress])
+            details: ["message": frame.messageType.description, kind: named, "sourceIPAddress": peer.remoteAddress])
         try await database.write { tx in try AuditLog.append(event, in: tx) }
         count("foreign")
-        throw End(code: .policyViolation, reason: "a \(frame.messageType) message names a job of another node")
+        throw End(code: .policyViolation, reason: "a message names another node's job or session")
     }
 
     private func acknowledge(_ reply: AgentJobReply, _ frame: AgentMessage) async throws {

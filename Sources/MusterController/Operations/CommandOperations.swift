@@ -146,7 +146,7 @@ package struct CommandOperations: Sendable {
     }
 
     private static func document(_ input: SendCommand.Input) throws -> BuiltInDocument {
-        let document = try DocumentOperations.find(try input.documentName.required("documentName"), version: input.documentVersion)
+        let document = try DocumentOperations.command(try input.documentName.required("documentName"), version: input.documentVersion)
         if let hash = input.documentHash, !hash.isEmpty {
             let isSHA1 = input.documentHashType == "Sha1"
             guard let digest = isSHA1 ? SHA1.hash(Array(document.content.utf8)) : SHA256.hash(document.content) else {

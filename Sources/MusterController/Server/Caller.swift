@@ -54,6 +54,8 @@ package struct OperationContext: Sendable {
     package let now: Timestamp
     package let region: String
     package let account: String
+    /// Host and port as the caller wrote them; part of what it signed.
+    package let host: String
     /// Present when the client sent `amz-sdk-invocation-id`.
     package let retry: RetryKey?
     /// The identity in the client certificate. Always present on node routes, never on operators'.
@@ -64,7 +66,7 @@ package struct OperationContext: Sendable {
     package let connectionEnd: ConnectionEnd?
 
     package init(
-        caller: Caller, requestID: String, now: Timestamp, region: String, account: String,
+        caller: Caller, requestID: String, now: Timestamp, region: String, account: String, host: String = "",
         retry: RetryKey? = nil, node: NodeIdentity? = nil, certificate: Certificate? = nil,
         connectionEnd: ConnectionEnd? = nil
     ) {
@@ -73,6 +75,7 @@ package struct OperationContext: Sendable {
         self.now = now
         self.region = region
         self.account = account
+        self.host = host
         self.retry = retry
         self.node = node
         self.certificate = certificate

@@ -15,6 +15,7 @@ internal import ServiceLifecycle
 ///     POST /                            X-Amz-Target: AmazonSSM.<Operation>, EC2WindowsMessageDeliveryService.<Operation>, or a form
 ///                                       with Action=GetCallerIdentity
 ///     GET  /v1/control-channel/<node>   upgrade to a node's control channel
+///     GET  /v1/data-channel/<session>   upgrade to one leg of a session: the node's under its certificate, a client's without one
 ///     GET  /healthz /readyz /metrics
 ///
 /// Nothing else exists here, and nothing here sets anything up: the first key is made by `muster-controller init`, locally.
@@ -52,6 +53,9 @@ package final class ControllerServer: Service {
         package var channelIdleSeconds = 60
         package var connectionsPerSource = 4_096
         package var connections = 16_384
+        /// Data channels whose client has not shown a token yet.
+        package var unprovenPerSource = 128
+        package var unproven = 1_024
 
         package init() {}
     }
@@ -69,6 +73,7 @@ package final class ControllerServer: Service {
     private let defaultRegion: String
     private let metrics: Metrics
     private let serveNode: @Sendable (WebSocketPeer, NodeIdentity) async -> Void
+    private let dataChannels: DataChannelEntry?
     private let listening: @Sendable ([String]) async throws -> Void
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
@@ -76,6 +81,7 @@ package final class ControllerServer: Service {
     private let callers: NIOLockedValueBox<RequestLimits>
     private let strangers: NIOLockedValueBox<RequestLimits>
     private let admission: NIOLockedValueBox<ConnectionLimits>
+    private let unproven: NIOLockedValueBox<ConnectionLimits>
     private let denials = NIOLockedValueBox(DenialLedger())
     /// Sources of client certificates that are not to be believed, on their way to the audit trail.
     private let impostors = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1_000))
@@ -93,7 +99,7 @@ package final class ControllerServer: Service {
         listeners: [Listener], limits: Limits = Limits(), table: OperationTable, routes: RouteTable = RouteTable(),
         policy: @escaping @Sendable (Caller) -> Policy, authentication: Authentication, database: any SQLDatabase,
         account: String, defaultRegion: String, metrics: Metrics,
-        serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity) async -> Void,
+        serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity) async -> Void, dataChannels: DataChannelEntry? = nil,
         listening: @escaping @Sendable ([String]) async throws -> Void,
         now: @escaping @Sendable () -> Timestamp = { .now() }, logger: Logger
     ) {
@@ -108,11 +114,13 @@ package final class ControllerServer: Service {
         self.defaultRegion = defaultRegion
         self.metrics = metrics
         self.serveNode = serveNode
+        self.dataChannels = dataChannels
         self.listening = listening
         self.now = now
         self.logger = logger
         callers = NIOLockedValueBox(RequestLimits(perSecond: limits.requestsPerSecond, burst: limits.requestBurst))
         strangers = NIOLockedValueBox(RequestLimits(perSecond: limits.requestsPerSecond, burst: limits.requestBurst))
+        unproven = NIOLockedValueBox(ConnectionLimits(perSource: limits.unprovenPerSource, total: limits.unproven))
         admission = NIOLockedValueBox(ConnectionLimits(perSource: limits.connectionsPerSource, total: limits.connections))
     }
 
@@ -154,13 +162,14 @@ package final class ControllerServer: Service {
             respond: { request, writer, connection in
                 try await self.respond(to: request, writer, connection, listener)
             },
-            admitNode: { path, connection, eventLoop in
+            admit: { path, connection, eventLoop in
                 eventLoop.makeFutureWithTask { try await self.admit(path, connection, listener) }
             },
             serveNode: { peer, identity in
                 self.metrics.count("muster_control_channels_total")
                 await self.serveNode(peer, identity)
             },
+            openDataChannel: { dataChannel in await self.open(dataChannel) },
             handshakeFailed: { source, error in
                 self.metrics.count("muster_tls_handshake_failures_total")
                 self.logger.debug("TLS handshake failed", metadata: ["remote": "\(source)", "error": "\(error)"])
@@ -231,6 +240,8 @@ package final class ControllerServer: Service {
         case (.get, _) where path.hasPrefix(Self.channelPath) && listener.sides.contains(.agents):
             guard listener.allowsWebSockets else { return .text(.forbidden, "This address takes no WebSockets. Poll instead.\n") }
             return await refuseChannel(path, requestID: requestID, at: time, connection)
+        case (.get, _) where path.hasPrefix(DataChannelEntry.path) && dataChannels != nil:
+            return await refuseDataChannel(request.head.path ?? "", requestID: requestID, at: time, connection, listener)
         default:
             guard let entry = routes.entry(request.method, path) else { return .text(.notFound, "There is nothing here.\n") }
             return try await serve(entry, request, requestID: requestID, at: time, connection, listener)
@@ -450,7 +461,8 @@ package final class ControllerServer: Service {
                 bodyDigest: Hex.encode(SHA256.hash(evidence.body)))
         }
         return OperationContext(
-            caller: caller, requestID: requestID, now: time, region: region, account: account, retry: retry, node: node,
+            caller: caller, requestID: requestID, now: time, region: region, account: account,
+            host: evidence.headers.last { $0.name == "host" }?.value ?? "", retry: retry, node: node,
             certificate: node == nil ? nil : evidence.certificate, connectionEnd: evidence.connectionEnd)
     }
 
@@ -480,10 +492,15 @@ package final class ControllerServer: Service {
 
     // MARK: Control channels
 
-    private func admit(_ path: String, _ connection: UpgradeChannel.Connection, _ listener: Listener) async throws -> NodeIdentity? {
+    private func admit(
+        _ path: String, _ connection: UpgradeChannel.Connection, _ listener: Listener
+    ) async throws -> UpgradeChannel.Admission? {
+        if let dataChannels, let session = DataChannelEntry.session(in: path) {
+            return try await admit(session, dataChannels, connection, listener)
+        }
         guard listener.sides.contains(.agents), listener.allowsWebSockets, let node = Self.node(in: path) else { return nil }
         let identity = try await authentication.node(connection.peer?.leaf, now: now())
-        return identity.node == node ? identity : nil
+        return identity.node == node ? .controlChannel(identity) : nil
     }
 
     private static func node(in path: String) -> NodeID? {
@@ -515,6 +532,89 @@ package final class ControllerServer: Service {
         }
         error = APIError(code: error.code, message: error.message, status: error.code == APIError.throttling.code ? 429 : 403)
         return .failure(error)
+    }
+
+    // MARK: Data channels
+
+    /// The side is decided here and never again: under a certificate it is the node's, without one a client's.
+    private func admit(
+        _ session: SessionID, _ dataChannels: DataChannelEntry, _ connection: UpgradeChannel.Connection, _ listener: Listener
+    ) async throws -> UpgradeChannel.Admission? {
+        if let certificate = connection.peer?.leaf {
+            guard listener.sides.contains(.agents), listener.allowsWebSockets else { return nil }
+            let identity = try await authentication.node(certificate, now: now())
+            guard await dataChannels.admit(identity, to: session) == nil else { return nil }
+            return .dataChannel(.agent(session, identity), settled: {})
+        }
+        guard listener.sides.contains(.operators) else { return nil }
+        let source = connection.remoteAddress
+        try admit(source, to: strangers)
+        guard unproven.withLockedValue({ $0.admit(source) }) else { return nil }
+        let isHeld = NIOLockedValueBox(true)
+        return .dataChannel(
+            .client(session),
+            settled: { [unproven] in
+                let wasHeld = isHeld.withLockedValue { held in
+                    defer { held = false }
+                    return held
+                }
+                if wasHeld { unproven.withLockedValue { $0.release(source) } }
+            })
+    }
+
+    private func open(_ dataChannel: UpgradeChannel.DataChannel) async {
+        guard let dataChannels, let text = try? await dataChannel.opening.get() else { return }
+        do {
+            try await dataChannels.open(dataChannel.leg, dataChannel.admission, text: text)
+            dataChannel.settled()
+            metrics.count("muster_data_channels_total", [("side", dataChannel.leg.side.rawValue)])
+        } catch {
+            let source = dataChannel.leg.remoteAddress
+            logger.info("data channel refused", metadata: ["remote": "\(source)", "reason": "\(error.code)"])
+            await deny(DenialLedger.Kind(source: source, operation: "OpenDataChannel", reason: error.code), at: now())
+        }
+    }
+
+    /// A request for a data channel that was not upgraded: says why.
+    private func refuseDataChannel(
+        _ uri: String, requestID: String, at time: Timestamp, _ connection: UpgradeChannel.Connection, _ listener: Listener
+    ) async -> Answer {
+        guard let dataChannels, let session = DataChannelEntry.session(in: uri) else {
+            return .text(.notFound, "There is no such data channel.\n")
+        }
+        guard let certificate = connection.peer?.leaf else {
+            guard listener.sides.contains(.operators) else { return .text(.forbidden, "This address does not serve operators.\n") }
+            guard (try? admit(connection.remoteAddress, to: strangers)) != nil,
+                unproven.withLockedValue({ $0.hasRoom(for: connection.remoteAddress) })
+            else {
+                return .text(.tooManyRequests, "Too many data channels that nobody has opened yet.\n")
+            }
+            return .text(.upgradeRequired, "A data channel is a WebSocket: RFC 6455, version 13.\n")
+        }
+        guard listener.sides.contains(.agents), listener.allowsWebSockets else {
+            return .text(.forbidden, "This address takes no data channels from nodes.\n")
+        }
+        do {
+            let identity = try await authentication.node(certificate, now: time)
+            switch await dataChannels.admit(identity, to: session) {
+            case nil: return .text(.upgradeRequired, "A data channel is a WebSocket: RFC 6455, version 13.\n")
+            case .over: return .text(.gone, SessionBroker.Refusal.over.words + "\n")
+            case let refusal?:
+                let error = APIError.accessDenied("Session \(session) is not one of node \(identity.node)'s.")
+                logger.warning("data channel of another node refused", metadata: ["node": "\(identity.node)", "reason": "\(refusal.code)"])
+                await writeDenial(
+                    error, "OpenDataChannel",
+                    .node(identity, account: account, region: defaultRegion, sourceAddress: connection.remoteAddress, userAgent: ""),
+                    requestID: requestID, region: defaultRegion, at: time)
+                return .failure(APIError(code: error.code, message: error.message, status: 403))
+            }
+        } catch let refusal as APIError {
+            let error = await refused(refusal, "OpenDataChannel", source: connection.remoteAddress, at: time)
+            return .failure(APIError(code: error.code, message: error.message, status: error.code == APIError.throttling.code ? 429 : 403))
+        } catch {
+            logger.error("node not looked up", metadata: ["request": "\(requestID)", "error": "\(error)"])
+            return .failure(.internalServerError)
+        }
     }
 
     // MARK: Denials

@@ -60,8 +60,12 @@ package struct ConnectionLimits: Sendable {
         self.total = total
     }
 
+    package func hasRoom(for source: String) -> Bool {
+        count < total && open[source, default: 0] < perSource
+    }
+
     package mutating func admit(_ source: String) -> Bool {
-        guard count < total, open[source, default: 0] < perSource else { return false }
+        guard hasRoom(for: source) else { return false }
         open[source, default: 0] += 1
         count += 1
         return true

@@ -10,10 +10,11 @@ internal import NIOHTTPTypes
 internal import NIOHTTPTypesHTTP1
 internal import NIOWebSocket
 
-/// One accepted connection: TLS, then HTTP or a node's WebSocket on the same port.
+/// One accepted connection: TLS, then HTTP or a WebSocket on the same port.
 ///
 ///     bytes ─ TLSHandler ─ HTTP codec ─ UpgradeGate ─ NIO's upgrader ─┬─ HTTP parts ─ SlowClientHandler ─ requests
-///                                                                    └─ frames ─ WebSocketHandler ─ WebSocketPeer
+///                                                                    ├─ frames ─ WebSocketHandler ─ WebSocketPeer
+///                                                                    └─ frames ─ DataChannelHandler ─ SessionRelay
 ///
 /// `setup` must return before the first byte can arrive, hence it hands the upgrade's future to `handle`, which waits for it.
 struct UpgradeChannel: ServerChildChannel {
@@ -30,6 +31,11 @@ struct UpgradeChannel: ServerChildChannel {
         var request: TimeAmount
         var idle: Duration
         var webSocketIdle: TimeAmount
+        /// What a client may send before it has shown a token, framing included.
+        var openingBytes = 8_192
+        var dataChannel = DataChannelHandler.Limits()
+        /// Written to a data channel and not yet taken by the socket, before the relay holds back.
+        var dataChannelBuffer = ChannelOptions.Types.WriteBufferWaterMark(low: 1 << 17, high: 1 << 19)
         /// The largest legitimate message is a reply with 24,000 control characters, escaped twice: about 400 KB.
         var messageBytes = 1 << 20
     }
@@ -37,6 +43,23 @@ struct UpgradeChannel: ServerChildChannel {
     enum Outcome: Sendable {
         case http(NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>, Connection)
         case webSocket(WebSocketPeer, NodeIdentity)
+        case dataChannel(DataChannel)
+    }
+
+    /// What an upgrade will be.
+    enum Admission: Sendable {
+        case controlChannel(NodeIdentity)
+        /// The closure is called once the leg is part of its session, or has ended.
+        case dataChannel(DataChannelEntry.Admission, settled: @Sendable () -> Void)
+    }
+
+    /// One leg of a session that has yet to open itself.
+    struct DataChannel: Sendable {
+        let leg: RelayLeg
+        let admission: DataChannelEntry.Admission
+        let opening: EventLoopFuture<String>
+        /// It has shown who it is, or has gone.
+        let settled: @Sendable () -> Void
     }
 
     struct Value: ServerChildChannelValue {
@@ -51,9 +74,11 @@ struct UpgradeChannel: ServerChildChannel {
     let admission: NIOLockedValueBox<ConnectionLimits>
     let metrics: Metrics
     let respond: Respond
-    /// Whether this node may open a control channel now; asked before the upgrade, so that a refusal is an HTTP answer.
-    let admitNode: @Sendable (String, Connection, any EventLoop) -> EventLoopFuture<NodeIdentity?>
+    /// Whether this may be upgraded now, and to what; asked before the upgrade, so that a refusal is an HTTP answer.
+    let admit: @Sendable (String, Connection, any EventLoop) -> EventLoopFuture<Admission?>
     let serveNode: @Sendable (WebSocketPeer, NodeIdentity) async -> Void
+    /// Returns when the leg is part of its session or has been refused.
+    let openDataChannel: @Sendable (DataChannel) async -> Void
     let handshakeFailed: @Sendable (String, TLSError) -> Void
 
     /// Never fails: an error here would end the accepting of connections, not only this one.
@@ -96,15 +121,15 @@ struct UpgradeChannel: ServerChildChannel {
             channel.closeFuture.whenComplete { _ in made.end.reached() }
             return made
         }
-        let admitted = NIOLoopBoundBox<NodeIdentity?>(nil, eventLoop: channel.eventLoop)
+        let admitted = NIOLoopBoundBox<Admission?>(nil, eventLoop: channel.eventLoop)
         let gate = UpgradeGate(deadline: limits.handshake) { path in
-            admitNode(path, connection(), channel.eventLoop).map { identity in
-                admitted.value = identity
-                return identity != nil
+            admit(path, connection(), channel.eventLoop).map { admission in
+                admitted.value = admission
+                return admission != nil
             }
         }
         let webSocket = NIOTypedWebSocketServerUpgrader<Outcome>(
-            maxFrameSize: limits.messageBytes,
+            maxFrameSize: max(limits.messageBytes, AgentMessage.maximumLength),
             shouldUpgrade: { channel, _ in
                 var headers = HTTPHeaders()
                 headers.add(name: "x-muster-server-time", value: String(Timestamp.now().milliseconds))
@@ -112,9 +137,19 @@ struct UpgradeChannel: ServerChildChannel {
             },
             upgradePipelineHandler: { channel, _ in
                 channel.eventLoop.makeCompletedFuture {
-                    guard let identity = admitted.value else { throw ChannelError.inappropriateOperationForState }
-                    slot.release()
-                    return .webSocket(try addWebSocketHandlers(channel, connection()), identity)
+                    switch admitted.value {
+                    case .controlChannel(let identity):
+                        slot.release()
+                        return .webSocket(try addWebSocketHandlers(channel, connection()), identity)
+                    case .dataChannel(let admission, let settled):
+                        return .dataChannel(
+                            try addDataChannelHandlers(channel, connection(), admission, after: tlsOnLoop.value) {
+                                slot.release()
+                                settled()
+                            })
+                    case nil:
+                        throw ChannelError.inappropriateOperationForState
+                    }
                 }
             })
         let upgrader = NIOTypedHTTPServerUpgradeHandler<Outcome>(
@@ -152,6 +187,36 @@ struct UpgradeChannel: ServerChildChannel {
         return handler.makePeer(channel: channel, certificate: connection.peer?.leaf, remoteAddress: connection.remoteAddress)
     }
 
+    private func addDataChannelHandlers(
+        _ channel: any Channel, _ connection: Connection, _ admission: DataChannelEntry.Admission, after tls: TLSHandler,
+        settled: @escaping @Sendable () -> Void
+    ) throws -> DataChannel {
+        channel.closeFuture.whenComplete { _ in settled() }
+        let pipeline = channel.pipeline.syncOperations
+        try channel.syncOptions?.setOption(.writeBufferWaterMark, value: self.limits.dataChannelBuffer)
+        var settled = settled
+        if case .client = admission {
+            let limit = OpeningLimitHandler(bytes: self.limits.openingBytes)
+            try pipeline.addHandler(limit, position: .after(tls))
+            let (known, bound) = (settled, NIOLoopBound(limit, eventLoop: channel.eventLoop))
+            settled = {
+                known()
+                channel.eventLoop.execute { channel.pipeline.syncOperations.removeHandler(bound.value, promise: nil) }
+            }
+        }
+        var limits = limits.dataChannel
+        // A terminal that is held with Ctrl-S stops the plugin's reading, and with it its pongs.
+        if case .client = admission { limits.idle = limits.idle * 2 }
+        let handler = DataChannelHandler(limits: limits, eventLoop: channel.eventLoop)
+        let leg = handler.makeLeg(side: admission.side, remoteAddress: connection.remoteAddress, eventLoop: channel.eventLoop)
+        try pipeline.addHandlers([
+            NIOWebSocketFrameAggregator(
+                minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 1_024, maxAccumulatedFrameSize: AgentMessage.maximumLength),
+            handler,
+        ])
+        return DataChannel(leg: leg, admission: admission, opening: handler.opening, settled: settled)
+    }
+
     func handle(value: Value, logger: Logger) async {
         let outcome: Outcome
         do {
@@ -166,6 +231,13 @@ struct UpgradeChannel: ServerChildChannel {
             let respond = respond
             await RequestChannel { request, writer, _ in try await respond(request, writer, connection) }
                 .handleHTTP(asyncChannel: asyncChannel, logger: logger)
+        case .dataChannel(let dataChannel):
+            await withTaskCancellationHandler {
+                await openDataChannel(dataChannel)
+                try? await value.channel.closeFuture.get()
+            } onCancel: {
+                value.channel.close(promise: nil)
+            }
         case .webSocket(let peer, let identity):
             await withTaskCancellationHandler {
                 await serveNode(peer, identity)

@@ -1,6 +1,6 @@
 internal import MusterWire
 
-/// Removes commands and remembered answers that have served their time. Small bites, so that no other write waits long.
+/// Removes commands, sessions and remembered answers that have served their time. Small bites, so that no other write waits long.
 struct HistoryRetention: Chore {
     private static let bite = 20
 
@@ -12,7 +12,11 @@ struct HistoryRetention: Chore {
         try await database.write { tx in
             try tx.execute("DELETE FROM idempotent_answers WHERE expires_at <= $1", [.integer(now.milliseconds)])
         }
-        let oldest = now.adding(seconds: -Int64(days) * 86_400).milliseconds
+        let oldest = now.adding(seconds: -Int64(days) * 86_400)
+        while !Task.isCancelled {
+            let removed = try await database.write { tx in try SessionStore.removeEnded(before: oldest, limit: Self.bite, in: tx) }
+            if removed < Self.bite { break }
+        }
         while !Task.isCancelled {
             // Only what has ended: a command may be younger than its own deadline and still old.
             let removed = try await database.write { tx in
@@ -20,7 +24,7 @@ struct HistoryRetention: Chore {
                     SELECT command_id FROM commands WHERE finished_at IS NOT NULL AND requested_at < $1
                     ORDER BY requested_at LIMIT $2
                     """
-                try tx.execute("DELETE FROM commands WHERE command_id IN (\(ended))", [.integer(oldest), .integer(Self.bite)])
+                try tx.execute("DELETE FROM commands WHERE command_id IN (\(ended))", [.integer(oldest.milliseconds), .integer(Self.bite)])
                 return tx.changes
             }
             if removed < Self.bite { return }

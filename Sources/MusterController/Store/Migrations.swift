@@ -16,6 +16,9 @@ package enum Migrations {
         Step(version: 4, name: "output", statements: output),
         Step(version: 30, name: "conveniences", statements: conveniences),
         Step(version: 31, name: "authorities", statements: authorities),
+        Step(version: 50, name: "sessions", statements: sessions),
+        Step(version: 51, name: "recordings", statements: recordings),
+        Step(version: 52, name: "documents", statements: documents),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -142,7 +145,7 @@ package enum Migrations {
     ]
 
     private static let commands = [
-        // status and status_details are SSM's words. document is the whole content as JSON; parameters the caller's own.
+        // status and status_details are SSM's words. document is the whole content as JSON; parameters as the agent takes them.
         """
         CREATE TABLE commands (
             command_id TEXT PRIMARY KEY,
@@ -257,6 +260,63 @@ package enum Migrations {
         """
     ]
 
+    private static let sessions = [
+        // facts: SessionFacts, client: SessionClient, both as JSON. document is the whole content as JSON; parameters as the agent takes them.
+        // Of the token only its SHA-256 is here.
+        """
+        CREATE TABLE sessions (
+            session_id TEXT PRIMARY KEY,
+            node_id TEXT NOT NULL,
+            generation BIGINT NOT NULL,
+            facts TEXT NOT NULL,
+            owner_arn TEXT NOT NULL,
+            document TEXT NOT NULL,
+            parameters TEXT NOT NULL,
+            run_as_user TEXT NOT NULL,
+            idle_minutes BIGINT NOT NULL,
+            maximum_minutes BIGINT,
+            token_digest TEXT NOT NULL,
+            token_expires_at BIGINT NOT NULL,
+            client_id TEXT,
+            client TEXT,
+            ordered_at BIGINT,
+            status TEXT NOT NULL,
+            details TEXT NOT NULL DEFAULT '',
+            started_at BIGINT NOT NULL,
+            ended_at BIGINT)
+        """,
+        "CREATE INDEX sessions_by_start ON sessions (started_at, session_id)",
+        "CREATE INDEX sessions_by_status ON sessions (status, started_at)",
+        "CREATE INDEX sessions_by_node ON sessions (node_id, started_at)",
+        "CREATE INDEX sessions_by_end ON sessions (ended_at)",
+    ]
+
+    private static let documents = [
+        // last_version is the highest number that was ever given: numbers are not used again.
+        """
+        CREATE TABLE documents (
+            name TEXT PRIMARY KEY,
+            document_type TEXT NOT NULL,
+            default_version BIGINT NOT NULL,
+            last_version BIGINT NOT NULL,
+            created_at BIGINT NOT NULL)
+        """,
+        """
+        CREATE TABLE document_versions (
+            name TEXT NOT NULL,
+            version BIGINT NOT NULL,
+            version_name TEXT,
+            display_name TEXT,
+            content TEXT NOT NULL,
+            hash TEXT NOT NULL,
+            created_at BIGINT NOT NULL,
+            created_by TEXT NOT NULL,
+            PRIMARY KEY (name, version),
+            FOREIGN KEY (name) REFERENCES documents (name) ON DELETE CASCADE)
+        """,
+        "CREATE UNIQUE INDEX document_versions_by_name ON document_versions (name, version_name)",
+    ]
+
     private static let output = [
         "ALTER TABLE commands ADD COLUMN output_bucket TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE commands ADD COLUMN output_prefix TEXT NOT NULL DEFAULT ''",
@@ -294,5 +354,30 @@ package enum Migrations {
             PRIMARY KEY (command_id, node_id, step_name, stream),
             FOREIGN KEY (command_id, node_id) REFERENCES invocations (command_id, node_id) ON DELETE CASCADE)
         """,
+    ]
+
+    private static let recordings = [
+        // facts: SessionFacts as JSON, what the recording began with. length, lines, head: as committed last. flow: FlowRecord as JSON.
+        """
+        CREATE TABLE recordings (
+            session_id TEXT PRIMARY KEY,
+            kind TEXT NOT NULL,
+            state TEXT NOT NULL,
+            detail TEXT NOT NULL,
+            facts TEXT NOT NULL,
+            node_id TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            started_at BIGINT NOT NULL,
+            ended_at BIGINT,
+            end_reason TEXT NOT NULL,
+            length BIGINT NOT NULL,
+            lines BIGINT NOT NULL,
+            head TEXT NOT NULL,
+            flow TEXT NOT NULL,
+            committed_at BIGINT)
+        """,
+        "CREATE INDEX recordings_by_start ON recordings (started_at, session_id)",
+        "CREATE INDEX recordings_by_state ON recordings (state, ended_at)",
+        "CREATE INDEX audit_events_by_operation ON audit_events (operation, sequence)",
     ]
 }

@@ -99,6 +99,18 @@ extension APIError {
     package static func invalidDocumentVersion(_ text: String = "The document version is not valid or does not exist.") -> APIError {
         APIError(code: "InvalidDocumentVersion", message: text)
     }
+    package static func documentAlreadyExists(_ text: String = "The specified document already exists.") -> APIError {
+        APIError(code: "DocumentAlreadyExists", message: text)
+    }
+    package static func documentLimitExceeded(_ text: String) -> APIError { APIError(code: "DocumentLimitExceeded", message: text) }
+    package static func documentVersionLimitExceeded(_ text: String) -> APIError {
+        APIError(code: "DocumentVersionLimitExceeded", message: text)
+    }
+    package static func duplicateDocumentContent(_ text: String) -> APIError { APIError(code: "DuplicateDocumentContent", message: text) }
+    package static func duplicateDocumentVersionName(_ text: String) -> APIError {
+        APIError(code: "DuplicateDocumentVersionName", message: text)
+    }
+    package static func invalidDocumentOperation(_ text: String) -> APIError { APIError(code: "InvalidDocumentOperation", message: text) }
     package static func invalidParameters(_ text: String) -> APIError { APIError(code: "InvalidParameters", message: text) }
     package static func maxDocumentSizeExceeded(_ text: String) -> APIError { APIError(code: "MaxDocumentSizeExceeded", message: text) }
     package static func unsupportedPlatformType(_ text: String) -> APIError { APIError(code: "UnsupportedPlatformType", message: text) }
@@ -118,6 +130,10 @@ extension APIError {
     package static func invalidNextToken(_ text: String = "The specified token is not valid.") -> APIError {
         APIError(code: "InvalidNextToken", message: text)
     }
+    package static func targetNotConnected(_ target: String) -> APIError {
+        APIError(code: "TargetNotConnected", message: "\(target) is not connected.")
+    }
+    package static func doesNotExist(_ text: String) -> APIError { APIError(code: "DoesNotExistException", message: text) }
     package static func invalidActivation(_ text: String) -> APIError { APIError(code: "InvalidActivation", message: text) }
     package static func invalidActivationID(_ text: String) -> APIError { APIError(code: "InvalidActivationId", message: text) }
     package static func activationExpired(_ text: String) -> APIError { APIError(code: "ActivationExpired", message: text) }

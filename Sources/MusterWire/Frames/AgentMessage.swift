@@ -26,7 +26,11 @@ package struct AgentMessage: Sendable, Equatable {
     package var flags: UInt64
     package var messageID: UUID
     package var payloadType: PayloadType
-    package var payload: ByteBuffer
+    package var payload: ByteBuffer {
+        didSet { self.digest = nil }
+    }
+    /// The SHA-256 of the payload where it is known already, because the frame was read or has been written before: nothing is hashed twice.
+    private var digest: PayloadDigest?
 
     package init(
         messageType: MessageType, schemaVersion: UInt32 = 1, createdDate: Timestamp, sequenceNumber: Int64 = 0, flags: UInt64 = 0,
@@ -40,6 +44,40 @@ package struct AgentMessage: Sendable, Equatable {
         self.messageID = messageID
         self.payloadType = payloadType
         self.payload = payload
+    }
+
+    /// For a reader that has just compared the digest with the payload.
+    init(
+        messageType: MessageType, schemaVersion: UInt32, createdDate: Timestamp, sequenceNumber: Int64, flags: UInt64, messageID: UUID,
+        payloadType: PayloadType, payload: ByteBuffer, digest: PayloadDigest?
+    ) {
+        self.init(
+            messageType: messageType, schemaVersion: schemaVersion, createdDate: createdDate, sequenceNumber: sequenceNumber, flags: flags,
+            messageID: messageID, payloadType: payloadType, payload: payload)
+        self.digest = digest
+    }
+
+    package var payloadDigest: PayloadDigest {
+        self.digest ?? PayloadDigest(hashing: self.payload)
+    }
+
+    /// Frames that may go out again hash their payload once.
+    package mutating func keepDigest() {
+        if self.digest == nil { self.digest = PayloadDigest(hashing: self.payload) }
+    }
+
+    /// The same bytes in other memory: what is known of them stays known.
+    func replacingPayload(withEqual payload: ByteBuffer) -> AgentMessage {
+        AgentMessage(
+            messageType: self.messageType, schemaVersion: self.schemaVersion, createdDate: self.createdDate,
+            sequenceNumber: self.sequenceNumber, flags: self.flags, messageID: self.messageID, payloadType: self.payloadType,
+            payload: payload, digest: self.digest)
+    }
+
+    package static func == (a: AgentMessage, b: AgentMessage) -> Bool {
+        a.messageType == b.messageType && a.schemaVersion == b.schemaVersion && a.createdDate == b.createdDate
+            && a.sequenceNumber == b.sequenceNumber && a.flags == b.flags && a.messageID == b.messageID
+            && a.payloadType == b.payloadType && a.payload == b.payload
     }
 
     /// A control frame with a JSON payload.

@@ -15,6 +15,26 @@ extension ByteBuffer {
 
     mutating func writeSwappedUUID(_ value: UUID) {
         let u = value.uuid
-        self.writeBytes([u.8, u.9, u.10, u.11, u.12, u.13, u.14, u.15, u.0, u.1, u.2, u.3, u.4, u.5, u.6, u.7])
+        func word(_ bytes: (UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8, UInt8)) -> UInt64 {
+            UInt64(bytes.0) << 56 | UInt64(bytes.1) << 48 | UInt64(bytes.2) << 40 | UInt64(bytes.3) << 32
+                | UInt64(bytes.4) << 24 | UInt64(bytes.5) << 16 | UInt64(bytes.6) << 8 | UInt64(bytes.7)
+        }
+        self.writeInteger(word((u.8, u.9, u.10, u.11, u.12, u.13, u.14, u.15)))
+        self.writeInteger(word((u.0, u.1, u.2, u.3, u.4, u.5, u.6, u.7)))
+    }
+
+    mutating func readPayloadDigest() -> PayloadDigest? {
+        guard
+            let a = self.readInteger(as: UInt64.self), let b = self.readInteger(as: UInt64.self),
+            let c = self.readInteger(as: UInt64.self), let d = self.readInteger(as: UInt64.self)
+        else { return nil }
+        return PayloadDigest(words: (a, b, c, d))
+    }
+
+    mutating func writePayloadDigest(_ digest: PayloadDigest) {
+        self.writeInteger(digest.words.0)
+        self.writeInteger(digest.words.1)
+        self.writeInteger(digest.words.2)
+        self.writeInteger(digest.words.3)
     }
 }

@@ -1,0 +1,72 @@
+import NIOCore
+import NIOPosix
+
+/// One descriptor of a session's program, or one connection, on the event loop: read when somebody wants it, and never faster than it is
+/// taken.
+final class SessionPump: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let mayRead: () -> Bool
+    private let received: (ByteBuffer) -> Void
+    private let writable: (Bool) -> Void
+    private let closed: () -> Void
+    /// What one wake-up brought.
+    private var gathered: ByteBuffer?
+    private var isClosed = false
+
+    init(
+        mayRead: @escaping () -> Bool, received: @escaping (ByteBuffer) -> Void, writable: @escaping (Bool) -> Void,
+        closed: @escaping () -> Void
+    ) {
+        self.mayRead = mayRead
+        self.received = received
+        self.writable = writable
+        self.closed = closed
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        context.fireChannelActive()
+        if mayRead() { context.read() }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var piece = Self.unwrapInboundIn(data)
+        if gathered?.writeBuffer(&piece) == nil { gathered = piece }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        deliver()
+        if !isClosed, mayRead() { context.read() }
+    }
+
+    private func deliver() {
+        guard let bytes = gathered else { return }
+        gathered = nil
+        received(bytes)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        writable(context.channel.isWritable)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        finish()
+    }
+
+    /// EIO of a terminal means that nobody holds it any more: the end, not an error.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        context.close(promise: nil)
+    }
+
+    private func finish() {
+        guard !isClosed else { return }
+        deliver()
+        isClosed = true
+        closed()
+    }
+}

@@ -1,0 +1,649 @@
+package import Logging
+package import MusterTLS
+package import MusterWire
+package import NIOCore
+package import NIOHTTP1
+import Synchronization
+
+/// One session's stream over any number of WebSocket connections, one after the other. The same for agent and client.
+///
+///     send ─▶ ReliableStream ─▶ outbox ─▶ one flush for each wake-up ─▶ WebSocket ─▶ relay
+///     inbound or receiver ◀─ held while nobody takes it ◀─ ReliableStream ◀─ WebSocket
+///
+/// - `run` connects, and connects again with back-off; the stream goes on where it was, so that no byte is lost or doubled.
+/// - A peer that is silent for `silence` is dead: each connection pings, see `open`.
+/// - Back-pressure on the way out: there is `room`, or `send` waits. On the way in: what the reader does not take is held within a bound
+///   and not acknowledged, so the sender's window closes; what comes beyond the bound is dropped and sent again by the peer.
+/// - Nothing on the way of data waits for a timer. The one timer is for sending again what was not acknowledged.
+///
+/// A reader that lives on the event loop gives a `DataChannelReceiver` and gets everything without a change of threads.
+package final class DataChannel: Sendable {
+    package enum Incoming: Sendable {
+        /// - Parameter isLast: the other side sends no more of this (FIN).
+        case data(PayloadType, ByteBuffer, isLast: Bool)
+        case connected
+        case disconnected
+        /// The other side is over, in the words of the controller. Nothing follows.
+        case channelClosed(output: String)
+        /// A frame that is not part of the stream.
+        case message(AgentMessage)
+    }
+
+    /// The silence after which a connection is given up: two and a half times the pings' interval, looked at when it is reached.
+    package static let keepAlive = TimeAmount.seconds(5)
+    /// What waits for the reader, at most, before frames are dropped and have to be sent again.
+    private static let heldBytes = 1 << 20
+    /// What the reader of `inbound` has not taken yet, before the rest is held.
+    private static let queuedBytes = 256 << 10
+    /// A channel that lasted this long was a good one.
+    private static let goodAfter = Duration.seconds(5)
+
+    private struct State {
+        var stream: ReliableStream
+        var socket: WebSocketConnection?
+        var connection = 0
+        var outbox: [AgentMessage] = []
+        /// Between the first message of a wake-up and its last: the flush is yet to come.
+        var isReading = false
+        var isFlushDue = false
+        var timer: Scheduled<Void>?
+
+        var isReady = true
+        var held: CircularBuffer<AgentMessage> = []
+        var heldBytes = 0
+        weak var receiver: (any DataChannelReceiver)?
+        var queue: CircularBuffer<Incoming> = []
+        var queuedBytes = 0
+        var reader: CheckedContinuation<Incoming?, Never>?
+
+        var senders: [UInt64: CheckedContinuation<Void, Never>] = [:]
+        var nextSender: UInt64 = 0
+        var socketEnded: CheckedContinuation<Void, Never>?
+        var endWatchers: [UInt64: CheckedContinuation<Void, Never>] = [:]
+        var end: DataChannelEnd?
+    }
+
+    package let inbound = Inbound()
+    private let state: Mutex<State>
+    private let role: ReliableStream.Role
+    private let connect: @Sendable (Int) async throws -> WebSocketConnection
+    private let patience: Duration
+    private let logger: Logger
+
+    /// - Parameters:
+    ///   - connect: opens a connection with `DataChannel.open`, the open text sent. It is told how many connections there were before.
+    ///     It throws `DataChannelGone` when there is no use in trying again.
+    ///   - patience: how long it tries before it gives up.
+    package init(
+        role: ReliableStream.Role,
+        limits: ReliableStream.Limits,
+        patience: Duration = .seconds(300),
+        connect: @escaping @Sendable (_ attempt: Int) async throws -> WebSocketConnection,
+        logger: Logger
+    ) {
+        self.role = role
+        self.connect = connect
+        self.patience = patience
+        self.logger = logger
+        var stream = ReliableStream(role: role, limits: limits)
+        stream.disconnected()
+        state = Mutex(State(stream: stream))
+        inbound.channel = self
+    }
+
+    /// Opens a WebSocket as a data channel wants it, and says the open text.
+    package static func open(
+        endpoint: Endpoint,
+        path: String,
+        headers: HTTPHeaders = [:],
+        tls: TLSContext,
+        text: String,
+        group: any EventLoopGroup,
+        deadline: NIODeadline
+    ) async throws(ClientError) -> WebSocketConnection {
+        let socket = try await WebSocketConnection.connect(
+            endpoint: endpoint, path: path, headers: headers, tls: tls, maxMessageBytes: AgentMessage.maximumLength, keepAlive: keepAlive,
+            delivery: .receiver, group: group, deadline: deadline)
+        do {
+            try await socket.send(text: text)
+        } catch {
+            socket.abort()
+            throw error
+        }
+        return socket
+    }
+
+    /// Before `run`. The receiver is called on the event loop of the connection; `inbound` then stays empty.
+    package func attach(_ receiver: any DataChannelReceiver) {
+        state.withLock { $0.receiver = receiver }
+    }
+
+    // MARK: Life
+
+    /// Until the other side is over, there is no way back to it, or `close` was called or the task cancelled.
+    package func run() async -> DataChannelEnd {
+        let end = await serve()
+        finish(end)
+        return end
+    }
+
+    private func serve() async -> DataChannelEnd {
+        var backoff = Backoff(base: .milliseconds(200), cap: .seconds(8))
+        var attempt = 0
+        var last = ContinuousClock.now
+        while true {
+            if let end = state.withLock({ $0.end }) { return end }
+            if Task.isCancelled { return .finished }
+            await pause(backoff.next())
+            if let end = state.withLock({ $0.end }) { return end }
+            if Task.isCancelled { return .finished }
+            do {
+                let socket = try await connect(attempt)
+                attempt += 1
+                let opened = ContinuousClock.now
+                await converse(on: socket)
+                last = ContinuousClock.now
+                if last - opened >= Self.goodAfter { backoff = Backoff(base: .milliseconds(200), cap: .seconds(8)) }
+            } catch let gone as DataChannelGone {
+                return .gone(gone.reason)
+            } catch {
+                logger.debug("no data channel; trying again", metadata: ["reason": "\(error)"])
+                guard ContinuousClock.now - last < patience else { return .gone("\(error)") }
+            }
+        }
+    }
+
+    /// Returns when the connection is over.
+    private func converse(on socket: WebSocketConnection) async {
+        let number = state.withLock { state in
+            state.connection += 1
+            return state.connection
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+                let isOver = state.withLock { state in
+                    guard state.end == nil else { return true }
+                    state.socket = socket
+                    state.socketEnded = continuation
+                    return false
+                }
+                guard !isOver else {
+                    socket.abort()
+                    return continuation.resume()
+                }
+                socket.eventLoop.execute {
+                    self.connected(number)
+                    socket.attach(Connection(channel: self, number: number))
+                }
+            }
+        } onCancel: {
+            socket.abort()
+        }
+    }
+
+    private func connected(_ number: Int) {
+        let isCurrent = state.withLock { state in
+            guard state.connection == number, state.socket != nil else { return false }
+            return true
+        }
+        guard isCurrent else { return }
+        // What the receiver says first, an agent's state for instance, goes out before what is sent again.
+        tell(.connected)
+        state.withLock { state in
+            state.outbox.append(contentsOf: state.stream.reconnected(now: .now()))
+        }
+        flush()
+        wakeSenders()
+    }
+
+    fileprivate func disconnected(_ number: Int, _ error: ClientError?) {
+        let (waiting, isNews): (CheckedContinuation<Void, Never>?, Bool) = state.withLock { state in
+            guard state.connection == number, state.socket != nil else { return (nil, false) }
+            defer { state.socketEnded = nil }
+            state.socket = nil
+            state.stream.disconnected()
+            state.timer?.cancel()
+            state.timer = nil
+            // What was not written is in the stream, and is sent again from there.
+            state.outbox = []
+            state.isReading = false
+            return (state.socketEnded, state.end == nil)
+        }
+        if let error {
+            logger.debug("the data channel was interrupted", metadata: ["reason": "\(error)"])
+            // The other side said no in words (policy violation): it will not say anything else the next time.
+            if error.kind == .denied { finish(.gone(error.description)) }
+        }
+        if isNews { tell(.disconnected) }
+        waiting?.resume()
+    }
+
+    /// Sends what is waiting, then closes the connection without any more words. `run` returns.
+    package func close() async { end() }
+
+    package func end() {
+        flush()
+        finish(.finished)
+    }
+
+    private func finish(_ end: DataChannelEnd) {
+        let (socket, watchers): (WebSocketConnection?, [CheckedContinuation<Void, Never>]) = state.withLock { state in
+            guard state.end == nil else { return (state.socket, []) }
+            state.end = end
+            state.timer?.cancel()
+            state.timer = nil
+            defer { state.endWatchers = [:] }
+            return (state.socket, Array(state.endWatchers.values))
+        }
+        socket?.abort()
+        for watcher in watchers { watcher.resume() }
+        wakeSenders()
+        wakeReader()
+    }
+
+    /// Returns early when the channel is over.
+    private func pause(_ duration: Duration) async {
+        guard duration > .zero else { return }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await Task.sleep(for: duration) }
+            group.addTask { await self.awaitEnd() }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func awaitEnd() async {
+        let ticket = state.withLock { state in
+            state.nextSender += 1
+            return state.nextSender
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+                let isOver = state.withLock { state in
+                    if state.end != nil || Task.isCancelled { return true }
+                    state.endWatchers[ticket] = continuation
+                    return false
+                }
+                if isOver { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.endWatchers.removeValue(forKey: ticket) }?.resume()
+        }
+    }
+
+    // MARK: Out
+
+    package var isConnected: Bool { state.withLock { $0.socket != nil } }
+
+    /// Everything that was sent has been acknowledged.
+    package var isDrained: Bool { state.withLock { $0.stream.isDrained } }
+
+    package var unacknowledgedBytes: Int { state.withLock { $0.stream.unacknowledgedBytes } }
+
+    /// The controller said that the other side is away.
+    package var isPaused: Bool { state.withLock { $0.stream.isPaused } }
+
+    /// How many bytes `write` takes now.
+    package var room: Int { state.withLock { $0.end == nil ? $0.stream.room : 0 } }
+
+    /// Suspends while there is no room.
+    package func send(_ type: PayloadType, _ payload: ByteBuffer, isLast: Bool = false) async throws {
+        var rest = payload
+        while true {
+            let isAccepted: Bool = try state.withLock { state in
+                if state.end != nil { throw ClientError(.closed, "The session is over.") }
+                guard state.stream.room > 0 else { return false }
+                Self.take(&rest, type, isLast: isLast, &state)
+                return rest.readableBytes == 0
+            }
+            flushUnlessReading()
+            if isAccepted { return }
+            try await awaitRoom()
+        }
+    }
+
+    /// Takes what there is room for, without waiting, and leaves the rest. True when nothing is left.
+    package func write(_ type: PayloadType, _ payload: inout ByteBuffer, isLast: Bool = false) -> Bool {
+        let isDone = state.withLock { state in
+            guard state.end == nil, state.stream.room > 0 else { return false }
+            Self.take(&payload, type, isLast: isLast, &state)
+            return payload.readableBytes == 0
+        }
+        flushUnlessReading()
+        return isDone
+    }
+
+    private static func take(_ payload: inout ByteBuffer, _ type: PayloadType, isLast: Bool, _ state: inout State) {
+        let part = payload.readSlice(length: min(payload.readableBytes, state.stream.room)) ?? ByteBuffer()
+        let flags: UInt64 = isLast && payload.readableBytes == 0 ? ReliableStream.isLast : 0
+        state.outbox.append(contentsOf: state.stream.send(type, part, flags: flags, now: .now(), date: .now()))
+    }
+
+    /// A frame beside the stream, sent once and only while there is a connection. False when there is none.
+    @discardableResult
+    package func post(_ message: AgentMessage) -> Bool {
+        let isSent = state.withLock { state in
+            guard state.socket != nil, state.end == nil else { return false }
+            state.outbox.append(message)
+            return true
+        }
+        flushUnlessReading()
+        return isSent
+    }
+
+    /// False when the time was over, or the channel, before everything was acknowledged.
+    package func drain(within duration: Duration) async -> Bool {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await Task.sleep(for: duration) }
+            group.addTask {
+                while !Task.isCancelled, !self.isDrained, self.state.withLock({ $0.end == nil }) { try? await self.awaitRoom(orDrained: true) }
+            }
+            await group.next()
+            group.cancelAll()
+        }
+        return isDrained
+    }
+
+    private func awaitRoom(orDrained: Bool = false) async throws {
+        let ticket = state.withLock { state in
+            state.nextSender += 1
+            return state.nextSender
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+                let isDone = state.withLock { state in
+                    let isThere = orDrained ? state.stream.isDrained : state.stream.room > 0
+                    if state.end != nil || isThere || Task.isCancelled { return true }
+                    state.senders[ticket] = continuation
+                    return false
+                }
+                if isDone { continuation.resume() }
+            }
+        } onCancel: {
+            state.withLock { $0.senders.removeValue(forKey: ticket) }?.resume()
+        }
+        try Task.checkCancellation()
+    }
+
+    private func wakeSenders() {
+        let (waiting, receiver): ([CheckedContinuation<Void, Never>], (any DataChannelReceiver)?) = state.withLock { state in
+            let waiting = Array(state.senders.values)
+            state.senders.removeAll(keepingCapacity: true)
+            return (waiting, state.end == nil ? state.receiver : nil)
+        }
+        for sender in waiting { sender.resume() }
+        receiver?.acknowledged()
+    }
+
+    private func flushUnlessReading() {
+        let socket: WebSocketConnection? = state.withLock { state in
+            guard !state.isReading, !state.isFlushDue, !state.outbox.isEmpty, let socket = state.socket else { return nil }
+            if !socket.eventLoop.inEventLoop { state.isFlushDue = true }
+            return socket
+        }
+        guard let socket else { return }
+        if socket.eventLoop.inEventLoop { flush() } else { socket.eventLoop.execute { self.flush() } }
+    }
+
+    private func flush() {
+        let (socket, frames): (WebSocketConnection?, [AgentMessage]) = state.withLock { state in
+            state.isFlushDue = false
+            guard let socket = state.socket else { return (nil, []) }
+            defer { state.outbox = [] }
+            return (socket, state.outbox)
+        }
+        guard let socket else { return }
+        if !frames.isEmpty { socket.send(frames: frames) }
+        armTimer(on: socket.eventLoop)
+    }
+
+    /// One timer, and only while something is unacknowledged: it is not moved with each frame, but looks when it fires.
+    private func armTimer(on loop: any EventLoop) {
+        state.withLock { state in
+            guard state.timer == nil, state.end == nil, let deadline = state.stream.nextDeadline else { return }
+            state.timer = loop.scheduleTask(deadline: deadline) { [weak self] in self?.timerFired() }
+        }
+    }
+
+    private func timerFired() {
+        state.withLock { state in
+            state.timer = nil
+            guard state.socket != nil else { return }
+            state.outbox.append(contentsOf: state.stream.due(now: .now()))
+        }
+        flush()
+    }
+
+    // MARK: In
+
+    /// From now on, `deliver` is not called with data until `resumeDelivery`. On the event loop, for a receiver.
+    package func pauseDelivery() {
+        state.withLock { $0.isReady = false }
+    }
+
+    package func resumeDelivery() {
+        let loop: (any EventLoop)? = state.withLock { state in
+            state.isReady = true
+            return state.held.isEmpty ? nil : state.socket?.eventLoop
+        }
+        guard let loop else { return }
+        if loop.inEventLoop { feedHeld() } else { loop.execute { self.feedHeld() } }
+    }
+
+    fileprivate func received(_ message: ByteBuffer, on number: Int) {
+        var message = message
+        let frame: AgentMessage
+        do {
+            frame = try message.readAgentMessage()
+        } catch {
+            // A frame that was damaged is sent again, as any that is not acknowledged.
+            logger.warning("dropping a frame of the data channel", metadata: ["reason": "\(error)"])
+            return
+        }
+        switch frame.messageType {
+        case .acknowledge, .startPublication, .pausePublication:
+            let failure = state.withLock { state -> StreamFailure? in
+                guard state.connection == number else { return nil }
+                state.isReading = true
+                let step = state.stream.received(frame, isReady: true, now: .now(), date: .now())
+                state.outbox.append(contentsOf: step.send)
+                return step.failure
+            }
+            if let failure { fail(failure) }
+        case role.incoming:
+            data(frame, number)
+        case .channelClosed:
+            let closed = try? frame.decodePayload(ChannelClosed.self)
+            let output = closed?.output ?? ""
+            tell(.channelClosed(output: output))
+            finish(.closed(output: output))
+        default:
+            tell(.message(frame))
+        }
+    }
+
+    private func data(_ frame: AgentMessage, _ number: Int) {
+        let isTaken = state.withLock { state in
+            guard state.connection == number, state.end == nil else { return false }
+            state.isReading = true
+            guard state.held.isEmpty, Self.isReady(state) else {
+                // A copy of its own: the message may be a slice of something much larger.
+                guard state.heldBytes + frame.payload.readableBytes <= Self.heldBytes, state.held.count < 4096 else { return false }
+                state.held.append(frame)
+                state.heldBytes += frame.payload.readableBytes
+                return false
+            }
+            return true
+        }
+        if isTaken { feed(frame) }
+    }
+
+    private static func isReady(_ state: State) -> Bool {
+        state.receiver == nil ? state.queuedBytes < queuedBytes : state.isReady
+    }
+
+    private func feed(_ frame: AgentMessage) {
+        let step = state.withLock { state in
+            let step = state.stream.received(frame, isReady: true, now: .now(), date: .now())
+            state.outbox.append(contentsOf: step.send)
+            return step
+        }
+        for delivery in step.deliver {
+            tell(.data(delivery.type, delivery.payload, isLast: delivery.flags & ReliableStream.isLast != 0))
+        }
+        if let failure = step.failure { fail(failure) }
+    }
+
+    private func feedHeld() {
+        while true {
+            let next: AgentMessage? = state.withLock { state in
+                guard state.end == nil, Self.isReady(state), let frame = state.held.popFirst() else { return nil }
+                state.heldBytes -= frame.payload.readableBytes
+                return frame
+            }
+            guard let next else { break }
+            feed(next)
+        }
+        flushUnlessReading()
+    }
+
+    fileprivate func receivedEverything(on number: Int) {
+        let isCurrent = state.withLock { state in
+            guard state.connection == number else { return false }
+            state.isReading = false
+            return true
+        }
+        guard isCurrent else { return }
+        flush()
+        wakeSenders()
+        flushUnlessReading()
+    }
+
+    private func fail(_ failure: StreamFailure) {
+        logger.warning("the stream of the session has failed", metadata: ["reason": "\(failure)"])
+        finish(.gone("\(failure)"))
+    }
+
+    private func tell(_ incoming: Incoming) {
+        let (receiver, reader): ((any DataChannelReceiver)?, CheckedContinuation<Incoming?, Never>?) = state.withLock { state in
+            if let receiver = state.receiver { return (receiver, nil) }
+            if let reader = state.reader {
+                state.reader = nil
+                return (nil, reader)
+            }
+            state.queue.append(incoming)
+            state.queuedBytes += incoming.weight
+            return (nil, nil)
+        }
+        receiver?.deliver(incoming)
+        reader?.resume(returning: incoming)
+    }
+
+    private func wakeReader() {
+        let reader = state.withLock { state in
+            defer { state.reader = nil }
+            return state.queue.isEmpty ? state.reader : nil
+        }
+        reader?.resume(returning: nil)
+    }
+
+    fileprivate func next() async -> Incoming? {
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Incoming?, Never>) in
+                enum Outcome { case now(Incoming?), later }
+                let (outcome, loop): (Outcome, (any EventLoop)?) = state.withLock { state in
+                    if let first = state.queue.popFirst() {
+                        state.queuedBytes -= first.weight
+                        let mayGoOn = !state.held.isEmpty && state.queuedBytes < Self.queuedBytes / 2
+                        return (.now(first), mayGoOn ? state.socket?.eventLoop : nil)
+                    }
+                    if state.end != nil || Task.isCancelled { return (.now(nil), nil) }
+                    state.reader = continuation
+                    return (.later, state.held.isEmpty ? nil : state.socket?.eventLoop)
+                }
+                if let loop { loop.execute { self.feedHeld() } }
+                if case .now(let incoming) = outcome { continuation.resume(returning: incoming) }
+            }
+        } onCancel: {
+            let reader = state.withLock { state in
+                defer { state.reader = nil }
+                return state.reader
+            }
+            reader?.resume(returning: nil)
+        }
+    }
+
+    // MARK: Types
+
+    /// For one reader. Ends when the channel is over and everything has been read.
+    package final class Inbound: AsyncSequence, Sendable {
+        package typealias Element = Incoming
+        package typealias Failure = Never
+        private let owner = Mutex<WeakChannel>(WeakChannel())
+
+        fileprivate var channel: DataChannel? {
+            get { owner.withLock { $0.channel } }
+            set { owner.withLock { $0.channel = newValue } }
+        }
+
+        package struct AsyncIterator: AsyncIteratorProtocol {
+            fileprivate let channel: DataChannel?
+
+            package mutating func next() async -> Incoming? { await channel?.next() }
+
+            package mutating func next(isolation actor: isolated (any Actor)?) async -> Incoming? { await channel?.next() }
+        }
+
+        package func makeAsyncIterator() -> AsyncIterator { AsyncIterator(channel: channel) }
+    }
+
+    private struct WeakChannel {
+        weak var channel: DataChannel?
+    }
+
+    /// Says which connection a message came on: a former one has nothing to say any more.
+    private final class Connection: WebSocketReceiver {
+        private let channel: DataChannel
+        private let number: Int
+
+        init(channel: DataChannel, number: Int) {
+            self.channel = channel
+            self.number = number
+        }
+
+        func received(_ message: ByteBuffer) { channel.received(message, on: number) }
+        func receivedEverything() { channel.receivedEverything(on: number) }
+        func ended(_ error: ClientError?) { channel.disconnected(number, error) }
+    }
+}
+
+/// Gets what comes in on the event loop of the connection, in order.
+package protocol DataChannelReceiver: AnyObject, Sendable {
+    func deliver(_ incoming: DataChannel.Incoming)
+    /// There may be more room, or everything may be acknowledged.
+    func acknowledged()
+}
+
+/// How a data channel ended.
+package enum DataChannelEnd: Sendable, Hashable {
+    /// The controller said so, in these words.
+    case closed(output: String)
+    /// There is no way back to the session.
+    case gone(String)
+    /// `close` was called, or the task cancelled.
+    case finished
+}
+
+/// Thrown by `connect`: the session does not exist any more.
+package struct DataChannelGone: Error, Sendable {
+    package let reason: String
+
+    package init(_ reason: String) { self.reason = reason }
+}
+
+extension DataChannel.Incoming {
+    fileprivate var weight: Int {
+        guard case .data(_, let payload, _) = self else { return 64 }
+        return payload.readableBytes + 64
+    }
+}

@@ -1,0 +1,112 @@
+import MusterCrypto
+
+/// The digest that ties every line of a recording to all lines before it. [value]
+///
+///     head(0) = SHA-256("muster recording 1" LF, session, LF)
+///     head(n) = SHA-256(head(n-1), line n with its line feed, place n)
+///
+/// Line 1 is the header. `<session>.chain` has one line for each of the recording's: head(n) in hexadecimal, a space, place(n). So the
+/// recording itself stays a plain asciicast, and the first line that does not fit can be named. A place says which frame a line came
+/// from: that is what a controller that was restarted goes on with.
+package struct RecordingChain: Sendable, Equatable {
+    package private(set) var head: [UInt8]
+    package private(set) var lines: Int64 = 0
+    /// Bytes of the recording.
+    package private(set) var length: Int64 = 0
+
+    package init(_ session: SessionID) {
+        head = SHA256.hash("muster recording 1\n\(session)\n")
+    }
+
+    /// - Parameter line: with its line feed.
+    /// - Returns: the line of the chain's file, with its line feed.
+    package mutating func append(_ line: some Collection<UInt8>, _ place: RecordingPlace) -> [UInt8] {
+        let place = Array(place.description.utf8)
+        head = Self.head(after: head, line, place)
+        lines += 1
+        length += Int64(line.count)
+        return Array(Hex.encode(head).utf8) + [0x20] + place + [0x0a]
+    }
+
+    static func head(after head: [UInt8], _ line: some Collection<UInt8>, _ place: [UInt8]) -> [UInt8] {
+        var digested = head
+        digested.reserveCapacity(head.count + line.count + place.count)
+        digested += line
+        digested += place
+        return SHA256.hash(digested)
+    }
+
+    package var mark: RecordingMark { RecordingMark(length: length, lines: lines, head: Hex.encode(head)) }
+}
+
+/// How far a recording has come. [value]
+package struct RecordingMark: Codable, Sendable, Equatable {
+    package var length: Int64
+    package var lines: Int64
+    /// Hexadecimal.
+    package var head: String
+
+    package init(length: Int64, lines: Int64, head: String) {
+        self.length = length
+        self.lines = lines
+        self.head = head
+    }
+}
+
+/// Where a line of a recording comes from. [value]
+package enum RecordingPlace: Sendable, Equatable, CustomStringConvertible {
+    /// From no frame: the header, a marker.
+    case none
+    /// From a frame that has more lines.
+    case goesOn
+    /// The last line of an agent's (`a`) or a client's (`c`) frame, with the first 16 bytes of the SHA-256 of its payload.
+    case agent(Int64, digest: [UInt8])
+    case client(Int64, digest: [UInt8])
+
+    package static let digestBytes = 16
+
+    package var description: String {
+        switch self {
+        case .none: "-"
+        case .goesOn: "+"
+        case .agent(let number, let digest): "a\(number):\(Hex.encode(digest))"
+        case .client(let number, let digest): "c\(number):\(Hex.encode(digest))"
+        }
+    }
+
+    package init?(_ text: Substring) {
+        switch text {
+        case "-": self = .none
+        case "+": self = .goesOn
+        default:
+            let parts = text.dropFirst().split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            guard parts.count == 2, let number = Int64(parts[0]), number >= 0, number < .max, String(number) == parts[0],
+                let digest = Hex.decode(String(parts[1])), digest.count == Self.digestBytes
+            else { return nil }
+            switch text.first {
+            case "a": self = .agent(number, digest: digest)
+            case "c": self = .client(number, digest: digest)
+            default: return nil
+            }
+        }
+    }
+}
+
+/// One line of the chain's file.
+package struct RecordingLink: Sendable, Equatable {
+    /// No link is longer: 64 digits, a space, a side, 19 digits, a colon, 32 digits.
+    package static let maximumLength = 128
+
+    package let head: [UInt8]
+    package let place: RecordingPlace
+
+    /// - Parameter line: without its line feed.
+    package init?(_ line: some Collection<UInt8>) {
+        guard line.count <= Self.maximumLength else { return nil }
+        let parts = String(decoding: line, as: UTF8.self).split(separator: " ", omittingEmptySubsequences: false)
+        guard parts.count == 2, let head = Hex.decode(String(parts[0])), head.count == 32, let place = RecordingPlace(parts[1]) else {
+            return nil
+        }
+        (self.head, self.place) = (head, place)
+    }
+}

@@ -1,0 +1,87 @@
+package import MusterCrypto
+
+/// What is signed when a recording ends: everything about it in one line. [value]
+package struct RecordingRecord: Codable, Sendable, Equatable {
+    package var session: SessionID
+    package var node: NodeID
+    package var owner: String
+    package var document: String
+    package var sessionType: String
+    package var reason: String
+    package var started: Timestamp
+    package var ended: Timestamp
+    package var endReason: String
+    package var state: RecordingState
+    package var inputRecorded: Bool
+    /// Of a terminal's recording; nil of a flow.
+    package var mark: RecordingMark?
+    package var flow: FlowRecord?
+
+    package init(
+        session: SessionID, node: NodeID, owner: String, document: String, sessionType: String, reason: String, started: Timestamp,
+        ended: Timestamp, endReason: String, state: RecordingState, inputRecorded: Bool, mark: RecordingMark? = nil,
+        flow: FlowRecord? = nil
+    ) {
+        self.session = session
+        self.node = node
+        self.owner = owner
+        self.document = document
+        self.sessionType = sessionType
+        self.reason = reason
+        self.started = started
+        self.ended = ended
+        self.endReason = endReason
+        self.state = state
+        self.inputRecorded = inputRecorded
+        self.mark = mark
+        self.flow = flow
+    }
+}
+
+/// The end of a recording: the record and the controller's signature over exactly its bytes. [value]
+///
+/// `<session>.seal` is one JSON object. The signature is ECDSA with SHA-256 by the key of the controller's CA over
+/// "muster session recording" LF and the record: no certificate begins so, so neither can be taken for the other.
+package struct RecordingSeal: Codable, Sendable, Equatable {
+    private static let domain = Array("muster session recording\n".utf8)
+
+    /// JSON, as it was signed.
+    package let record: String
+    /// Base64 of the DER.
+    package let signature: String
+    /// The CA's certificate. It says who signed; whether to believe them is the reader's to know.
+    package let authority: String
+
+    package init(_ record: RecordingRecord, by authority: CertificateAuthority) throws {
+        let bytes = try JSONCoding.encode(record)
+        self.record = String(decoding: bytes, as: UTF8.self)
+        self.signature = Base64.encode(try authority.sign(Self.domain + bytes))
+        self.authority = authority.certificate.pem()
+    }
+
+    package func decoded() throws -> RecordingRecord {
+        try JSONCoding.decode(RecordingRecord.self, from: Array(record.utf8))
+    }
+
+    package func isSigned(by authority: Certificate) -> Bool {
+        guard let signature = Base64.decode(signature), let key = try? authority.publicKey else { return false }
+        return key.isValid(signature: signature, for: Self.domain + Array(record.utf8))
+    }
+}
+
+/// How far an open recording had come at a moment, as the audit trail has it. One that has left the controller's machine proves that
+/// what it covers has not been changed since, also to somebody who trusts nobody on that machine. [value]
+package struct RecordingCommitment: Codable, Sendable, Equatable {
+    package var session: SessionID
+    package var time: Timestamp
+    /// Of the audit event.
+    package var sequence: Int64
+    package var mark: RecordingMark
+
+    package init(session: SessionID, time: Timestamp, sequence: Int64, mark: RecordingMark) {
+        self.session = session
+        self.time = time
+        self.sequence = sequence
+        self.mark = mark
+    }
+}

@@ -1,0 +1,114 @@
+import NIOCore
+
+/// The receiving half of a stream: each sequence number once and in order. It acknowledges nothing, so that the recorder of a session can
+/// run it beside the two ends.
+package struct StreamReceiver: Sendable {
+    package enum Outcome: Sendable, Equatable {
+        /// It was the next one; it and what waited for it have been delivered.
+        case delivered
+        /// It came early and waits.
+        case waiting
+        /// Seen before; with memory for it, the same contents as then.
+        case repeated
+        /// Seen before, too long ago to compare: who must not let other contents pass has to drop it.
+        case unknownRepeat
+        /// Early, and no room to wait: dropped, as if it had been lost. Or the next one, and the reader was not ready.
+        case refused
+    }
+
+    private struct Remembered: Sendable {
+        var low: UInt64
+        var high: UInt64
+
+        /// Half of the digest will do: who looks for two payloads that share 128 bits of it looks for 2^64 attempts.
+        init(_ digest: PayloadDigest) {
+            self.low = digest.words.0
+            self.high = digest.words.1
+        }
+
+        func matches(_ digest: PayloadDigest) -> Bool { self.low == digest.words.0 && self.high == digest.words.1 }
+    }
+
+    /// The sequence number that is delivered next.
+    package private(set) var expected: Int64
+    private var waiting: [Int64: AgentMessage] = [:]
+    private(set) var waitingBytes = 0
+    private let maximumWaiting: Int
+    private let maximumWaitingBytes: Int
+    /// The digests of the last accepted numbers, the last one at the end.
+    private var remembered = CircularBuffer<Remembered>()
+    private let maximumRemembered: Int
+
+    package init(maximumWaiting: Int, maximumWaitingBytes: Int, remembering: Int = 0, expected: Int64 = 0) {
+        self.maximumWaiting = maximumWaiting
+        self.maximumWaitingBytes = maximumWaitingBytes
+        self.maximumRemembered = remembering
+        self.expected = max(0, expected)
+    }
+
+    package var waitingCount: Int { self.waiting.count }
+
+    /// After a restart: the digest of the number before `expected`, then of the ones before it, is told oldest first.
+    package mutating func remember(_ digest: PayloadDigest) {
+        guard self.maximumRemembered > 0 else { return }
+        if self.remembered.count == self.maximumRemembered { self.remembered.removeFirst() }
+        self.remembered.append(Remembered(digest))
+    }
+
+    package mutating func received(
+        _ message: AgentMessage, isReady: Bool = true, deliver: (AgentMessage) -> Void
+    ) throws(StreamFailure) -> Outcome {
+        let sequence = message.sequenceNumber
+        guard sequence >= 0, sequence < .max else { throw .sequence(sequence) }
+        if sequence == self.expected {
+            guard isReady else { return .refused }
+            self.accept(message, deliver)
+            while !self.waiting.isEmpty, let next = self.waiting.removeValue(forKey: self.expected) {
+                self.waitingBytes -= next.payload.readableBytes
+                self.accept(next, deliver)
+            }
+            return .delivered
+        }
+        if sequence < self.expected {
+            guard self.maximumRemembered > 0 else { return .repeated }
+            let age = self.expected - sequence
+            guard age <= self.remembered.count else { return .unknownRepeat }
+            let known = self.remembered[self.remembered.index(self.remembered.endIndex, offsetBy: -Int(age))]
+            guard known.matches(message.payloadDigest) else { throw .repeatDiffers(sequence: sequence) }
+            return .repeated
+        }
+        if let early = self.waiting[sequence] {
+            if self.maximumRemembered > 0, early.payloadDigest != message.payloadDigest { throw .repeatDiffers(sequence: sequence) }
+            return .repeated
+        }
+        let bytes = message.payload.readableBytes
+        guard self.waiting.count < self.maximumWaiting, self.waitingBytes + bytes <= self.maximumWaitingBytes else { return .refused }
+        self.waitingBytes += bytes
+        self.waiting[sequence] = message.holdingLittle()
+        return .waiting
+    }
+
+    /// For a recorder that was away: what is missing will not come. Goes on with the first frames that wait, and says which are left out.
+    package mutating func skipMissing(deliver: (AgentMessage) -> Void) -> Range<Int64>? {
+        guard let first = self.waiting.keys.min() else { return nil }
+        let missing = self.expected..<first
+        // Their digests are counted back from `expected`, and those of the missing ones are not known.
+        self.remembered.removeAll()
+        self.expected = first
+        while let next = self.waiting.removeValue(forKey: self.expected) {
+            self.waitingBytes -= next.payload.readableBytes
+            self.accept(next, deliver)
+        }
+        return missing
+    }
+
+    private mutating func accept(_ message: AgentMessage, _ deliver: (AgentMessage) -> Void) {
+        self.expected += 1
+        self.remember(message)
+        deliver(message)
+    }
+
+    private mutating func remember(_ message: AgentMessage) {
+        if self.maximumRemembered > 0 { self.remember(message.payloadDigest) }
+    }
+}
