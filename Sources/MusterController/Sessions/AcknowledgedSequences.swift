@@ -14,7 +14,7 @@ struct AcknowledgedSequences: Sendable, Equatable {
     private var apart: Set<Int64> = []
 
     mutating func saw(_ frame: AgentMessage) {
-        guard let sequence = frame.acknowledgedSequence else { return }
+        guard let sequence = frame.acknowledged?.sequence else { return }
         insert(sequence)
     }
 
