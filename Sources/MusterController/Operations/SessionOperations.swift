@@ -4,9 +4,7 @@ import MusterWire
 
 /// StartSession, ResumeSession, TerminateSession, DescribeSessions.
 package struct SessionOperations: Sendable {
-    private static let shell = "SSM-SessionManagerRunShell"
-    /// Of a node: who its sessions run as, where the document turns run-as on.
-    static let runAsTag = "SSMSessionRunAs"
+    private static let shell = BuiltInSessionDocument.preferences
 
     private let database: any SQLDatabase
     private let registry: AgentRegistry
@@ -39,7 +37,7 @@ package struct SessionOperations: Sendable {
     @Sendable func start(_ input: StartSession.Input, _ context: OperationContext) async throws -> StartSession.Output {
         let target = try input.target.required("target")
         let url = try StreamURL(host: context.host)
-        guard let id = NodeID(target), let generation = await registry.generation(of: id) else { throw APIError.targetNotConnected(target) }
+        guard let id = NodeID(target), let generation = await registry.sessionGeneration(of: id) else { throw APIError.targetNotConnected(target) }
         guard await broker.hasRoom else { throw APIError.throttling }
         let token = SessionToken.make()
         let (started, record, isRepeat) = try await database.write { tx in

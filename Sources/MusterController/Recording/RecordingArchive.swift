@@ -68,7 +68,9 @@ package final class RecordingArchive: Sendable {
             cast: try open(facts.id, .cast, O_WRONLY | O_APPEND), chain: try open(facts.id, .chain, O_WRONLY | O_APPEND),
             path: name(facts.id, .cast))
         try files.cut(cast: whole.cast, chain: whole.chain)
-        return (files, restoration.restored())
+        var recording = restoration.restored()
+        if recording.chain.lines == 0 { try files.append(try recording.header()) }
+        return (files, recording)
     }
 
     private func damaged(_ session: SessionID, _ reason: String) -> ControllerError {
@@ -174,6 +176,16 @@ package final class RecordingFiles: Sendable {
 
     init(cast: RecordingArchive.Descriptor, chain: RecordingArchive.Descriptor, path: String) {
         (self.cast, self.chain, self.path) = (cast, chain, path)
+    }
+
+    /// Files, or devices, that are there already.
+    package init(castPath: String, chainPath: String) throws {
+        func opened(_ path: String) throws -> RecordingArchive.Descriptor {
+            let number = Glibc.open(path, O_WRONLY | O_APPEND | O_CLOEXEC)
+            guard number >= 0 else { throw RecordingArchive.failure("open", path) }
+            return RecordingArchive.Descriptor(number)
+        }
+        (cast, chain, path) = (try opened(castPath), try opened(chainPath), castPath)
     }
 
     /// The lines first: links without lines would promise what is not there.

@@ -44,7 +44,7 @@ package final class SessionRecorders: SessionTaps, Service {
     private let archive: RecordingArchive
     private let database: any SQLDatabase
     private let settings: Settings
-    private let finisher: RecordingFinisher
+    let finisher: RecordingFinisher
     private let logger: Logger
     private let clock: @Sendable () -> Int64
     private let open = NIOLockedValueBox<[SessionID: any OpenRecording]>([:])
@@ -290,7 +290,8 @@ struct RecordingFinisher: Sendable {
         do {
             try await NIOThreadPool.singleton.runIfActive { try sync() }
         } catch {
-            (state, detail) = (.failed, "\(error)")
+            // What ended it before says more.
+            if detail.isEmpty { (state, detail) = (.failed, "\(error)") }
         }
         let (final, words) = (state, detail)
         let record = RecordingRecord(
