@@ -1,6 +1,7 @@
 """StartSession, ResumeSession, TerminateSession and DescribeSessions as boto3 sees them."""
 
 import datetime
+import json
 import re
 
 import botocore.exceptions
@@ -45,6 +46,9 @@ def test_start_and_terminate(sandbox, ssm, node):
     ({"DocumentName": "AWS-RunShellScript"}, "InvalidDocument"),
     ({"DocumentName": "no spaces"}, "ValidationException"),
     ({"Reason": "two\nlines"}, "ValidationException"),
+    ({"Parameters": {"colour": ["red"]}}, "InvalidParameters"),
+    ({"DocumentName": "AWS-StartPortForwardingSession", "Parameters": {"portNumber": ["70000"]}}, "InvalidParameters"),
+    ({"DocumentName": "AWS-StartInteractiveCommand"}, "InvalidParameters"),
 ])
 def test_start_errors(ssm, node, arguments, code):
     before = len(ssm.describe_sessions(State="Active")["Sessions"])
@@ -61,10 +65,9 @@ def test_a_repeat_is_answered_with_the_same_session(sandbox, node):
     invocation = f"retry-{node}"
 
     def same(request, **_):
-        del request.headers["amz-sdk-invocation-id"]
-        request.headers["amz-sdk-invocation-id"] = invocation
+        request.context["retries"]["invocation-id"] = invocation
 
-    ssm.meta.events.register("before-sign.ssm", same)
+    ssm.meta.events.register_first("request-created.ssm", same)
     first, second = ssm.start_session(Target=node), ssm.start_session(Target=node)
     assert first["SessionId"] == second["SessionId"]
     # Only digests are stored: the repeat brings a token of its own.
@@ -122,3 +125,33 @@ def test_describe_errors(ssm):
     assert code(State="Active", Filters=[{"key": "Target", "value": "a"}, {"key": "Target", "value": "b"}]) == "ValidationException"
     assert code(State="Active", NextToken="forged") == "InvalidNextToken"
     assert code(State="Active", MaxResults=201) == "ValidationException"
+
+
+@pytest.fixture
+def preferences(ssm):
+    """Sets the preferences of all sessions; the built-in ones are back afterwards."""
+    made = []
+
+    def put(**inputs):
+        content = json.dumps({"schemaVersion": "1.0", "description": "preferences", "sessionType": "Standard_Stream", "inputs": inputs})
+        made.append(ssm.create_document(Name="SSM-SessionManagerRunShell", DocumentType="Session", Content=content))
+
+    yield put
+    if made:
+        ssm.delete_document(Name="SSM-SessionManagerRunShell")
+
+
+def test_run_as_needs_a_name(ssm, node, preferences):
+    preferences(runAsEnabled=True, idleSessionTimeout="5", maxSessionDuration="60")
+    with pytest.raises(botocore.exceptions.ClientError) as failure:
+        ssm.start_session(Target=node)
+    assert failure.value.response["Error"]["Code"] == "ValidationException" and "SSMSessionRunAs" in failure.value.response["Error"]["Message"]
+    resource = dict(ResourceType="ManagedInstance", ResourceId=node)
+    ssm.add_tags_to_resource(**resource, Tags=[{"Key": "SSMSessionRunAs", "Value": "nobody"}])
+    try:
+        session = ssm.start_session(Target=node)["SessionId"]
+    finally:
+        ssm.remove_tags_from_resource(**resource, TagKeys=["SSMSessionRunAs"])
+    found, = ssm.describe_sessions(State="Active", Filters=[{"key": "SessionId", "value": session}])["Sessions"]
+    assert found["MaxSessionDuration"] == "60"
+    ssm.terminate_session(SessionId=session)
