@@ -67,7 +67,8 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
         switch incoming {
         case .connected:
             // Said anew on each connection, before anything else.
-            if let state = try? AgentMessage(.agentSessionState, createdDate: .now(), payload: AgentSessionState(.connected, sessionID: id)) {
+            if let state = try? AgentMessage(.agentSessionState, createdDate: .now(), payload: AgentSessionState(.connected, sessionID: id))
+            {
                 channel.post(state.flagged)
             }
             perform(machine.connected())
