@@ -120,12 +120,12 @@ import Testing
     }
 
     @Test(.timeLimit(.minutes(2))) func bytesArriveOnceAndInOrder() async throws {
-        let outcome = try await echo(5_000_000, dropAfter: .max)
+        let outcome = try await echo(1_500_000, dropAfter: .max)
         #expect(outcome.isWhole && outcome.connections == 1)
     }
 
     @Test(.timeLimit(.minutes(2))) func aConnectionThatIsCutAgainAndAgainCostsNothing() async throws {
-        let outcome = try await echo(3_000_000, dropAfter: 25)
+        let outcome = try await echo(1_500_000, dropAfter: 25)
         #expect(outcome.isWhole && outcome.connections > 1)
     }
 
