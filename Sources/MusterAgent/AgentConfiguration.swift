@@ -102,6 +102,7 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys, Equat
         bootIDFile = try value(.bootIDFile, standard.bootIDFile)
         guard !allowReboot || rebootCommand.first?.isEmpty == false else {
             throw ConfigurationError("'rebootCommand' names no program. Set 'allowReboot' to false if this host is not to be rebooted.")
+        }
         sessionsEnabled = try value(.sessionsEnabled, standard.sessionsEnabled)
         sessionRunAsDefault = try values.decodeIfPresent(String.self, forKey: .sessionRunAsDefault)
         sessionPamService = try values.decodeIfPresent(String.self, forKey: .sessionPamService)
