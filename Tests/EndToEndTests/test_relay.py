@@ -375,6 +375,9 @@ def test_idle_and_maximum(fleet):
     for inputs, words in (({"idleSessionTimeout": "1"}, "idle for 1 minutes"), ({"maxSessionDuration": "1"}, "maximum duration of 1 minutes")):
         ssm.create_document(Name="SSM-SessionManagerRunShell", DocumentType="Session", Content=json.dumps(
             {"schemaVersion": "1.0", "sessionType": "Standard_Stream", "inputs": inputs}))
+        # Nobody has answered the controller's pings for a minute.
+        fleet.fakes[0].connect()
+        eventually(lambda: ssm.get_connection_status(Target=fleet.fakes[0].node)["Status"] == "connected", what="the node")
         try:
             session = Session(fleet)
         finally:

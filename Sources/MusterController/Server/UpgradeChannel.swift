@@ -129,7 +129,7 @@ struct UpgradeChannel: ServerChildChannel {
             }
         }
         let webSocket = NIOTypedWebSocketServerUpgrader<Outcome>(
-            maxFrameSize: max(limits.messageBytes, AgentMessage.maximumLength),
+            maxFrameSize: limits.messageBytes,
             shouldUpgrade: { channel, _ in
                 var headers = HTTPHeaders()
                 headers.add(name: "x-muster-server-time", value: String(Timestamp.now().milliseconds))
@@ -211,7 +211,7 @@ struct UpgradeChannel: ServerChildChannel {
         let leg = handler.makeLeg(side: admission.side, remoteAddress: connection.remoteAddress, eventLoop: channel.eventLoop)
         try pipeline.addHandlers([
             NIOWebSocketFrameAggregator(
-                minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 1_024, maxAccumulatedFrameSize: AgentMessage.maximumLength),
+                minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 1_024, maxAccumulatedFrameSize: self.limits.messageBytes),
             handler,
         ])
         return DataChannel(leg: leg, admission: admission, opening: handler.opening, settled: settled)
