@@ -205,6 +205,11 @@ final class SessionProcess: SessionWorker {
                 let numbers = rest.split(separator: " ").compactMap { Int($0) }
                 outcome = SessionResult(exitCode: numbers.first)
                 if numbers.count > 1 { outcome?.output = "\(numbers[1]) processes of the session could not be ended." }
+            case "unexecutable":
+                // As a shell says it: 127 for what is not there, 126 for what cannot be executed.
+                let parts = rest.split(separator: " ", maxSplits: 1)
+                outcome = SessionResult(exitCode: parts.first.flatMap { Int($0) }, output: "")
+                if parts.count > 1 { refused(String(parts[1])) }
             case "failed":
                 outcome = .failed(rest)
             default:
@@ -213,6 +218,12 @@ final class SessionProcess: SessionWorker {
         }
         // A launcher says little.
         if line.utf8.count > 4096 { line = "" }
+    }
+
+    /// On standard error, where somebody looks for it.
+    private func refused(_ words: String) {
+        let separates = if case .pipes(let separate, _, _, _) = shape { separate } else { false }
+        owner?.output(separates ? .standardError : .output, ByteBuffer(string: words + "\n"))
     }
 
     private func controlClosed() {
@@ -286,6 +297,7 @@ final class SessionProcess: SessionWorker {
 
     func flag(_ flag: StreamFlag) {
         if flag == .terminateSession { end() }
+        if let signal = flag.signal, [SIGINT, SIGQUIT, SIGTERM, SIGHUP].contains(Int32(signal)) { tell(signal) }
     }
 
     func mayRead() {
