@@ -101,8 +101,10 @@ class WebSocket:
     def receive(self, timeout=10):
         """(opcode, payload) of the next message; pings are answered."""
         self.socket.settimeout(timeout)
-        whole = b""
+        whole, deadline = b"", time.monotonic() + timeout
         while True:
+            if time.monotonic() > deadline:
+                raise TimeoutError("only pings came")
             while len(self.buffer) < 2:
                 self._more()
             first, second = self.buffer[0], self.buffer[1]
@@ -227,3 +229,38 @@ class AgentLeg(Leg):
             "SchemaVersion": 1, "TaskId": self.session, "Topic": "agent_task_complete", "FinalTaskStatus": status, "IsRoutingFailure": False,
             "AwsAccountId": "", "InstanceId": self.node, "Output": output, "S3Bucket": "", "S3UrlSuffix": "", "CwlGroup": "",
             "CwlStream": "", "RetryNumber": 1, **extra}).encode(), message_id=message_id))
+
+
+class FakeNode:
+    """The control channel of one of the sandbox's nodes, whose agent has been stopped."""
+
+    def __init__(self, sandbox, index=0):
+        self.sandbox, self.index = sandbox, index
+        leg = AgentLeg(sandbox, "", index)
+        self.node, self.address, self.certificate = leg.node, leg.address, leg.certificate
+        self.number = int((pathlib.Path(sandbox.directory) / f"agent-{index}" / "identity" / "connection-number").read_text()) + 1000
+        self.connect()
+
+    def connect(self):
+        self.number += 1
+        url = f"wss://{self.address}/v1/control-channel/{self.node}?role=subscribe&stream=input"
+        self.socket = WebSocket(url, self.sandbox.env["AWS_CA_BUNDLE"], self.certificate)
+        self.socket.send(json.dumps({"MessageSchemaVersion": "1.0", "RequestId": str(uuid.uuid4()), "TokenValue": "", "AgentVersion": "3.3.0.0",
+                                     "PlatformType": "linux", "ConnectionNumber": self.number, "IdentityGeneration": 1}), opcode=1)
+
+    def next(self, kind, timeout=10):
+        while True:
+            found = parse(self.socket.receive(timeout))
+            if found.type == kind:
+                return found
+
+    def order(self):
+        """The session it is told to start."""
+        return json.loads(json.loads(self.next("interactive_shell").payload)["Content"])
+
+    def complete(self, session, status="Success", output="", **extra):
+        message = uuid.uuid4()
+        self.socket.send(frame("agent_task_complete", json.dumps({
+            "SchemaVersion": 1, "TaskId": session, "Topic": "agent_task_complete", "FinalTaskStatus": status, "Output": output,
+            "InstanceId": self.node, "RetryNumber": 1, **extra}).encode(), message_id=message))
+        return message

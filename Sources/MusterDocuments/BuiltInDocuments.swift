@@ -25,3 +25,35 @@ package enum BuiltInDocuments {
             name: name, document: document, content: String(decoding: json, as: UTF8.self), createdDate: createdDate)
     }
 }
+
+/// A Session document that comes with Muster.
+package struct BuiltInSessionDocument: Sendable, Hashable {
+    package let name: String
+    package let document: SessionDocument
+    /// Exactly as shown and hashed.
+    package let content: String
+    /// Seconds since 1970.
+    package let createdDate: Int64
+
+    /// What StartSession uses when it names none. Operators may put their own in its place.
+    package static let preferences = "SSM-SessionManagerRunShell"
+
+    package static let all: [BuiltInSessionDocument] = [
+        load(preferences, PackageResources.SSM_SessionManagerRunShell_json),
+        load("AWS-StartSSHSession", PackageResources.AWS_StartSSHSession_json),
+        load("AWS-StartPortForwardingSession", PackageResources.AWS_StartPortForwardingSession_json),
+        load("AWS-StartPortForwardingSessionToRemoteHost", PackageResources.AWS_StartPortForwardingSessionToRemoteHost_json),
+        load("AWS-StartPortForwardingSessionToSocket", PackageResources.AWS_StartPortForwardingSessionToSocket_json),
+        load("AWS-StartInteractiveCommand", PackageResources.AWS_StartInteractiveCommand_json),
+        load("AWS-StartNonInteractiveCommand", PackageResources.AWS_StartNonInteractiveCommand_json),
+    ].compactMap { $0 }
+
+    package static func named(_ name: String) -> BuiltInSessionDocument? { all.first { $0.name == name } }
+
+    /// nil never happens: a test holds every file against the decoder.
+    private static func load(_ name: String, _ json: [UInt8]) -> BuiltInSessionDocument? {
+        guard let document = try? SessionDocument.decode(json: json) else { return nil }
+        return BuiltInSessionDocument(
+            name: name, document: document, content: String(decoding: json, as: UTF8.self), createdDate: 1_767_225_600)
+    }
+}

@@ -46,7 +46,7 @@ package enum DocumentDecoder {
                 throw DocumentError(.content, at: "parameters", "Must be an object, and is \(given.kind).")
             }
             for (name, definition) in definitions.sorted(by: { $0.key < $1.key }) {
-                parameters[name] = try parameter(name, definition, version: version)
+                parameters[name] = try parameter(name, definition, version: version.rawValue, hasEnvironment: version == .v22)
             }
         }
         guard let work = members[body] else {
@@ -62,8 +62,8 @@ package enum DocumentDecoder {
 
     // MARK: Parameters
 
-    private static func parameter(
-        _ name: String, _ value: DocumentValue, version: SchemaVersion
+    static func parameter(
+        _ name: String, _ value: DocumentValue, version: String, hasEnvironment: Bool
     ) throws(DocumentError) -> ParameterDefinition {
         guard ParameterDefinition.isName(name) else {
             throw DocumentError(
@@ -107,7 +107,7 @@ package enum DocumentDecoder {
             guard kind == .string else {
                 throw DocumentError(.content, at: "\(path).interpolationType", "ENV_VAR is for parameters of type String.")
             }
-            guard version == .v22 else {
+            guard hasEnvironment else {
                 throw DocumentError(.content, at: "\(path).interpolationType", "ENV_VAR needs schema 2.2; this document is \(version).")
             }
             interpolation = .environmentVariable
@@ -324,7 +324,7 @@ package enum DocumentDecoder {
 
     // MARK: Shared
 
-    private static func optionalString(_ value: DocumentValue?, at path: String) throws(DocumentError) -> String? {
+    static func optionalString(_ value: DocumentValue?, at path: String) throws(DocumentError) -> String? {
         switch value {
         case nil, .null?: return nil
         case .string(let text)?: return text
@@ -332,7 +332,7 @@ package enum DocumentDecoder {
         }
     }
 
-    private static func refuseUnknown(
+    static func refuseUnknown(
         _ members: [String: DocumentValue], besides known: [String], at path: String
     ) throws(DocumentError) {
         guard let unknown = members.keys.filter({ !known.contains($0) }).min() else { return }

@@ -6,19 +6,25 @@ package struct ParameterBindings: Sendable, Hashable {
 
     /// From a request, which carries every value as a list of strings.
     package init(_ given: [String: [String]], for document: Document) throws(DocumentError) {
-        for name in given.keys.sorted() where document.parameters[name] == nil {
-            let known = document.parameters.keys.sorted().joined(separator: ", ")
+        try self.init(given, parameters: document.parameters, content: document.content)
+    }
+
+    init(
+        _ given: [String: [String]], parameters: [String: ParameterDefinition], content: DocumentValue
+    ) throws(DocumentError) {
+        for name in given.keys.sorted() where parameters[name] == nil {
+            let known = parameters.keys.sorted().joined(separator: ", ")
             throw DocumentError(
                 .parameters, at: name,
                 known.isEmpty ? "Unknown parameter; the document takes none." : "Unknown parameter; the document takes: \(known).")
         }
         var typed: [String: DocumentValue] = [:]
         for (name, texts) in given {
-            guard let definition = document.parameters[name] else { continue }
+            guard let definition = parameters[name] else { continue }
             typed[name] = try definition.value(from: texts)
         }
-        let values = try Self.complete(typed, for: document)
-        let bytes = values.reduce(document.content.json.utf8.count) { $0 + $1.key.utf8.count + $1.value.json.utf8.count }
+        let values = try Self.complete(typed, for: parameters)
+        let bytes = values.reduce(content.json.utf8.count) { $0 + $1.key.utf8.count + $1.value.json.utf8.count }
         guard bytes <= DocumentDecoder.maximumBytes else {
             throw DocumentError(
                 .size, "The document and its parameters are \(bytes) bytes; together they may be \(DocumentDecoder.maximumBytes).")
@@ -29,14 +35,18 @@ package struct ParameterBindings: Sendable, Hashable {
     /// From a job, whose values have their JSON types. Values that the document does not declare are kept, as the agents do, if their
     /// name can be referred to at all.
     package init(delivered: [String: DocumentValue], for document: Document) throws(DocumentError) {
-        values = try Self.complete(delivered.filter { ParameterDefinition.isName($0.key) }, for: document)
+        try self.init(delivered: delivered, parameters: document.parameters)
+    }
+
+    init(delivered: [String: DocumentValue], parameters: [String: ParameterDefinition]) throws(DocumentError) {
+        values = try Self.complete(delivered.filter { ParameterDefinition.isName($0.key) }, for: parameters)
     }
 
     private static func complete(
-        _ given: [String: DocumentValue], for document: Document
+        _ given: [String: DocumentValue], for parameters: [String: ParameterDefinition]
     ) throws(DocumentError) -> [String: DocumentValue] {
         var values = given
-        for (name, definition) in document.parameters.sorted(by: { $0.key < $1.key }) {
+        for (name, definition) in parameters.sorted(by: { $0.key < $1.key }) {
             if let value = given[name], value != .null {
                 try definition.check(value)
             } else if let value = definition.defaultValue {

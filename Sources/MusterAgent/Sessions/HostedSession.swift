@@ -148,12 +148,8 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
     }
 
     private func requestHandshake() {
-        let properties: JSONValue
-        switch plan.work {
-        case .port, .socket: properties = plan.properties
-        case .shell, .interactive, .nonInteractive: properties = .null
-        }
-        let request = HandshakeRequest(agentVersion: AgentVersion.current, sessionType: plan.sessionType, properties: properties)
+        let request = HandshakeRequest(
+            agentVersion: AgentVersion.current, sessionType: plan.sessionType, properties: plan.isPort ? plan.properties : .null)
         self.request = request
         handshakeBegan = .now()
         if let bytes = try? JSONCoding.encode(request) { send(.handshakeRequest, ByteBuffer(bytes: bytes)) }
@@ -196,17 +192,13 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
             }
         }
         cutters = [:]
-        if plan.hasExitCode, let code = result.exitCode, client.isNative || separatesOutput {
+        if !plan.isPort, let code = result.exitCode, client.isNative || plan.separatesOutput {
             pending.append((.exitCode, ExitCode(code).payload))
         }
         flushPending()
         drainDeadline = .now() + Self.drainTime
         checkDrained()
         if machine.isDraining { watchDrain(unacknowledged: -1) }
-    }
-
-    private var separatesOutput: Bool {
-        if case .nonInteractive(_, let separates, _, _) = plan.work { separates } else { false }
     }
 
     private func checkDrained() {
@@ -246,7 +238,8 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
     private func finish(_ result: SessionResult) {
         timer?.cancel()
         worker = nil
-        if plan.hasExitCode,
+        // The stock agent says nothing at the end of a port session.
+        if !plan.isPort,
             let state = try? AgentMessage(
                 .agentSessionState, createdDate: .now(),
                 payload: AgentSessionState(.terminating, sessionID: id, exitCode: result.exitCode))
@@ -265,15 +258,13 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
     func output(_ type: PayloadType, _ payload: ByteBuffer) {
         guard machine.takesInput else { return }
         var payload = payload
-        if !client.isNative, type == .output || type == .standardError {
-            if case .port = plan.work {} else if case .socket = plan.work {} else {
-                payload = cutters[type, default: UTF8Cutter()].push(payload)
-                // A frame ends with a character too.
-                while payload.readableBytes > client.limits.maximumPayload {
-                    let length = UTF8Cutter.prefix(of: payload, limit: client.limits.maximumPayload)
-                    guard let piece = payload.readSlice(length: length) else { break }
-                    send(type, piece)
-                }
+        if !client.isNative, !plan.isPort, type == .output || type == .standardError {
+            payload = cutters[type, default: UTF8Cutter()].push(payload)
+            // A frame ends with a character too.
+            while payload.readableBytes > client.limits.maximumPayload {
+                let length = UTF8Cutter.prefix(of: payload, limit: client.limits.maximumPayload)
+                guard let piece = payload.readSlice(length: length) else { break }
+                send(type, piece)
             }
         }
         if payload.readableBytes > 0 { send(type, payload) }

@@ -28,7 +28,7 @@ final class PortSession: SessionWorker {
         var error: String?
     }
 
-    private let target: PortTarget
+    private let target: PortDialer
     private let denied: DeniedTargets
     private let loop: any EventLoop
     private weak var owner: (any SessionWorkerOwner)?
@@ -48,7 +48,7 @@ final class PortSession: SessionWorker {
 
     /// - Parameter isReconnecting: the client may close its connection and open another later (LocalPortForwarding).
     init(
-        target: PortTarget, denied: DeniedTargets, isMultiplexed: Bool, isReconnecting: Bool, loop: any EventLoop,
+        target: PortDialer, denied: DeniedTargets, isMultiplexed: Bool, isReconnecting: Bool, loop: any EventLoop,
         owner: any SessionWorkerOwner
     ) {
         self.target = target

@@ -202,7 +202,7 @@ package final class SessionHost: @unchecked Sendable {
 
     private func choose(_ content: StartSessionContent, _ plan: SessionPlan, _ settings: SessionSettings) throws(SessionRefusal) -> RunAsUser {
         try RunAsUser.choose(
-            requested: content.runAsUser, documentDefault: plan.runAsDefaultUser, isElevated: plan.isElevated,
+            requested: content.runAsUser, documentDefault: plan.runAsDefaultUser, isElevated: plan.work.runAsElevated,
             on: .init(effectiveUserID: geteuid(), defaultUser: settings.runAsDefault, account: RunAsUser.Account.named))
     }
 
@@ -210,16 +210,16 @@ package final class SessionHost: @unchecked Sendable {
         _ plan: SessionPlan, _ client: SessionClient, _ user: RunAsUser?, _ settings: SessionSettings, _ session: HostedSession
     ) -> any SessionWorker {
         switch plan.work {
-        case .port(let host, let port, let isMultiplexable):
+        case .port(let target):
+            let dialer: PortDialer =
+                switch target.address {
+                case .port(let host, let port): .port(host: host, port: port)
+                case .socket(let path): .socket(path: path, connector: connector(path, user, session.id))
+                }
             return PortSession(
-                target: .port(host: host, port: port), denied: denied,
-                isMultiplexed: isMultiplexable && PortSession.multiplexes(clientVersion: session.clientVersion),
-                isReconnecting: isMultiplexable, loop: loop, owner: session)
-        case .socket(let path, let isMultiplexable):
-            return PortSession(
-                target: .socket(path: path, connector: connector(path, user, settings, session.id)), denied: denied,
-                isMultiplexed: isMultiplexable && PortSession.multiplexes(clientVersion: session.clientVersion),
-                isReconnecting: isMultiplexable, loop: loop, owner: session)
+                target: dialer, denied: denied,
+                isMultiplexed: target.isForwarding && PortSession.multiplexes(clientVersion: session.clientVersion),
+                isReconnecting: target.isForwarding, loop: loop, owner: session)
         case .shell, .interactive, .nonInteractive:
             let (order, shape) = SessionOrder.make(plan, client: client, user: user, session: session.id, pamService: settings.pamService)
             return SessionProcess(order: order, shape: shape, launchers: launchers, loop: loop, owner: session)
@@ -228,7 +228,7 @@ package final class SessionHost: @unchecked Sendable {
 
     /// Connects to a unix socket with the rights of the session's user, in a launcher.
     private func connector(
-        _ path: String, _ user: RunAsUser?, _ settings: SessionSettings, _ session: SessionID
+        _ path: String, _ user: RunAsUser?, _ session: SessionID
     ) -> () -> EventLoopFuture<Int32> {
         let order = SessionOrder.connect(path, user: user, session: session)
         return { [launchers, loop] in SocketConnector.connect(order, launchers: launchers, loop: loop) }

@@ -1,4 +1,5 @@
 import Glibc
+import MusterDocuments
 import MusterWire
 
 /// What a session's launcher is told to start. Pure, but for the locale of the host.
@@ -20,17 +21,17 @@ enum SessionOrder {
             // The hyphen makes it a login shell.
             arguments = ["-" + (account.shell.split(separator: "/").last.map(String.init) ?? "sh")]
             shape = .terminal(profile: profile)
-        case .interactive(let command):
+        case .interactive(let command, _):
             program = "/bin/sh"
             arguments = ["sh", "-c", command]
             shape = .terminal(profile: "")
-        case .nonInteractive(let words, let separates, let outputPrefix, let errorPrefix):
+        case .nonInteractive(let words, let streams, _):
             program = words.first ?? ""
             arguments = words
             shape = .pipes(
-                separate: client.isNative || separates, standardOutputPrefix: Array(outputPrefix.utf8),
-                standardErrorPrefix: Array(errorPrefix.utf8), takesInput: client.isNative)
-        case .port, .socket:
+                separate: client.isNative || streams.areSeparate, standardOutputPrefix: Array(streams.outputPrefix.utf8),
+                standardErrorPrefix: Array(streams.errorPrefix.utf8), takesInput: client.isNative)
+        case .port:
             program = ""
             arguments = []
             shape = .terminal(profile: "")

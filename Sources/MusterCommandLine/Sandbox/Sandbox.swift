@@ -186,6 +186,8 @@ package struct Sandbox: Sendable {
         for name in record.agentNames + ["controller"] {
             if let process = record.processes[name], ProcessTable.isRunning(process) { try await end(process, named: name) }
         }
+        // Sessions outlive their agent, and end with their host.
+        for process in ProcessTable.sessionHosts(below: directory) { try await end(process, named: "a session host") }
         // Steps outlive their agent. One whose job is marked as cancelled ends its whole tree, and then itself, when it is told.
         for (process, step) in ProcessTable.supervisors(below: directory) {
             let job = step.split(separator: "/").dropLast().reduce("") { $0 + "/" + $1 }

@@ -42,11 +42,20 @@ enum ProcessTable {
 
     /// Supervisors of steps whose state is below `directory`: they outlive their agent on purpose.
     static func supervisors(below directory: String) -> [(process: SandboxRecord.Process, step: String)] {
+        processes("supervise", below: directory).map { ($0, $1) }
+    }
+
+    /// Session hosts of agents whose state is below `directory`: so do they.
+    static func sessionHosts(below directory: String) -> [SandboxRecord.Process] {
+        processes("session-host", below: directory).map(\.0)
+    }
+
+    private static func processes(_ command: String, below directory: String) -> [(SandboxRecord.Process, String)] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
         return names.compactMap { name in
             guard let pid = Int32(name), let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else { return nil }
             let arguments = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            guard arguments.count > 2, arguments[1] == "supervise", arguments[2].hasPrefix(directory + "/"),
+            guard arguments.count > 2, arguments[1] == command, arguments[2].hasPrefix(directory + "/"),
                 let started = startTime(of: pid)
             else { return nil }
             return (SandboxRecord.Process(pid: pid, startedAt: started, launchedAt: .now()), arguments[2])

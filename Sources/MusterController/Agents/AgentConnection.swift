@@ -272,7 +272,7 @@ package struct AgentConnection: Sendable {
             details: ["message": frame.messageType.description, kind: named, "sourceIPAddress": peer.remoteAddress])
         try await database.write { tx in try AuditLog.append(event, in: tx) }
         count("foreign")
-        throw End(code: .policyViolation, reason: "a \(frame.messageType) message names a job or session of another node")
+        throw End(code: .policyViolation, reason: "a message names another node's job or session")
     }
 
     private func acknowledge(_ reply: AgentJobReply, _ frame: AgentMessage) async throws {

@@ -139,6 +139,11 @@ package actor AgentRegistry: AgentDelivery, Service {
         open.mapValues(\.generation)
     }
 
+    /// Of the identity that is connected, if it can hold sessions: a node that polls gets no WebSocket through.
+    package func sessionGeneration(of node: NodeID) -> Int? {
+        open[node].flatMap { $0.peer.isWebSocket ? $0.generation : nil }
+    }
+
     /// Of the identity that is connected.
     package func generation(of node: NodeID) -> Int? {
         open[node]?.generation

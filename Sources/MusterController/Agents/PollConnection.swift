@@ -210,6 +210,8 @@ package final class PollConnection: WebSocketTransport {
         for continuation in opening { continuation.resume() }
     }
 
+    package var isWebSocket: Bool { false }
+
     package func send(_ message: WebSocketPeer.Message) async throws {
         // The protocol has no text from this side.
         guard case .binary(let bytes) = message else { return }

@@ -39,7 +39,7 @@ package struct SessionOperations: Sendable {
     @Sendable func start(_ input: StartSession.Input, _ context: OperationContext) async throws -> StartSession.Output {
         let target = try input.target.required("target")
         let url = try StreamURL(host: context.host)
-        guard let id = NodeID(target), let generation = await registry.generation(of: id) else { throw APIError.targetNotConnected(target) }
+        guard let id = NodeID(target), let generation = await registry.sessionGeneration(of: id) else { throw APIError.targetNotConnected(target) }
         guard await broker.hasRoom else { throw APIError.throttling }
         let token = SessionToken.make()
         let (started, record, isRepeat) = try await database.write { tx in

@@ -581,7 +581,9 @@ package final class ControllerServer: Service {
         }
         guard let certificate = connection.peer?.leaf else {
             guard listener.sides.contains(.operators) else { return .text(.forbidden, "This address does not serve operators.\n") }
-            guard unproven.withLockedValue({ $0.hasRoom(for: connection.remoteAddress) }) else {
+            guard (try? admit(connection.remoteAddress, to: strangers)) != nil,
+                unproven.withLockedValue({ $0.hasRoom(for: connection.remoteAddress) })
+            else {
                 return .text(.tooManyRequests, "Too many data channels that nobody has opened yet.\n")
             }
             return .text(.upgradeRequired, "A data channel is a WebSocket: RFC 6455, version 13.\n")

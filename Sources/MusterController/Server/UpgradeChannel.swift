@@ -191,10 +191,10 @@ struct UpgradeChannel: ServerChildChannel {
     ) throws -> DataChannel {
         channel.closeFuture.whenComplete { _ in settled() }
         let pipeline = channel.pipeline.syncOperations
-        try channel.syncOptions?.setOption(.writeBufferWaterMark, value: limits.dataChannelBuffer)
+        try channel.syncOptions?.setOption(.writeBufferWaterMark, value: self.limits.dataChannelBuffer)
         var settled = settled
         if case .client = admission {
-            let limit = OpeningLimitHandler(bytes: limits.openingBytes)
+            let limit = OpeningLimitHandler(bytes: self.limits.openingBytes)
             try pipeline.addHandler(limit, position: .after(tls))
             let (known, bound) = (settled, NIOLoopBound(limit, eventLoop: channel.eventLoop))
             settled = {
@@ -202,7 +202,10 @@ struct UpgradeChannel: ServerChildChannel {
                 channel.eventLoop.execute { channel.pipeline.syncOperations.removeHandler(bound.value, promise: nil) }
             }
         }
-        let handler = DataChannelHandler(limits: limits.dataChannel, eventLoop: channel.eventLoop)
+        var limits = limits.dataChannel
+        // A terminal that is held with Ctrl-S stops the plugin's reading, and with it its pongs.
+        if case .client = admission { limits.idle = limits.idle * 2 }
+        let handler = DataChannelHandler(limits: limits, eventLoop: channel.eventLoop)
         let leg = handler.makeLeg(side: admission.side, remoteAddress: connection.remoteAddress, eventLoop: channel.eventLoop)
         try pipeline.addHandlers([
             NIOWebSocketFrameAggregator(

@@ -38,6 +38,9 @@ package struct WebSocketPeer: Sendable {
     package func send(text: String) async throws { try await transport.send(.text(text)) }
     package func ping() async throws { try await transport.ping() }
 
+    /// Whether the peer got a WebSocket through; who did not cannot open the legs of sessions either.
+    package var isWebSocket: Bool { transport.isWebSocket }
+
     /// The node has been let in.
     package func admitted() async { await transport.admitted() }
 
@@ -84,6 +87,7 @@ package struct WebSocketPeer: Sendable {
 
 /// What a `WebSocketPeer` stands on: the NIO pipeline, the calls of a polling node, or a pair of queues in tests.
 package protocol WebSocketTransport: Sendable {
+    var isWebSocket: Bool { get }
     func admitted() async
     func send(_ message: WebSocketPeer.Message) async throws
     func post(_ bytes: ByteBuffer, written: @escaping @Sendable () -> Void)
@@ -92,6 +96,7 @@ package protocol WebSocketTransport: Sendable {
 }
 
 extension WebSocketTransport {
+    package var isWebSocket: Bool { true }
     /// A WebSocket needs no word of it: there is no answer that waits for it.
     package func admitted() async {}
 }

@@ -14,8 +14,8 @@ struct AcknowledgedSequences: Sendable, Equatable {
     private var apart: Set<Int64> = []
 
     mutating func saw(_ frame: AgentMessage) {
-        guard let sequence = frame.acknowledgedSequence else { return }
-        insert(sequence)
+        guard let acknowledged = frame.acknowledged else { return }
+        insert(acknowledged.sequence)
     }
 
     mutating func insert(_ sequence: Int64) {

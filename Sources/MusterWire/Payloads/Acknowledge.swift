@@ -56,14 +56,15 @@ extension AgentMessage {
         return AgentMessage(messageType: .acknowledge, createdDate: createdDate, flags: 3, payload: payload)
     }
 
-    /// The sequence number that an `acknowledge` frame speaks of.
-    package var acknowledgedSequence: Int64? {
-        self.payload.withUnsafeReadableBytes { Self.sequence(in: $0) }
-            ?? (try? self.decodePayload(AcknowledgeContent.self))?.sequenceNumber
+    /// The sequence number that an `acknowledge` frame speaks of, and the last byte of the MessageId if it has one.
+    package var acknowledged: (sequence: Int64, copy: UInt8?)? {
+        if let known = self.payload.withUnsafeReadableBytes({ Self.acknowledged(in: $0) }) { return known }
+        guard let content = try? self.decodePayload(AcknowledgeContent.self) else { return nil }
+        return (content.sequenceNumber, UInt8(content.messageID.suffix(2), radix: 16))
     }
 
     /// For the text as it is written above, by the Go senders too. Inside a JSON string the same characters would have a backslash.
-    private static func sequence(in bytes: UnsafeRawBufferPointer) -> Int64? {
+    private static func acknowledged(in bytes: UnsafeRawBufferPointer) -> (sequence: Int64, copy: UInt8?)? {
         guard bytes.starts(with: self.openingText), bytes.count <= 512 else { return nil }
         // Type (32 at most), id (36) and the texts between them: the number begins within this distance.
         let first = self.openingText.count + 1 + self.identifierText.count + 1
@@ -75,6 +76,8 @@ extension AgentMessage {
             index += 1
         }
         guard index < last else { return nil }
+        // Before it, a quotation mark, and before that the end of the id.
+        let copy = UInt8(String(decoding: UnsafeRawBufferPointer(rebasing: bytes[(index - 3)..<(index - 1)]), as: UTF8.self), radix: 16)
         index += self.sequenceText.count
         var value: Int64 = 0
         let start = index
@@ -86,7 +89,7 @@ extension AgentMessage {
             index += 1
         }
         guard index > start, UnsafeRawBufferPointer(rebasing: bytes[index...]).elementsEqual(self.closingText) else { return nil }
-        return value
+        return (value, copy)
     }
 }
 

@@ -1,3 +1,4 @@
+import FoundationEssentials
 package import NIOCore
 
 /// One direction out and one direction in of a session's data channel: sequence, acknowledge, reorder, resend, pause. The same for the
@@ -12,8 +13,9 @@ package import NIOCore
 ///   two such frames go out for each acknowledgement, so that recovery doubles each round trip and never bursts;
 /// - when nothing has been acknowledged for a round-trip timeout: the one that was sent longest ago, alone. The timeout starts again with
 ///   every acknowledgement (RFC 6298, 5.3), and doubles up to a bound that grows with the frame: a slow link is not filled with repeats.
-///   An acknowledgement of such a repeat may be meant for the first copy. It counts as a sign of loss only if nothing else is acknowledged
-///   for another round trip (after RFC 5682).
+///
+/// The last byte of a frame's MessageId counts its copies. Receivers give the id back, so that it is certain which copy arrived: a late
+/// acknowledgement of the first one is a round trip, not a loss.
 ///
 /// The stock ends send only the oldest frame again, every 100 ms, and recover one frame a round trip; both understand the above.
 package struct ReliableStream: Sendable {
@@ -71,6 +73,8 @@ package struct ReliableStream: Sendable {
         var order: UInt64
         /// Nothing, while it has not been sent.
         var sent: NIODeadline?
+        var firstOrder: UInt64
+        var firstSent: NIODeadline?
         var repeats = 0
     }
 
@@ -95,9 +99,6 @@ package struct ReliableStream: Sendable {
     private var nextOrder: UInt64 = 0
     /// What left before this transmission and overtaking more has arrived or is lost.
     private var arrived: UInt64 = 0
-    /// A repeat was acknowledged, and it is not known yet which copy of it.
-    private var suspicion: (order: UInt64, until: NIODeadline)?
-    private var isRecovering = false
     private var window: SendWindow
 
     private var isConnected = true
@@ -166,8 +167,11 @@ package struct ReliableStream: Sendable {
             payload: payload
         ).holdingLittle()
         message.keepDigest()
+        message.messageID = message.messageID.copy(0)
         let goesOut = self.isConnected && !self.isPaused
-        self.outstanding[sequence] = Outstanding(message: message, order: self.nextOrder, sent: goesOut ? now : nil)
+        let sent = goesOut ? now : nil
+        self.outstanding[sequence] = Outstanding(
+            message: message, order: self.nextOrder, sent: sent, firstOrder: self.nextOrder, firstSent: sent)
         self.unacknowledgedBytes += payload.readableBytes
         self.transmitted(sequence)
         if self.waitingSince == nil { self.waitingSince = now }
@@ -196,12 +200,12 @@ package struct ReliableStream: Sendable {
                 step.failure = error
             }
         case .acknowledge:
-            guard let sequence = message.acknowledgedSequence else {
+            guard let (sequence, copy) = message.acknowledged else {
                 step.failure = .acknowledgement
                 return step
             }
             self.resumed(now, &step.send)
-            self.acknowledged(sequence, now, &step.send)
+            self.acknowledged(sequence, copy, now, &step.send)
         case .pausePublication:
             self.isPaused = true
         case .startPublication:
@@ -212,7 +216,7 @@ package struct ReliableStream: Sendable {
         return step
     }
 
-    private mutating func acknowledged(_ sequence: Int64, _ now: NIODeadline, _ send: inout [AgentMessage]) {
+    private mutating func acknowledged(_ sequence: Int64, _ copy: UInt8?, _ now: NIODeadline, _ send: inout [AgentMessage]) {
         guard let entry = self.outstanding.removeValue(forKey: sequence) else { return }
         let bytes = entry.message.payload.readableBytes
         let wasFull = self.unacknowledgedBytes >= self.window.bytes / 2
@@ -220,29 +224,25 @@ package struct ReliableStream: Sendable {
         self.timeouts = 0
         self.waitingSince = self.outstanding.isEmpty ? nil : now
 
-        var sample: TimeAmount?
-        if entry.repeats == 0, let sent = entry.sent {
-            // Which copy it speaks of is certain.
-            sample = now - sent
-            self.roundTrip.measured(now - sent)
+        var sent: NIODeadline?
+        if entry.repeats == 0 || copy == UInt8(truncatingIfNeeded: entry.repeats) {
             self.arrived = max(self.arrived, entry.order)
-            self.suspicion = nil
-            self.isRecovering = false
-        } else if self.isRecovering {
-            self.arrived = max(self.arrived, entry.order)
+            sent = entry.sent
         } else {
-            self.suspicion = (entry.order, now + max(self.roundTrip.smoothed, .milliseconds(10)))
+            self.arrived = max(self.arrived, entry.firstOrder)
+            if copy == 0 { sent = entry.firstSent }
         }
+        let sample = sent.map { now - $0 }
+        if let sample { self.roundTrip.measured(sample) }
         self.window.acknowledged(bytes, wasFull: wasFull, sample: sample, now: now)
-        self.repeatLost(now, limit: Self.repeatsPerAcknowledgement, &send)
+        self.repeatLost(now, &send)
         self.skipSettled()
-        if self.outstanding.isEmpty { self.suspicion = nil }
     }
 
     /// Sends again what later transmissions have overtaken.
-    private mutating func repeatLost(_ now: NIODeadline, limit: Int, _ send: inout [AgentMessage]) {
+    private mutating func repeatLost(_ now: NIODeadline, _ send: inout [AgentMessage]) {
         guard self.isConnected, !self.isPaused else { return }
-        var left = limit
+        var left = Self.repeatsPerAcknowledgement
         // Each round takes one transmission away, and puts at most one back behind all that were there.
         var rounds = self.transmissions.count
         while left > 0, rounds > 0, let first = self.transmissions.first {
@@ -267,7 +267,13 @@ package struct ReliableStream: Sendable {
 
     private mutating func repeatNow(_ sequence: Int64, _ now: NIODeadline, _ send: inout [AgentMessage]) {
         guard var entry = self.outstanding[sequence] else { return }
-        if entry.sent != nil { entry.repeats += 1 }
+        if entry.sent != nil {
+            entry.repeats += 1
+            entry.message.messageID = entry.message.messageID.copy(UInt8(truncatingIfNeeded: entry.repeats))
+        } else {
+            entry.firstSent = now
+            entry.firstOrder = self.nextOrder
+        }
         entry.sent = now
         entry.order = self.nextOrder
         self.outstanding[sequence] = entry
@@ -295,28 +301,18 @@ package struct ReliableStream: Sendable {
     /// When `due` has something to say.
     package var nextDeadline: NIODeadline? {
         guard self.isConnected, !self.isPaused, !self.outstanding.isEmpty else { return nil }
-        let timeout = self.timeoutDeadline
-        guard let suspicion else { return timeout }
-        return timeout.map { min($0, suspicion.until) } ?? suspicion.until
+        return self.timeoutDeadline
     }
 
     package mutating func due(now: NIODeadline) -> [AgentMessage] {
         guard self.isConnected, !self.isPaused else { return [] }
-        var send: [AgentMessage] = []
-        if let suspicion, suspicion.until <= now {
-            // Nothing but the repeat arrived: what was sent before it is gone.
-            self.suspicion = nil
-            self.arrived = max(self.arrived, suspicion.order)
-            self.isRecovering = true
-            self.repeatLost(now, limit: 2 * Self.repeatsPerAcknowledgement, &send)
-        }
         self.skipSettled()
-        if send.isEmpty, let deadline = self.timeoutDeadline, deadline <= now, let first = self.transmissions.first {
-            self.transmissions.removeFirst()
-            self.timeouts += 1
-            self.repeatNow(first.sequence, now, &send)
-        }
-        if !send.isEmpty { self.waitingSince = now }
+        guard let deadline = self.timeoutDeadline, deadline <= now, let first = self.transmissions.first else { return [] }
+        var send: [AgentMessage] = []
+        self.transmissions.removeFirst()
+        self.timeouts += 1
+        self.waitingSince = now
+        self.repeatNow(first.sequence, now, &send)
         return send
     }
 
@@ -343,7 +339,6 @@ package struct ReliableStream: Sendable {
     /// The connection is gone: what is sent now waits for the next one.
     package mutating func disconnected() {
         self.isConnected = false
-        self.suspicion = nil
     }
 
     /// There is a connection again, and nothing says what arrived over the last one. Sends all that is unacknowledged, in order, up to a
@@ -363,12 +358,10 @@ package struct ReliableStream: Sendable {
     }
 
     private mutating func repeatAll(_ now: NIODeadline) -> [AgentMessage] {
-        self.suspicion = nil
         self.timeouts = 0
         self.waitingSince = self.outstanding.isEmpty ? nil : now
+        // What is left over was sent before all of this: the acknowledgements will show it as lost.
         var send: [AgentMessage] = []
-        // What is left over was sent before all of this: the first acknowledgements show it as lost.
-        self.isRecovering = true
         var bytes = 0
         for sequence in self.outstanding.keys.sorted() {
             guard let entry = self.outstanding[sequence] else { continue }
@@ -378,5 +371,14 @@ package struct ReliableStream: Sendable {
         }
         self.skipSettled()
         return send
+    }
+}
+
+extension UUID {
+    /// The same id with the number of the copy at its end.
+    fileprivate func copy(_ number: UInt8) -> UUID {
+        var bytes = self.uuid
+        bytes.15 = number
+        return UUID(uuid: bytes)
     }
 }

@@ -7,12 +7,9 @@ struct SendWindow: Sendable {
     private static let floor = 64 << 10
     /// Waiting in queues that is taken for normal: a busy machine does it too.
     private static let tolerated = TimeAmount.milliseconds(100)
-    /// A shortest time that nobody has seen for this long no longer describes the path.
-    private static let memory = TimeAmount.seconds(10)
-
     private(set) var bytes: Int
     private let ceiling: Int
-    private var shortest: (time: TimeAmount, at: NIODeadline)?
+    private var shortest: TimeAmount?
     private var shrunk: NIODeadline?
 
     init(ceiling: Int) {
@@ -22,17 +19,29 @@ struct SendWindow: Sendable {
 
     mutating func acknowledged(_ count: Int, wasFull: Bool, sample: TimeAmount?, now: NIODeadline) {
         guard let sample else { return }
-        if let shortest, sample > shortest.time, now - shortest.at < Self.memory {
-            if sample > shortest.time + Self.tolerated {
-                if let shrunk, now - shrunk < sample { return }
-                self.shrunk = now
-                self.bytes = max(min(Self.floor, self.ceiling), self.bytes / 8 * 7)
-                return
-            }
-        } else {
-            self.shortest = (sample, now)
+        guard let shortest, sample > shortest else {
+            self.shortest = sample
+            if wasFull { self.grow(count) }
+            return
         }
-        if wasFull { self.bytes = min(self.ceiling, self.bytes + count) }
+        if sample <= shortest + Self.tolerated {
+            if wasFull { self.grow(count) }
+            return
+        }
+        if let shrunk, now - shrunk < sample { return }
+        self.shrunk = now
+        if self.bytes <= Self.floor {
+            // Hardly anything is on its way, and still it takes this long: the path itself has become longer.
+            self.shortest = sample
+        } else {
+            self.bytes = max(Self.floor, self.bytes / 8 * 7)
+        }
+    }
+
+    /// Doubles with each round trip until a queue has been seen once, then grows by about a frame.
+    private mutating func grow(_ count: Int) {
+        let step = self.shrunk == nil ? count : count * min(count, self.bytes) / max(1, self.bytes)
+        self.bytes = min(self.ceiling, self.bytes + max(1, step))
     }
 
     /// Another connection may be another path.

@@ -92,7 +92,7 @@ import Testing
                 == #"{"AcknowledgedMessageType":"input_stream_data","AcknowledgedMessageId":"00112233-4455-6677-8899-aabbccddeeff","AcknowledgedMessageSequenceNumber":7,"IsSequentialMessage":true}"#
         )
         #expect(frame.flags == 3 && frame.sequenceNumber == 0 && frame.payloadType == .none)
-        #expect(frame.acknowledgedSequence == 7)
+        #expect(frame.acknowledged?.sequence == 7 && frame.acknowledged?.copy == 0xff)
         #expect(
             try frame.decodePayload(AcknowledgeContent.self)
                 == AcknowledgeContent(
@@ -107,7 +107,7 @@ import Testing
         (#"{"AcknowledgedMessageType":"a\",\"AcknowledgedMessageSequenceNumber\":5,\"IsSequentialMessage\":true}","AcknowledgedMessageId":"b","AcknowledgedMessageSequenceNumber":6,"IsSequentialMessage":true}"#, 6),
     ]) func otherTextsOfAnAcknowledgementAreUnderstoodToo(text: String, sequence: Int64) {
         let frame = AgentMessage(messageType: .acknowledge, createdDate: StreamTime.date, payload: ByteBuffer(string: text))
-        #expect(frame.acknowledgedSequence == sequence)
+        #expect(frame.acknowledged?.sequence == sequence)
     }
 
     @Test(arguments: [
@@ -117,7 +117,7 @@ import Testing
         #"{"AcknowledgedMessageType":""#,
     ]) func brokenAcknowledgementsAreNone(text: String) {
         let frame = AgentMessage(messageType: .acknowledge, createdDate: StreamTime.date, payload: ByteBuffer(string: text))
-        #expect(frame.acknowledgedSequence == nil)
+        #expect(frame.acknowledged == nil)
     }
 
     // MARK: The stream

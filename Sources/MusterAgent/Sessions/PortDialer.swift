@@ -5,7 +5,7 @@ import NIOCore
 import NIOPosix
 
 /// Where the connections of a port session go.
-enum PortTarget {
+enum PortDialer {
     /// - Parameter host: nil is the node itself.
     case port(host: String?, port: Int)
     /// A unix socket, which `connector` connects to.

@@ -1,0 +1,341 @@
+"""Sessions at the node: real shells, launchers and ports behind a real relay, driven by golden frames."""
+
+import hashlib
+import http.server
+import json
+import os
+import pathlib
+import pwd
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+import sessions
+from conftest import Sandbox, alive, eventually
+
+
+class Shell(sessions.Plugin):
+    """A stock client that keeps what it has read. It reconnects as the plugin does."""
+
+    def __init__(self, sandbox, node, document=None, native=False, **parameters):
+        self.ssm = sandbox.client()
+        arguments = {"DocumentName": document} if document else {}
+        if parameters:
+            arguments["Parameters"] = {k: [v] for k, v in parameters.items()}
+        super().__init__(sandbox, self.ssm.start_session(Target=node, **arguments))
+        self.id, self.seen, self.errors, self.exit = self.started["SessionId"], b"", b"", None
+        self.end, self.native, self.early = None, native, {}
+        self.open(**self.extra)
+
+    @property
+    def extra(self):
+        return {"MaximumPayload": 65536} if self.native else {}
+
+    def pump(self, timeout=30):
+        """Reads one frame. False when the session is over."""
+        try:
+            found = self.next(sessions.OUTPUT, "channel_closed", timeout=timeout)
+        except sessions.Closed:
+            self.end = self.end or {}
+            return False
+        if found.type == "channel_closed":
+            self.end = json.loads(found.payload)
+            return False
+        self.acknowledge(found)
+        if found.sequence >= self.expected:
+            self.early[found.sequence] = found
+        while self.expected in self.early:
+            self.take(self.early.pop(self.expected))
+            self.expected += 1
+        return True
+
+    def take(self, found):
+        if found.payload_type == 1:
+            self.seen += found.payload
+        elif found.payload_type == 11:
+            self.errors += found.payload
+        elif found.payload_type == 12:
+            self.exit = found.payload
+        elif found.payload_type == 5:
+            self.request = json.loads(found.payload)
+            self.stream(json.dumps({
+                "ClientVersion": "1.2.500.0", "Errors": None, "ProcessedClientActions": [
+                    {"ActionType": action["ActionType"], "ActionStatus": 1, "ActionResult": None, "Error": ""}
+                    for action in self.request["RequestedClientActions"]]}).encode(), 6)
+        elif found.payload_type == 7:
+            self.complete = json.loads(found.payload)
+
+    def until(self, text, timeout=30):
+        """Everything up to and with this text, which is taken away."""
+        deadline = time.monotonic() + timeout
+        while text not in self.seen:
+            assert time.monotonic() < deadline and self.pump(timeout), (text, self.seen[-2000:], self.end)
+        head, self.seen = self.seen.split(text, 1)
+        return head + text
+
+    def until_prompt(self):
+        self.stream(b"PS1= PS2= PROMPT_COMMAND=; bind 'set enable-bracketed-paste off' 2>/dev/null; stty -echo; echo rea''dy\r")
+        self.until(b"ready\r\n")
+
+    def ask(self, line, timeout=30):
+        mark = os.urandom(4).hex()
+        self.stream(f"{line}\recho {mark}\r".encode())
+        return self.until(f"{mark}\r\n".encode(), timeout)[:-10].decode()
+
+    def over(self, timeout=30):
+        deadline = time.monotonic() + timeout
+        while self.pump(timeout):
+            assert time.monotonic() < deadline, self.seen[-2000:]
+        return self.end
+
+    def reopen(self):
+        """ResumeSession, as the plugin does after its socket broke."""
+        self.open(token=self.ssm.resume_session(SessionId=self.id)["TokenValue"], **self.extra)
+
+
+def shell(sandbox, node, **options):
+    made = Shell(sandbox, node, **options)
+    made.until_prompt()
+    return made
+
+
+def processes(marker):
+    """Processes that carry this session's mark."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if f"MUSTER_SESSION_ID={marker}".encode() in (entry / "environ").read_bytes().split(b"\0") and alive(int(entry.name)):
+                    found.append(int(entry.name))
+            except OSError:
+                pass
+    return found
+
+
+def hosts(sandbox, command="session-host"):
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            line = (entry / "cmdline").read_bytes().split(b"\0")
+        except (OSError, NotADirectoryError):
+            continue
+        if len(line) > 2 and line[1] == command.encode() and line[2].startswith(str(sandbox.directory).encode()):
+            found.append(int(entry.name))
+    return found
+
+
+def ended(sandbox, session, timeout=20):
+    ssm = sandbox.client()
+
+    def look():
+        rows = ssm.describe_sessions(State="History", Filters=[{"key": "SessionId", "value": session}])["Sessions"]
+        return rows[0] if rows else None
+
+    return eventually(look, timeout, what=f"the end of {session}")
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    made = Sandbox(tmp_path_factory.mktemp("sessions") / "box", 1)
+    yield made
+    made.down()
+    assert not hosts(made)
+
+
+@pytest.fixture(scope="module")
+def node(sandbox):
+    return sandbox.nodes()[0]
+
+
+def test_a_login_shell_of_the_user_that_is_configured(sandbox, node):
+    user = pwd.getpwuid(os.geteuid())
+    s = shell(sandbox, node)
+    assert s.ask("id -un").strip() == user.pw_name
+    assert s.ask("pwd").strip() == os.path.realpath(user.pw_dir)
+    assert s.ask("echo $HOME $USER $LOGNAME $SHELL $TERM").split() == [user.pw_dir, user.pw_name, user.pw_name, user.pw_shell, "xterm-256color"]
+    assert s.ask("echo $MUSTER_SESSION_ID $AWS_SSM_SESSION_ID").split() == [s.id, s.id]
+    assert s.ask("shopt -q login_shell && echo login || echo other; tty").split()[0] == "login"
+    assert set(s.ask("ls /proc/$$/fd").split()) <= {"0", "1", "2", "255"}, "nothing of the agent is open in the shell"
+    s.stream(b"exit 7\r")
+    assert s.over()["ExitCode"] == 7
+    assert ended(sandbox, s.id)["Status"] == "Terminated"
+    eventually(lambda: not processes(s.id), what="the end of its processes")
+
+
+def test_keys_size_and_characters(sandbox, node):
+    s = shell(sandbox, node)
+    assert s.ask("stty size").strip() == "24 80"
+    s.stream(json.dumps({"cols": 131, "rows": 47}).encode(), 3)
+    assert s.ask("stty size").strip() == "47 131"
+    s.stream(b"sh -c 'trap \"echo c\"\"aught\" INT; sleep 100'\r")
+    time.sleep(0.3)
+    s.stream(b"\x03")
+    s.until(b"caught\r\n")
+    s.stream(b"sleep 100\r")
+    time.sleep(0.3)
+    s.stream(b"\x1a")
+    s.until(b"Stopped")
+    wide = "äöü€漢字🙂" * 300
+    s.stream(f"printf %s '{wide}'; echo; echo w''ide\r".encode())
+    assert s.until(b"wide\r\n").decode().endswith(f"\r\n{wide}\r\nwide\r\n")
+    s.stream(b"exit\rexit\r")
+    s.over()
+    eventually(lambda: not processes(s.id), what="the end of its jobs")
+
+
+def test_a_character_is_never_torn_between_frames(sandbox, node):
+    s = shell(sandbox, node)
+    seen = []
+    take = s.take
+    s.take = lambda found: (seen.append(found.payload), take(found))
+    s.ask("python3 -c \"print('漢字🙂ä' * 3000)\"")
+    assert len(seen) > 20
+    for payload in seen:
+        payload.decode()
+    s.stream(b"exit\r")
+    s.over()
+
+
+def test_much_output_arrives_whole(sandbox, node):
+    s = shell(sandbox, node)
+    expected = hashlib.sha256("".join(f"{i}\n" for i in range(1, 50001)).encode()).hexdigest()
+    s.stream(b"seq 1 50000; echo w''hole\r")
+    found = s.until(b"whole\r\n", 60)[:-7].replace(b"\r\n", b"\n")
+    assert hashlib.sha256(found).hexdigest() == expected
+    s.stream(b"exit\r")
+    s.over()
+
+
+def test_pasted_lines_all_arrive(sandbox, node, tmp_path):
+    s = shell(sandbox, node)
+    s.stream(f"cat > {tmp_path}/pasted\r".encode())
+    for i in range(0, 5000, 50):
+        s.stream("".join(f"line number {j}\r" for j in range(i, i + 50)).encode())
+    s.stream(b"\x04")
+    s.ask("true", 60)
+    assert (tmp_path / "pasted").read_text() == "".join(f"line number {j}\n" for j in range(5000))
+    s.stream(b"exit\r")
+    s.over()
+
+
+@pytest.mark.parametrize("what", ["kill", "restart"])
+def test_an_agent_that_dies_costs_no_byte(sandbox, node, what):
+    s = shell(sandbox, node)
+    s.stream(b"for i in $(seq 1 400); do echo line $i; sleep 0.01; done; echo a''ll\r")
+    s.until(b"line 20\r\n")
+    before = hosts(sandbox)
+    if what == "kill":
+        sandbox.kill("agent-0")
+        sandbox.control("start", "agent-0")
+    else:
+        sandbox.control("restart", "agent-0")
+    found = s.until(b"all\r\n").decode().split("\r\n")
+    assert found == [f"line {i}" for i in range(21, 401)] + ["all", ""]
+    assert hosts(sandbox) == before
+    s.stream(b"exit 4\r")
+    assert s.over()["ExitCode"] == 4
+    ended(sandbox, s.id)
+    eventually(lambda: not (sandbox.directory / "agent-0" / "sessions" / "open" / s.id).exists(), what="the end of its note")
+
+
+def test_a_client_that_comes_back_gets_what_it_missed(sandbox, node):
+    s = shell(sandbox, node)
+    s.stream(b"for i in $(seq 1 300); do echo line $i; sleep 0.01; done; echo a''ll\r")
+    s.until(b"line 10\r\n")
+    s.socket.drop()
+    time.sleep(1)
+    s.reopen()
+    found = s.until(b"all\r\n").decode().split("\r\n")
+    assert found == [f"line {i}" for i in range(11, 301)] + ["all", ""]
+    s.stream(b"exit\r")
+    s.over()
+
+
+def test_a_controller_that_restarts_keeps_the_session(sandbox, node):
+    s = shell(sandbox, node)
+    s.stream(b"for i in $(seq 1 600); do echo line $i; sleep 0.01; done; echo a''ll\r")
+    s.until(b"line 10\r\n")
+    sandbox.control("restart", "controller")
+    s.socket.drop()
+    sandbox.load()
+    s.ssm = sandbox.client()
+
+    def back():
+        try:
+            s.reopen()
+            return True
+        except (sessions.Refused, OSError):
+            return False
+
+    eventually(back, what="the way back")
+    found = s.until(b"all\r\n", 60).decode().split("\r\n")
+    assert found == [f"line {i}" for i in range(11, 601)] + ["all", ""]
+    s.stream(b"exit\r")
+    s.over()
+
+
+def test_terminate_ends_the_whole_tree(sandbox, node):
+    s = shell(sandbox, node)
+    s.stream(b"(setsid sleep 1000 &) ; nohup sleep 1000 & sleep 1000 | cat; echo\r")
+    eventually(lambda: len(processes(s.id)) >= 4, what="its processes")
+    began = time.monotonic()
+    sandbox.client().terminate_session(SessionId=s.id)
+    eventually(lambda: not processes(s.id), 5, what="the end of the tree")
+    assert time.monotonic() - began < 2
+    s.over()
+    assert ended(sandbox, s.id)["Status"] == "Terminated"
+
+
+def test_a_host_that_is_killed_ends_its_sessions_as_failed(sandbox, node):
+    s = shell(sandbox, node)
+    s.stream(b"(setsid sleep 1000 &); sleep 1000\r")
+    eventually(lambda: len(processes(s.id)) >= 3, what="its processes")
+    (host,) = hosts(sandbox)
+    os.kill(host, signal.SIGKILL)
+    eventually(lambda: not processes(s.id), 15, what="the end of the tree")
+    assert ended(sandbox, s.id)["Status"] in ("Failed", "Terminated")
+    # And the next one begins all the same.
+    again = shell(sandbox, node)
+    assert again.ask("echo again").strip() == "again"
+    again.stream(b"exit\r")
+    again.over()
+
+
+def test_nothing_listens_for_sessions_but_a_private_socket(sandbox, node):
+    s = shell(sandbox, node)
+    (host,) = hosts(sandbox)
+    state = sandbox.directory / "agent-0" / "sessions"
+    assert state.stat().st_mode & 0o777 == 0o700
+    assert (state / "host.sock").stat().st_mode & 0o777 == 0o600
+    listening = subprocess.run(["ss", "-Htlnp"], capture_output=True, text=True).stdout if pathlib.Path("/usr/bin/ss").exists() else ""
+    assert f"pid={host}," not in listening
+    s.stream(b"exit\r")
+    s.over()
+
+
+def test_without_a_user_a_session_is_refused(tmp_path):
+    box = Sandbox(tmp_path / "box", 1, agent={"MUSTER_AGENT_SESSION_RUN_AS_DEFAULT": ""})
+    try:
+        s = Shell(box, box.nodes()[0])
+        s.over()
+        row = ended(box, s.id)
+        assert row["Status"] == "Failed"
+        assert "sessionRunAsDefault" in (row.get("Details") or "") + (s.end.get("Output") or "")
+    finally:
+        box.down()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
+def test_as_another_user_there_is_no_way_back(tmp_path):
+    box = Sandbox(tmp_path / "box", 1, agent={"MUSTER_AGENT_SESSION_RUN_AS_DEFAULT": "daemon"})
+    try:
+        ssm = box.client()
+        s = Shell(box, box.nodes()[0])
+        # Its login shell is nologin on most systems: it says so and ends.
+        s.over()
+        assert ended(box, s.id)["Status"] == "Terminated"
+    finally:
+        box.down()
