@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 package import Logging
 import MusterClient
+import MusterDocuments
 import MusterWire
 import NIOCore
 import NIOPosix

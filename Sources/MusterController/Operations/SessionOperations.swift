@@ -4,9 +4,7 @@ import MusterWire
 
 /// StartSession, ResumeSession, TerminateSession, DescribeSessions.
 package struct SessionOperations: Sendable {
-    private static let shell = "SSM-SessionManagerRunShell"
-    /// Of a node: who its sessions run as, where the document turns run-as on.
-    static let runAsTag = "SSMSessionRunAs"
+    private static let shell = BuiltInSessionDocument.preferences
 
     private let database: any SQLDatabase
     private let registry: AgentRegistry
