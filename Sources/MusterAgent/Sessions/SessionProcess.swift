@@ -11,7 +11,8 @@ final class SessionProcess: SessionWorker {
     enum Shape: Sendable {
         /// - Parameter profile: lines that are typed into the shell at its start.
         case terminal(profile: String)
-        case pipes(separate: Bool, standardOutputPrefix: [UInt8], standardErrorPrefix: [UInt8], takesInput: Bool)
+        case pipes(separate: Bool, standardOutputPrefix: [UInt8], standardErrorPrefix: [UInt8], takesInput: Bool,
+            reportsTransfers: Bool = false)
     }
 
     private let order: LaunchOrder
@@ -27,6 +28,7 @@ final class SessionProcess: SessionWorker {
     /// Pumps that have not come to their end.
     private var reading = 0
     private var line = ""
+    private var reports = ByteBuffer()
     private var outcome: SessionResult?
     private var isControlClosed = false
     private var isOver = false
@@ -75,7 +77,7 @@ final class SessionProcess: SessionWorker {
                 self.outputs.append(channel)
                 if !profile.isEmpty { channel.writeAndFlush(channel.allocator.buffer(string: profile + "\n"), promise: nil) }
             }
-        case .pipes(let separate, let standardOutputPrefix, let standardErrorPrefix, let takesInput):
+        case .pipes(let separate, let standardOutputPrefix, let standardErrorPrefix, let takesInput, _):
             let stdin = try takesInput ? pipe() : (FileDescriptor(muster_open("/dev/null", O_RDONLY, 0)), nil)
             let stdout = try pipe()
             let stderr = try separate ? pipe() : (stdout.0, stdout.1)
@@ -159,11 +161,25 @@ final class SessionProcess: SessionWorker {
     }
 
     private func read(_ type: PayloadType, _ bytes: ByteBuffer) {
+        if type == .standardError, case .pipes(_, _, _, _, true) = shape { return transfersReported(bytes) }
         guard let index = prefixes.firstIndex(where: { $0.0 == type }) else {
             owner?.output(type, bytes)
             return
         }
         owner?.output(type, prefixes[index].1.push(bytes))
+    }
+
+    /// Of a copy, standard error is for us: one transfer a line.
+    private func transfersReported(_ bytes: ByteBuffer) {
+        reports.writeImmutableBuffer(bytes)
+        while let end = reports.readableBytesView.firstIndex(of: 0x0A) {
+            let line = reports.readBytes(length: end - reports.readerIndex) ?? []
+            reports.moveReaderIndex(forwardBy: 1)
+            if let transfer = try? JSONCoding.decode(SessionTransfer.self, from: line) { owner?.transferred(transfer) }
+        }
+        // No transfer is that long.
+        if reports.readableBytes > 64 << 10 { reports.clear() }
+        reports.discardReadBytes()
     }
 
     private func follow(_ descriptor: Int32, order: [UInt8]) {
@@ -222,7 +238,7 @@ final class SessionProcess: SessionWorker {
 
     /// On standard error, where somebody looks for it.
     private func refused(_ words: String) {
-        let separates = if case .pipes(let separate, _, _, _) = shape { separate } else { false }
+        let separates = if case .pipes(let separate, _, _, _, _) = shape { separate } else { false }
         owner?.output(separates ? .standardError : .output, ByteBuffer(string: words + "\n"))
     }
 
@@ -259,7 +275,7 @@ final class SessionProcess: SessionWorker {
         switch shape {
         case .terminal:
             if payload.readableBytes > 0 { input?.writeAndFlush(payload, promise: nil) }
-        case .pipes(_, _, _, let takesInput):
+        case .pipes(_, _, _, let takesInput, _):
             guard takesInput else { return signals(in: payload) }
             guard let input else { return }
             if payload.readableBytes > 0 { input.writeAndFlush(payload, promise: nil) }
