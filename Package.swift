@@ -136,7 +136,8 @@ let package = Package(
 if Context.environment["MUSTER_BENCHMARKS"] != nil {
     package.targets.append(
         .executableTarget(
-            name: "muster-benchmarks", dependencies: ["MusterController", "MusterWire", nioCore, httpTypes], path: "Benchmarks/Micro",
+            name: "muster-benchmarks", dependencies: ["MusterController", "MusterWire", "MusterCrypto", nioCore, httpTypes, logging],
+            path: "Benchmarks/Micro",
             swiftSettings: settings))
     package.targets.append(
         .executableTarget(

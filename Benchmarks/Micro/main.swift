@@ -1,6 +1,9 @@
 import FoundationEssentials
+import Glibc
 import HTTPTypes
+import Logging
 import MusterController
+import MusterCrypto
 import MusterWire
 import NIOCore
 
@@ -74,5 +77,41 @@ for targets in [100, 1_000, 10_000] {
             running = machine.takeActions(at: 1).jobs
         }
         precondition(machine.isFinished)
+    }
+}
+
+do {
+    let folder = (ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp") + "/muster-bench-\(getpid())"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let database = try SQLiteDatabase(path: folder + "/store.sqlite")
+    defer { try? database.close() }
+    try await Migrations.run(on: database, now: 1)
+    let authority = try CertificateAuthority.create(commonName: "bench", notBefore: 0, notAfter: 4_000_000_000, key: .generate())
+    var settings = SessionRecorders.Settings()
+    settings.recordingBytes = 0
+    let recorders = SessionRecorders(
+        archive: try RecordingArchive(path: folder + "/recordings"), database: database, authority: authority, settings: settings,
+        logger: Logger(label: "bench", factory: { _ in SwiftLogNoOpLogHandler() }))
+    for (type, sizes) in [("Standard_Stream", [1, 1024, 65536]), ("Port", [1024, 65536])] {
+        for size in sizes {
+            let facts = SessionFacts(
+                id: .make(for: "bench"), node: .random(), ownerARN: "arn", ownerName: "bench", document: "bench", sessionType: type,
+                started: .now())
+            let tap = try await recorders.begin(facts)
+            var buffer = ByteBuffer()
+            // As the relay gets it: read from the wire, its digest known.
+            buffer.writeAgentMessage(
+                AgentMessage(
+                    messageType: .outputStreamData, createdDate: .now(), payloadType: .output,
+                    payload: ByteBuffer(bytes: (0..<size).map { $0 % 80 == 79 ? 0x0a : UInt8(0x20 + $0 % 90) })))
+            var frame = try buffer.readAgentMessage()
+            var number: Int64 = 0
+            try measure("\(type == "Port" ? "flow" : "recording") of a frame of \(size) bytes", 1_000) { _ in
+                frame.sequenceNumber = number
+                number += 1
+                try tap.pass(frame, from: .agent)
+            }
+        }
     }
 }

@@ -89,7 +89,8 @@ package struct Controller: Sendable {
 
         var table = OperationTable()
         CommandOperations(database: database, dispatcher: dispatcher, objects: objects).register(in: &table)
-        DocumentOperations(pageTokenKey: facts.pageTokenKey).register(in: &table)
+        DocumentOperations(database: database, pageTokenKey: facts.pageTokenKey).register(in: &table)
+        DocumentChangeOperations(database: database).register(in: &table)
         SessionOperations(database: database, registry: registry, broker: broker, pageTokenKey: facts.pageTokenKey).register(in: &table)
         NodeOperations(database: database, registry: registry, events: events, pageTokenKey: facts.pageTokenKey, logger: logger)
             .register(in: &table)

@@ -1,11 +1,11 @@
 import CLinux
 import Glibc
-import MusterWire
+package import MusterWire
 
 /// Where each source of a copy goes, as cp(1) decides it. The receiver alone names these places; a sender can only go down from them.
-package struct CopyPlaces {
+package struct CopyPlaces: Sendable {
     /// A name in a folder; without a name, the folder itself.
-    struct Place {
+    struct Place: Sendable {
         let folder: FileHandle
         let name: [UInt8]?
     }

@@ -82,7 +82,7 @@ package final class CopySender {
         case S_IFLNK:
             var buffer = [UInt8](repeating: 0, count: 4097)
             let length = withName(name) { name in
-                buffer.withUnsafeMutableBytes { readlinkat(folder.number, name, $0.baseAddress, $0.count) }
+                buffer.withUnsafeMutableBytes { buffer in buffer.baseAddress.map { readlinkat(folder.number, name, $0, buffer.count) } ?? 0 }
             }
             guard length > 0, length <= 4096 else { return try problem("\(text(place.shown)): \(reason())") }
             var entry = entry(.link, status, place)

@@ -3,7 +3,7 @@ import Glibc
 import MusterWire
 
 /// A descriptor that closes itself.
-final class FileHandle {
+final class FileHandle: Sendable {
     let number: Int32
 
     init?(_ number: Int32) {

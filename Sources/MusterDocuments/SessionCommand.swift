@@ -115,6 +115,11 @@ package struct PortTarget: Sendable, Hashable {
         "portNumber", "host", "type", "localPortNumber", "localUnixSocket", "localConnectionType", "socketPath",
     ]
 
+    package init(_ address: Address, isForwarding: Bool) {
+        self.address = address
+        self.isForwarding = isForwarding
+    }
+
     init(_ members: [String: DocumentValue], isTemplate: Bool) throws(DocumentError) {
         try DocumentDecoder.refuseUnknown(members, besides: Self.keys, at: "properties")
         let reader = Members(members, at: "properties", isTemplate: isTemplate)

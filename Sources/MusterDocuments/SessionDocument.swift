@@ -84,6 +84,12 @@ package struct SessionDocument: Sendable, Hashable {
         }
     }
 
+    /// Commands name their systems; all else is the same everywhere.
+    package var platformTypes: [Platform] {
+        guard sessionType == .interactiveCommands || sessionType == .nonInteractiveCommands else { return Platform.allCases }
+        return Platform.allCases.filter { properties[$0.rawValue.lowercased()] != nil }
+    }
+
     // MARK: Resolving
 
     /// From a request, which carries every value as a list of strings.

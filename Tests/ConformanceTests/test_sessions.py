@@ -45,6 +45,9 @@ def test_start_and_terminate(sandbox, ssm, node):
     ({"DocumentName": "AWS-RunShellScript"}, "InvalidDocument"),
     ({"DocumentName": "no spaces"}, "ValidationException"),
     ({"Reason": "two\nlines"}, "ValidationException"),
+    ({"Parameters": {"colour": ["red"]}}, "InvalidParameters"),
+    ({"DocumentName": "AWS-StartPortForwardingSession", "Parameters": {"portNumber": ["70000"]}}, "InvalidParameters"),
+    ({"DocumentName": "AWS-StartInteractiveCommand"}, "InvalidParameters"),
 ])
 def test_start_errors(ssm, node, arguments, code):
     before = len(ssm.describe_sessions(State="Active")["Sessions"])
@@ -61,10 +64,9 @@ def test_a_repeat_is_answered_with_the_same_session(sandbox, node):
     invocation = f"retry-{node}"
 
     def same(request, **_):
-        del request.headers["amz-sdk-invocation-id"]
-        request.headers["amz-sdk-invocation-id"] = invocation
+        request.context["retries"]["invocation-id"] = invocation
 
-    ssm.meta.events.register("before-sign.ssm", same)
+    ssm.meta.events.register_first("request-created.ssm", same)
     first, second = ssm.start_session(Target=node), ssm.start_session(Target=node)
     assert first["SessionId"] == second["SessionId"]
     # Only digests are stored: the repeat brings a token of its own.

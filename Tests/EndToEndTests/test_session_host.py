@@ -339,3 +339,193 @@ def test_as_another_user_there_is_no_way_back(tmp_path):
         assert ended(box, s.id)["Status"] == "Terminated"
     finally:
         box.down()
+
+
+# Commands
+
+def test_a_command_on_a_terminal(sandbox, node):
+    s = Shell(sandbox, node, "AWS-StartInteractiveCommand", command="tty; echo $MUSTER_SESSION_ID; exit 6")
+    end = s.over()
+    assert b"/dev/pts/" in s.seen and s.id.encode() in s.seen
+    assert end["ExitCode"] == 6
+
+
+def test_a_command_without_a_terminal_for_a_stock_client(sandbox, node):
+    s = Shell(sandbox, node, "AWS-StartNonInteractiveCommand", command="sh -c 'echo out; echo err >&2; cat; exit 3'")
+    end = s.over()
+    assert (s.seen, s.errors, s.exit) == (b"out\n", b"err\n", b"EXIT_CODE: 3")
+    assert s.request["RequestedClientActions"][0]["ActionParameters"] == {"SessionType": "NonInteractiveCommands", "Properties": None}
+    assert end["ExitCode"] == 3
+
+
+def test_a_command_hears_ctrl_c(sandbox, node):
+    s = Shell(sandbox, node, "AWS-StartNonInteractiveCommand", command="sh -c 'echo up; sleep 1000'")
+    s.until(b"up\n")
+    s.stream(b"\x03")
+    assert s.over()["ExitCode"] == 130
+
+
+def test_standard_input_of_a_native_client(sandbox, node):
+    s = Shell(sandbox, node, "AWS-StartNonInteractiveCommand", native=True, command="sha256sum")
+    data = os.urandom(3_000_000)
+    while not hasattr(s, "complete"):
+        s.pump()
+    for start in range(0, len(data), 60_000):
+        s.stream(data[start:start + 60_000])
+    s.socket.send(sessions.frame(sessions.INPUT, b"", s.sent, flags=2, payload_type=1))
+    s.over()
+    assert s.seen.split()[0].decode() == hashlib.sha256(data).hexdigest()
+    assert s.exit == b"EXIT_CODE: 0"
+
+
+def test_what_cannot_be_executed_is_said(sandbox, node):
+    s = Shell(sandbox, node, "AWS-StartNonInteractiveCommand", command="/nonexistent/program")
+    s.over()
+    row = ended(sandbox, s.id)
+    assert row["Status"] == "Failed" and "/nonexistent/program" in row["Details"], row
+
+
+# Ports
+
+def smux(command, stream, payload=b""):
+    return bytes([1, command]) + len(payload).to_bytes(2, "little") + stream.to_bytes(4, "little") + payload
+
+
+@pytest.fixture(scope="module")
+def web():
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = f"page {self.path}".encode() * 1000
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_address[1]
+    server.shutdown()
+
+
+class Port(Shell):
+    """A port session with smux, as the stock plugin speaks it."""
+
+    def __init__(self, sandbox, node, document="AWS-StartPortForwardingSession", **parameters):
+        self.streams, self.closed_streams, self.flags, self.partial = {}, set(), [], b""
+        super().__init__(sandbox, node, document, **parameters)
+        while not hasattr(self, "complete"):
+            assert self.pump(), self.end
+
+    def take(self, found):
+        if found.payload_type == 10:
+            self.flags.append(int.from_bytes(found.payload, "big"))
+        if found.payload_type != 1:
+            return super().take(found)
+        self.partial += found.payload
+        while len(self.partial) >= 8:
+            length = int.from_bytes(self.partial[2:4], "little")
+            if len(self.partial) < 8 + length:
+                break
+            command, stream, payload = self.partial[1], int.from_bytes(self.partial[4:8], "little"), self.partial[8:8 + length]
+            self.partial = self.partial[8 + length:]
+            if command == 2:
+                self.streams[stream] = self.streams.get(stream, b"") + payload
+            elif command == 1:
+                self.closed_streams.add(stream)
+
+
+def test_two_hundred_requests_over_a_port(sandbox, node, web):
+    s = Port(sandbox, node, portNumber=str(web))
+    assert s.request["RequestedClientActions"][0]["ActionParameters"]["Properties"]["portNumber"] == str(web)
+    wanted = {3 + 2 * i: f"page /{i}".encode() * 1000 for i in range(200)}
+    for first in range(0, 200, 20):
+        for i in range(first, first + 20):
+            s.stream(smux(0, 3 + 2 * i) + smux(2, 3 + 2 * i, f"GET /{i} HTTP/1.0\r\n\r\n".encode()))
+        deadline = time.monotonic() + 30
+        while not all(3 + 2 * i in s.closed_streams for i in range(first, first + 20)):
+            assert time.monotonic() < deadline and s.pump()
+    for stream, body in wanted.items():
+        assert s.streams[stream].endswith(body) and s.streams[stream].startswith(b"HTTP/1.0 200")
+    s.stream((2).to_bytes(4, "big"), 10)
+    s.over()
+    assert ended(sandbox, s.id)["Status"] == "Terminated"
+
+
+def test_a_port_where_nobody_listens(sandbox, node):
+    s = Port(sandbox, node, portNumber="1")
+    s.stream(smux(0, 3) + smux(2, 3, b"hello"))
+    while 3 not in s.closed_streams:
+        assert s.pump()
+    assert s.flags == [3]
+    sandbox.client().terminate_session(SessionId=s.id)
+    s.over()
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "2852039166", "0xA9FEA9FE", "0251.0376.0251.0376", "::ffff:169.254.169.254", "fe80::1%1"])
+def test_metadata_services_are_out_of_reach(sandbox, node, host):
+    try:
+        s = Port(sandbox, node, "AWS-StartPortForwardingSessionToRemoteHost", host=host, portNumber="80")
+    except sandbox.client().exceptions.ClientError:
+        return  # The document does not let such a host through.
+    s.stream(smux(0, 3) + smux(2, 3, b"GET / HTTP/1.0\r\n\r\n"))
+    while 3 not in s.closed_streams:
+        assert s.pump()
+    assert s.flags == [3] and not s.streams
+    sandbox.client().terminate_session(SessionId=s.id)
+    s.over()
+
+
+def test_a_remote_host_by_name(sandbox, node, web):
+    s = Port(sandbox, node, "AWS-StartPortForwardingSessionToRemoteHost", host="localhost", portNumber=str(web))
+    s.stream(smux(0, 3) + smux(2, 3, b"GET /x HTTP/1.0\r\n\r\n"))
+    while 3 not in s.closed_streams:
+        assert s.pump()
+    assert s.streams[3].endswith(b"page /x")
+    sandbox.client().terminate_session(SessionId=s.id)
+    s.over()
+
+
+def test_a_unix_socket(sandbox, node, tmp_path):
+    import socket as sockets
+    path = str(tmp_path / "socket")
+    with sockets.socket(sockets.AF_UNIX) as server:
+        server.bind(path)
+        server.listen()
+        s = Port(sandbox, node, "AWS-StartPortForwardingSessionToSocket", socketPath=path)
+        s.stream(smux(0, 3) + smux(2, 3, b"ping"))
+        server.settimeout(10)
+        peer, _ = server.accept()
+        assert peer.recv(4) == b"ping"
+        peer.sendall(b"pong")
+        peer.close()
+        while 3 not in s.closed_streams:
+            assert s.pump()
+        assert s.streams[3] == b"pong"
+    sandbox.client().terminate_session(SessionId=s.id)
+    s.over()
+
+
+def test_one_connection_as_ssh_uses_it(sandbox, node):
+    import socket as sockets
+    with sockets.create_server(("127.0.0.1", 0)) as server:
+        s = Shell(sandbox, node, "AWS-StartSSHSession", portNumber=str(server.getsockname()[1]))
+        while not hasattr(s, "complete"):
+            assert s.pump(), s.end
+        peer, _ = server.accept()
+        s.stream(b"SSH-2.0-test\r\n")
+        assert peer.recv(100) == b"SSH-2.0-test\r\n"
+        data = os.urandom(2_000_000)
+        threading.Thread(target=lambda: (peer.sendall(data), peer.close())).start()
+        s.over()
+        assert hashlib.sha256(s.seen).digest() == hashlib.sha256(data).digest()
+    assert ended(sandbox, s.id)["Status"] == "Terminated"
+
+
+def test_ssh_to_a_port_where_nobody_listens_fails_in_words(sandbox, node):
+    s = Shell(sandbox, node, "AWS-StartSSHSession", portNumber="1")
+    s.over()
+    row = ended(sandbox, s.id)
+    assert row["Status"] == "Failed" and "Connection refused" in row["Details"], row

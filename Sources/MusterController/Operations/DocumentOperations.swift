@@ -1,12 +1,13 @@
-import MusterCrypto
 import MusterDocuments
 import MusterWire
 
-/// GetDocument, DescribeDocument, ListDocuments, over the documents that come with Muster.
+/// GetDocument, DescribeDocument, ListDocuments, ListDocumentVersions, over the documents that come with Muster and operators' own.
 package struct DocumentOperations: Sendable {
+    private let database: any SQLDatabase
     private let paging: Paging
 
-    package init(pageTokenKey: [UInt8]) {
+    package init(database: any SQLDatabase, pageTokenKey: [UInt8]) {
+        self.database = database
         self.paging = Paging(key: pageTokenKey)
     }
 
@@ -14,11 +15,9 @@ package struct DocumentOperations: Sendable {
         table.register(GetDocument.self, permission: "ssm:GetDocument", route: .operators, changes: false, get)
         table.register(DescribeDocument.self, permission: "ssm:DescribeDocument", route: .operators, changes: false, describe)
         table.register(ListDocuments.self, permission: "ssm:ListDocuments", route: .operators, changes: false, list)
+        table.register(ListDocumentVersions.self, permission: "ssm:ListDocumentVersions", route: .operators, changes: false, versions)
     }
 
-    private static let version = "1"
-    private static let owner = "Amazon"
-    private static let type = "Command"
     private static let format = "JSON"
 
     // MARK: One document
@@ -27,42 +26,73 @@ package struct DocumentOperations: Sendable {
         if let format = input.documentFormat, format != Self.format {
             throw APIError.validation("GetDocument does not serve DocumentFormat \(format) yet: ask for JSON.")
         }
-        let document = try Self.find(input.name, version: input.documentVersion, versionName: input.versionName)
+        let document = try await database.read { tx in
+            try Self.find(input.name, version: input.documentVersion, versionName: input.versionName, in: tx)
+        }
         return GetDocument.Output(
-            name: document.name, createdDate: Timestamp(milliseconds: document.createdDate * 1000), documentVersion: Self.version,
-            content: document.content, documentType: Self.type, documentFormat: Self.format)
+            name: document.name, createdDate: document.createdAt, displayName: document.displayName, versionName: document.versionName,
+            documentVersion: String(document.version), content: document.content, documentType: document.type, documentFormat: Self.format)
     }
 
     @Sendable func describe(_ input: DescribeDocument.Input, _ context: OperationContext) async throws -> DescribeDocument.Output {
-        let document = try Self.find(input.name, version: input.documentVersion, versionName: input.versionName)
-        let parameters = document.document.parameters.values.sorted { $0.name < $1.name }.map { parameter in
-            DocumentParameter(
-                name: parameter.name, type: parameter.reportedType, description: parameter.description,
-                defaultValue: parameter.defaultText)
+        let (document, tags) = try await database.read { tx in
+            let document = try Self.find(input.name, version: input.documentVersion, versionName: input.versionName, in: tx)
+            return (document, try TagStore.tags(of: document.name, type: DocumentStore.tagType, in: tx))
         }
-        return DescribeDocument.Output(
-            document: DocumentDescription(
-                hash: Hex.encode(SHA256.hash(document.content)), hashType: "Sha256", name: document.name, owner: Self.owner,
-                createdDate: Timestamp(milliseconds: document.createdDate * 1000), status: "Active", documentVersion: Self.version,
-                description: document.description, parameters: parameters,
-                platformTypes: document.platformTypes.map(\.rawValue), documentType: Self.type,
-                schemaVersion: document.document.schemaVersion.rawValue, latestVersion: Self.version, defaultVersion: Self.version,
-                documentFormat: Self.format))
+        return DescribeDocument.Output(document: Self.description(of: document, tags: tags, account: context.account))
     }
 
-    /// Also by ARN, of which the part after `document/` counts.
-    private static func find(_ name: String?, version: String?, versionName: String?) throws -> BuiltInDocument {
+    static func description(
+        of document: DocumentRecord, tags: [String: String], account: String, status: String = "Active"
+    ) -> DocumentDescription {
+        let facts = DocumentFacts(document)
+        return DocumentDescription(
+            hash: document.hash, hashType: "Sha256", name: document.name, displayName: document.displayName,
+            versionName: document.versionName, owner: Self.owner(of: document, account: account), createdDate: document.createdAt,
+            status: status, documentVersion: String(document.version), description: facts.description, parameters: facts.parameters,
+            platformTypes: facts.platformTypes, documentType: document.type, schemaVersion: facts.schemaVersion,
+            latestVersion: String(document.latestVersion), defaultVersion: String(document.defaultVersion), documentFormat: Self.format,
+            tags: tags.sorted { $0.key < $1.key }.map { Tag(key: $0.key, value: $0.value) })
+    }
+
+    private static func owner(of document: DocumentRecord, account: String) -> String { document.isBuiltIn ? "Amazon" : account }
+
+    private static func find(
+        _ name: String?, version: String?, versionName: String?, in tx: any SQLTransaction
+    ) throws -> DocumentRecord {
         let name = try name.required("name")
-        let parts = name.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        let isARN = name.hasPrefix("arn:") && parts.count == 2 && parts[0].hasSuffix(":document")
-        let wanted = isARN ? String(parts[1]) : name
-        guard let document = BuiltInDocuments.named(wanted) else {
-            throw APIError.invalidDocument("Document with name \(wanted) does not exist.")
-        }
-        guard versionName == nil, [nil, "$LATEST", "$DEFAULT", Self.version].contains(version) else {
-            throw APIError.invalidDocumentVersion()
+        guard let versionName else { return try DocumentStore.record(name, DocumentStore.Selector(version), in: tx) }
+        let document = try DocumentStore.record(name, .named(versionName), in: tx)
+        if let version {
+            let other = try DocumentStore.record(name, DocumentStore.Selector(version), in: tx)
+            guard other.version == document.version else { throw APIError.invalidDocumentVersion() }
         }
         return document
+    }
+
+    // MARK: Versions
+
+    @Sendable func versions(
+        _ input: ListDocumentVersions.Input, _ context: OperationContext
+    ) async throws -> ListDocumentVersions.Output {
+        let name = DocumentStore.plainName(try input.name.required("name"))
+        let position = try paging.position(input.nextToken, operation: ListDocumentVersions.name, filters: [name])
+        let limit = input.maxResults ?? 50
+        let all = try await database.read { tx in
+            let own = try DocumentStore.versions(name, in: tx)
+            return own.isEmpty ? [try DocumentStore.record(name, .standard, in: tx)] : own
+        }
+        let rest = Int64(position).map { last in all.filter { $0.version < last } } ?? all
+        let page = rest.prefix(limit)
+        let next = rest.count > limit ? page.last.map { String($0.version) } : nil
+        return ListDocumentVersions.Output(
+            documentVersions: page.map { document in
+                DocumentVersionInfo(
+                    name: document.name, displayName: document.displayName, documentVersion: String(document.version),
+                    versionName: document.versionName, createdDate: document.createdAt,
+                    isDefaultVersion: document.version == document.defaultVersion)
+            },
+            nextToken: try paging.token(after: next, operation: ListDocumentVersions.name, filters: [name]))
     }
 
     // MARK: List
@@ -79,19 +109,32 @@ package struct DocumentOperations: Sendable {
         let conditions = try filters.map { try Condition($0) }
         let position = try paging.position(input.nextToken, operation: ListDocuments.name, filters: filters)
         let limit = input.maxResults ?? 50
-        let found = BuiltInDocuments.all
-            .filter { document in document.name > position && conditions.allSatisfy { $0.matches(document) } }
-            .sorted { $0.name < $1.name }
+        let found = try await database.read { tx in
+            try DocumentStore.all(in: tx).filter { $0.name > position }.map { document in
+                Listed(
+                    record: document, facts: DocumentFacts(document),
+                    tags: document.isBuiltIn ? [:] : try TagStore.tags(of: document.name, type: DocumentStore.tagType, in: tx))
+            }
+        }.filter { document in conditions.allSatisfy { $0.matches(document) } }
         let page = found.prefix(limit)
-        let next = found.count > limit ? page.last?.name : nil
+        let next = found.count > limit ? page.last?.record.name : nil
         return ListDocuments.Output(
             documentIdentifiers: page.map { document in
-                DocumentIdentifier(
-                    name: document.name, createdDate: Timestamp(milliseconds: document.createdDate * 1000), owner: Self.owner,
-                    platformTypes: document.platformTypes.map(\.rawValue), documentVersion: Self.version, documentType: Self.type,
-                    schemaVersion: document.document.schemaVersion.rawValue, documentFormat: Self.format)
+                let record = document.record
+                return DocumentIdentifier(
+                    name: record.name, createdDate: record.createdAt, displayName: record.displayName,
+                    owner: Self.owner(of: record, account: context.account), versionName: record.versionName,
+                    platformTypes: document.facts.platformTypes, documentVersion: String(record.version), documentType: record.type,
+                    schemaVersion: document.facts.schemaVersion, documentFormat: Self.format,
+                    tags: document.tags.sorted { $0.key < $1.key }.map { Tag(key: $0.key, value: $0.value) })
             },
             nextToken: try paging.token(after: next, operation: ListDocuments.name, filters: filters))
+    }
+
+    private struct Listed: Sendable {
+        let record: DocumentRecord
+        let facts: DocumentFacts
+        let tags: [String: String]
     }
 
     /// https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DocumentKeyValuesFilter.html
@@ -101,7 +144,8 @@ package struct DocumentOperations: Sendable {
         case platforms([String])
         case types([String])
         case words([String])
-        /// Built-in documents have no target type and no tags.
+        case tag(key: String, values: [String])
+        /// No document has a target type.
         case nothing
 
         init(_ filter: DocumentKeyValuesFilter) throws {
@@ -124,19 +168,53 @@ package struct DocumentOperations: Sendable {
                 guard key.hasPrefix("tag:"), key.utf8.count > 4 else {
                     throw APIError.invalidFilterKey("'\(key.prefix(128))' is not a filter key of ListDocuments.")
                 }
-                self = .nothing
+                self = .tag(key: String(key.dropFirst(4)), values: values)
             }
         }
 
-        func matches(_ document: BuiltInDocument) -> Bool {
-            switch self {
-            case .owner(let owner): ["Amazon", "Public", "All"].contains(owner)
-            case .namePrefixes(let prefixes): prefixes.contains { document.name.hasPrefix($0) }
-            case .platforms(let platforms): document.platformTypes.contains { platforms.contains($0.rawValue) }
-            case .types(let types): types.contains(DocumentOperations.type)
-            case .words(let words): words.contains { document.name.lowercased().contains($0) }
+        func matches(_ document: Listed) -> Bool {
+            let name = document.record.name
+            return switch self {
+            case .owner("All"): true
+            case .owner(let owner): (document.record.isBuiltIn ? ["Amazon", "Public"] : ["Self", "Private"]).contains(owner)
+            case .namePrefixes(let prefixes): prefixes.contains { name.hasPrefix($0) }
+            case .platforms(let platforms): document.facts.platformTypes.contains { platforms.contains($0) }
+            case .types(let types): types.contains(document.record.type)
+            case .words(let words): words.contains { name.lowercased().contains($0) }
+            case .tag(let key, let values): document.tags[key].map(values.contains) ?? false
             case .nothing: false
             }
+        }
+    }
+}
+
+/// What is shown of a document's content.
+struct DocumentFacts: Sendable {
+    let schemaVersion: String
+    let description: String
+    let platformTypes: [String]
+    let parameters: [DocumentParameter]
+
+    init(_ record: DocumentRecord) {
+        let json = Array(record.content.utf8)
+        var parameters: [String: ParameterDefinition] = [:]
+        if record.type == "Session", let document = try? SessionDocument.decode(json: json) {
+            schemaVersion = SessionDocument.schemaVersion
+            description = document.description
+            platformTypes = document.platformTypes.map(\.rawValue)
+            parameters = document.parameters
+        } else if let document = try? DocumentDecoder.decode(json: json) {
+            schemaVersion = document.schemaVersion.rawValue
+            description = document.description
+            platformTypes = document.platformTypes.map(\.rawValue)
+            parameters = document.parameters
+        } else {
+            (schemaVersion, description, platformTypes) = ("", "", [])
+        }
+        self.parameters = parameters.values.sorted { $0.name < $1.name }.map { parameter in
+            DocumentParameter(
+                name: parameter.name, type: parameter.reportedType, description: parameter.description,
+                defaultValue: parameter.defaultText)
         }
     }
 }

@@ -3,8 +3,8 @@ import MusterWire
 
 /// AddTagsToResource, RemoveTagsFromResource, ListTagsForResource.
 ///
-/// Managed nodes are the only resources here whose tags can change. Built-in documents have none and belong to nobody who could
-/// tag them; the tags of an activation are fixed when it is made.
+/// Managed nodes and operators' own documents are the resources here whose tags can change. Built-in documents have none and belong to
+/// nobody who could tag them; the tags of an activation are fixed when it is made.
 package struct TagOperations: Sendable {
     private let database: any SQLDatabase
 
@@ -20,20 +20,35 @@ package struct TagOperations: Sendable {
 
     private enum Resource: Sendable {
         case node(NodeID)
-        case builtInDocument(String)
+        /// Whether it is an operator's own shows in the store.
+        case document(String)
+
+        var id: String {
+            switch self {
+            case .node(let node): node.description
+            case .document(let name): name
+            }
+        }
+
+        var type: String {
+            switch self {
+            case .node: TagStore.managedInstance
+            case .document: DocumentStore.tagType
+            }
+        }
     }
 
     @Sendable func add(_ input: AddTagsToResource.Input, _ context: OperationContext) async throws -> AddTagsToResource.Output {
-        let node = try Self.changeable(type: input.resourceType, id: input.resourceID)
+        let resource = try Self.resource(type: input.resourceType, id: input.resourceID)
         let tags = try TagRules.dictionary(input.tags ?? [])
         try await database.write { tx in
-            try Self.check(node, in: tx)
-            let present = try TagStore.tags(of: node.description, type: TagStore.managedInstance, in: tx)
+            try Self.checkChangeable(resource, in: tx)
+            let present = try TagStore.tags(of: resource.id, type: resource.type, in: tx)
             _ = try TagRules.adding(tags, to: present)
-            try TagStore.set(tags, of: node.description, type: TagStore.managedInstance, in: tx)
+            try TagStore.set(tags, of: resource.id, type: resource.type, in: tx)
             try AuditLog.append(
                 context.audit(
-                    AddTagsToResource.name, resource: node.description, details: ["tagKeys": tags.keys.sorted().joined(separator: ", ")]),
+                    AddTagsToResource.name, resource: resource.id, details: ["tagKeys": tags.keys.sorted().joined(separator: ", ")]),
                 in: tx)
         }
         return AddTagsToResource.Output()
@@ -42,37 +57,26 @@ package struct TagOperations: Sendable {
     @Sendable func remove(
         _ input: RemoveTagsFromResource.Input, _ context: OperationContext
     ) async throws -> RemoveTagsFromResource.Output {
-        let node = try Self.changeable(type: input.resourceType, id: input.resourceID)
+        let resource = try Self.resource(type: input.resourceType, id: input.resourceID)
         let keys = try input.tagKeys.required("tagKeys")
         try await database.write { tx in
-            try Self.check(node, in: tx)
-            try TagStore.remove(keys, of: node.description, type: TagStore.managedInstance, in: tx)
+            try Self.checkChangeable(resource, in: tx)
+            try TagStore.remove(keys, of: resource.id, type: resource.type, in: tx)
             try AuditLog.append(
                 context.audit(
-                    RemoveTagsFromResource.name, resource: node.description, details: ["tagKeys": keys.sorted().joined(separator: ", ")]),
+                    RemoveTagsFromResource.name, resource: resource.id, details: ["tagKeys": keys.sorted().joined(separator: ", ")]),
                 in: tx)
         }
         return RemoveTagsFromResource.Output()
     }
 
     @Sendable func list(_ input: ListTagsForResource.Input, _ context: OperationContext) async throws -> ListTagsForResource.Output {
-        guard case .node(let node) = try Self.resource(type: input.resourceType, id: input.resourceID) else {
-            return ListTagsForResource.Output(tagList: [])
-        }
+        let resource = try Self.resource(type: input.resourceType, id: input.resourceID)
         let tags = try await database.read { tx in
-            try Self.check(node, in: tx)
-            return try TagStore.tags(of: node.description, type: TagStore.managedInstance, in: tx)
+            try Self.check(resource, in: tx)
+            return try TagStore.tags(of: resource.id, type: resource.type, in: tx)
         }
         return ListTagsForResource.Output(tagList: tags.sorted { $0.key < $1.key }.map { Tag(key: $0.key, value: $0.value) })
-    }
-
-    private static func changeable(type: String?, id: String?) throws(APIError) -> NodeID {
-        switch try resource(type: type, id: id) {
-        case .node(let node): return node
-        // InvalidResourceId has no text in typed SDKs, and the id is right.
-        case .builtInDocument(let name):
-            throw .validation("Document \(name) comes with Muster: it has no tags, and none can be added or removed.")
-        }
     }
 
     private static func resource(type: String?, id: String?) throws(APIError) -> Resource {
@@ -89,16 +93,28 @@ package struct TagOperations: Sendable {
             guard id.hasPrefix("mi-"), let node = NodeID(id) else { throw .invalidResourceID("\(shown) is not the id of a managed node.") }
             return .node(node)
         case "Document":
-            guard let document = BuiltInDocuments.named(id) else { throw .invalidResourceID("Document \(shown) does not exist.") }
-            return .builtInDocument(document.name)
+            return .document(id)
         default:
             throw .invalidResourceID("There is no \(type) \(shown) here; ManagedInstance and Document are the types that have resources.")
         }
     }
 
-    private static func check(_ node: NodeID, in tx: any SQLTransaction) throws {
-        guard let found = try NodeStore.node(node, in: tx), found.state != .deregistered else {
-            throw APIError.invalidResourceID("Managed node \(node) does not exist.")
+    private static func check(_ resource: Resource, in tx: any SQLTransaction) throws {
+        switch resource {
+        case .node(let node):
+            guard let found = try NodeStore.node(node, in: tx), found.state != .deregistered else {
+                throw APIError.invalidResourceID("Managed node \(node) does not exist.")
+            }
+        case .document(let name):
+            guard try DocumentStore.exists(name, in: tx) || BuiltInDocuments.named(name) != nil || BuiltInSessionDocument.named(name) != nil
+            else { throw APIError.invalidResourceID("Document '\(name.prefix(128))' does not exist.") }
         }
+    }
+
+    private static func checkChangeable(_ resource: Resource, in tx: any SQLTransaction) throws {
+        try check(resource, in: tx)
+        guard case .document(let name) = resource, try !DocumentStore.exists(name, in: tx) else { return }
+        // InvalidResourceId has no text in typed SDKs, and the id is right.
+        throw APIError.validation("Document \(name) comes with Muster: it has no tags, and none can be added or removed.")
     }
 }

@@ -17,6 +17,7 @@ package enum Migrations {
         Step(version: 30, name: "conveniences", statements: conveniences),
         Step(version: 50, name: "sessions", statements: sessions),
         Step(version: 51, name: "recordings", statements: recordings),
+        Step(version: 52, name: "documents", statements: documents),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -257,6 +258,32 @@ package enum Migrations {
         "CREATE INDEX sessions_by_status ON sessions (status, started_at)",
         "CREATE INDEX sessions_by_node ON sessions (node_id, started_at)",
         "CREATE INDEX sessions_by_end ON sessions (ended_at)",
+    ]
+
+    private static let documents = [
+        // last_version is the highest number that was ever given: numbers are not used again.
+        """
+        CREATE TABLE documents (
+            name TEXT PRIMARY KEY,
+            document_type TEXT NOT NULL,
+            default_version BIGINT NOT NULL,
+            last_version BIGINT NOT NULL,
+            created_at BIGINT NOT NULL)
+        """,
+        """
+        CREATE TABLE document_versions (
+            name TEXT NOT NULL,
+            version BIGINT NOT NULL,
+            version_name TEXT,
+            display_name TEXT,
+            content TEXT NOT NULL,
+            hash TEXT NOT NULL,
+            created_at BIGINT NOT NULL,
+            created_by TEXT NOT NULL,
+            PRIMARY KEY (name, version),
+            FOREIGN KEY (name) REFERENCES documents (name) ON DELETE CASCADE)
+        """,
+        "CREATE UNIQUE INDEX document_versions_by_name ON document_versions (name, version_name)",
     ]
 
     private static let output = [

@@ -99,6 +99,18 @@ extension APIError {
     package static func invalidDocumentVersion(_ text: String = "The document version is not valid or does not exist.") -> APIError {
         APIError(code: "InvalidDocumentVersion", message: text)
     }
+    package static func documentAlreadyExists(_ text: String = "The specified document already exists.") -> APIError {
+        APIError(code: "DocumentAlreadyExists", message: text)
+    }
+    package static func documentLimitExceeded(_ text: String) -> APIError { APIError(code: "DocumentLimitExceeded", message: text) }
+    package static func documentVersionLimitExceeded(_ text: String) -> APIError {
+        APIError(code: "DocumentVersionLimitExceeded", message: text)
+    }
+    package static func duplicateDocumentContent(_ text: String) -> APIError { APIError(code: "DuplicateDocumentContent", message: text) }
+    package static func duplicateDocumentVersionName(_ text: String) -> APIError {
+        APIError(code: "DuplicateDocumentVersionName", message: text)
+    }
+    package static func invalidDocumentOperation(_ text: String) -> APIError { APIError(code: "InvalidDocumentOperation", message: text) }
     package static func invalidParameters(_ text: String) -> APIError { APIError(code: "InvalidParameters", message: text) }
     package static func maxDocumentSizeExceeded(_ text: String) -> APIError { APIError(code: "MaxDocumentSizeExceeded", message: text) }
     package static func unsupportedPlatformType(_ text: String) -> APIError { APIError(code: "UnsupportedPlatformType", message: text) }

@@ -26,6 +26,16 @@ package struct Pattern: Sendable {
             && text.utf8.allSatisfy { $0.isNameCharacter || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: "/") }
     }
 
+    package static let documentName = Pattern(text: #"^[a-zA-Z0-9_\-.]{3,128}$"#) { text in
+        (3...128).contains(text.utf8.count) && text.utf8.allSatisfy(\.isNameCharacter)
+    }
+
+    package static let documentDisplayName = Pattern(text: #"^[\w\.\-\:\/ ]*$"#) { text in
+        text.utf8.allSatisfy { $0.isNameCharacter || ":/ ".utf8.contains($0) }
+    }
+
+    package static let documentVersionNumber = Pattern(text: "(^[1-9][0-9]*$)") { text in isPositiveInteger(text.utf8) }
+
     package static let documentVersion = Pattern(text: #"([$]LATEST|[$]DEFAULT|^[1-9][0-9]*$)"#) { text in
         text == "$LATEST" || text == "$DEFAULT" || isPositiveInteger(text.utf8)
     }

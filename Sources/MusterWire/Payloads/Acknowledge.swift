@@ -63,6 +63,8 @@ extension AgentMessage {
         return (content.sequenceNumber, UInt8(content.messageID.suffix(2), radix: 16))
     }
 
+    package var acknowledgedSequence: Int64? { self.acknowledged?.sequence }
+
     /// For the text as it is written above, by the Go senders too. Inside a JSON string the same characters would have a backslash.
     private static func acknowledged(in bytes: UnsafeRawBufferPointer) -> (sequence: Int64, copy: UInt8?)? {
         guard bytes.starts(with: self.openingText), bytes.count <= 512 else { return nil }

@@ -23,6 +23,7 @@ final class EnrolmentFixture: Sendable {
     let nodes: NodeOperations
     let tags: TagOperations
     let documents: DocumentOperations
+    let documentChanges: DocumentChangeOperations
 
     init() async throws {
         directory = FileManager.default.temporaryDirectory.path + "/muster-nodes-" + UUID().uuidString
@@ -45,7 +46,8 @@ final class EnrolmentFixture: Sendable {
             database: database, registry: registry, events: events, pageTokenKey: pageTokenKey, latestAgentVersion: "1.0.0.0",
             logger: logger)
         tags = TagOperations(database: database)
-        documents = DocumentOperations(pageTokenKey: pageTokenKey)
+        documents = DocumentOperations(database: database, pageTokenKey: pageTokenKey)
+        documentChanges = DocumentChangeOperations(database: database)
     }
 
     deinit {

@@ -108,7 +108,9 @@ import Testing
     @Test func aPortSessionEndsWithItsResultAlone() {
         var run = Run.running
         #expect(
-            run.on(.agentCompleted(isFailure: true, output: "refused")) == [.closeClient("refused"), .finish(.init(.terminated, "refused"))])
+            run.on(.agentCompleted(isFailure: true, output: "refused")) == [
+                .closeClient("refused"), .finish(.init(.terminated, "refused")),
+            ])
         var early = Run()
         _ = early.on(.clientOpened)
         #expect(

@@ -61,7 +61,8 @@ import Testing
         init() {
             let (reports, clock) = (reports, clock)
             relay = SessionRelay(
-                id: SessionTokenTests.session, now: { clock.withLockedValue { $0 } }, report: { item in reports.withLockedValue { $0.append(item) } })
+                id: SessionTokenTests.session, now: { clock.withLockedValue { $0 } },
+                report: { item in reports.withLockedValue { $0.append(item) } })
         }
 
         func attach(_ side: SessionSide) -> FakeLeg {
@@ -153,7 +154,8 @@ import Testing
         #expect(tap.passed.withLockedValue { $0.map(\.1) } == [0, 1])
         #expect(fixture.reports.withLockedValue { $0 } == [.recordingFailed("disk full")])
         // The controller's own words still get there.
-        fixture.relay.send(AgentMessage(messageType: .channelClosed, createdDate: Timestamp(milliseconds: 1), payload: ByteBuffer()), to: .client)
+        fixture.relay.send(
+            AgentMessage(messageType: .channelClosed, createdDate: Timestamp(milliseconds: 1), payload: ByteBuffer()), to: .client)
         #expect(client.written().count == 1)
     }
 

@@ -15,9 +15,12 @@ import Testing
         return (token, grant)
     }
 
-    static func refusal(_ body: () throws(SessionGrant.Refusal) -> Void) -> SessionGrant.Refusal? {
+    static func refusal(
+        _ grant: inout SessionGrant, _ token: SessionToken, by client: String = "a", of session: SessionID = session,
+        at time: Timestamp = start
+    ) -> SessionGrant.Refusal? {
         do throws(SessionGrant.Refusal) {
-            try body()
+            try grant.open(token, of: session, clientID: client, now: time)
             return nil
         } catch {
             return error
@@ -31,45 +34,39 @@ import Testing
         #expect(!"\(token)".contains(token.text))
         #expect(grant.digest.count == 32)
         #expect(SessionToken(token.text)?.digest(for: Self.session) == grant.digest)
-        for wrong in ["", "x", token.text + "0", token.text.uppercased() + "", String(repeating: "g", count: 64)] where wrong != token.text {
+        for wrong in ["", "x", token.text + "0", token.text.uppercased(), String(repeating: "g", count: 64)] where wrong != token.text {
             #expect(SessionToken(wrong) == nil)
         }
     }
 
     @Test func theFirstClientMayOpenAgainAndNobodyElse() {
         var (token, grant) = Self.granted()
-        #expect(Self.refusal { () throws(SessionGrant.Refusal) in try grant.open(token, of: Self.session, clientID: "a", now: Self.start) } == nil)
+        #expect(Self.refusal(&grant, token) == nil)
         #expect(grant.clientID == "a")
         let later = Self.start.adding(seconds: 59)
-        #expect(Self.refusal { () throws(SessionGrant.Refusal) in try grant.open(token, of: Self.session, clientID: "a", now: later) } == nil)
-        #expect(
-            Self.refusal { () throws(SessionGrant.Refusal) in try grant.open(token, of: Self.session, clientID: "b", now: later) }
-                == .otherClient)
+        #expect(Self.refusal(&grant, token, at: later) == nil)
+        #expect(Self.refusal(&grant, token, by: "b", at: later) == .otherClient)
         token = SessionToken.make()
-        #expect(
-            Self.refusal { () throws(SessionGrant.Refusal) in try grant.open(token, of: Self.session, clientID: "a", now: later) } == .wrong)
+        #expect(Self.refusal(&grant, token, at: later) == .wrong)
     }
 
     @Test func aMinuteAndNoLonger() {
         var (token, grant) = Self.granted()
         let end = Self.start.adding(seconds: 60)
-        #expect(Self.refusal { () throws(SessionGrant.Refusal) in try grant.open(token, of: Self.session, clientID: "a", now: end) } == .expired)
+        #expect(Self.refusal(&grant, token, at: end) == .expired)
         // A new one takes its place; the client stays bound.
         grant = SessionGrant(digest: grant.digest, expiresAt: grant.expiresAt, clientID: "a")
         let renewed = SessionToken.make()
         grant.issue(renewed, for: Self.session, now: end)
-        #expect(Self.refusal { () throws(SessionGrant.Refusal) in try grant.open(token, of: Self.session, clientID: "a", now: end) } == .wrong)
-        #expect(
-            Self.refusal { () throws(SessionGrant.Refusal) in try grant.open(renewed, of: Self.session, clientID: "b", now: end) }
-                == .otherClient)
-        #expect(Self.refusal { () throws(SessionGrant.Refusal) in try grant.open(renewed, of: Self.session, clientID: "a", now: end) } == nil)
+        #expect(Self.refusal(&grant, token, at: end) == .wrong)
+        #expect(Self.refusal(&grant, renewed, by: "b", at: end) == .otherClient)
+        #expect(Self.refusal(&grant, renewed, at: end) == nil)
         token = renewed
     }
 
     @Test func aTokenOfAnotherSessionIsNone() {
         var (token, grant) = Self.granted()
-        #expect(
-            Self.refusal { () throws(SessionGrant.Refusal) in try grant.open(token, of: Self.other, clientID: "a", now: Self.start) } == .wrong)
+        #expect(Self.refusal(&grant, token, of: Self.other) == .wrong)
         #expect(grant.clientID == nil)
         token = SessionToken.make()
     }
