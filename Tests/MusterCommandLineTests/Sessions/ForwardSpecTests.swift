@@ -36,7 +36,7 @@ import Testing
         #expect(ShellWords.join(["ls", "-l", "a b", "it's", "", "$HOME", "é"]) == #"ls -l 'a b' 'it'\''s' '' '$HOME' 'é'"#)
         #expect(
             SSHCommand.proxyCommand(executable: "/opt/my muster", profile: "p%q", reason: nil, node: "web1")
-                == "exec '/opt/my muster' ssh-proxy --profile p%%q -- web1 %p")
+                == "'/opt/my muster' ssh-proxy --profile p%%q -- web1 %p")
         #expect(SSHCommand.node(of: "me@corp@web1") == "web1" && SSHCommand.node(of: "web1") == "web1")
     }
 

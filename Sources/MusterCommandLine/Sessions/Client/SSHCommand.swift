@@ -3,12 +3,12 @@ import Glibc
 
 /// `muster ssh`: OpenSSH's own ssh, whose connection is a session.
 package enum SSHCommand {
-    /// The words of the ProxyCommand, which ssh(1) gives to a shell after it has replaced what begins with %.
+    /// The words of the ProxyCommand, which ssh(1) gives to a shell, behind `exec`, after it has replaced what begins with %.
     package static func proxyCommand(executable: String, profile: String?, reason: String?, node: String) -> String {
         var words = [executable, "ssh-proxy"]
         if let profile { words += ["--profile", profile] }
         if let reason { words += ["--reason", reason] }
-        return "exec " + (words + ["--", node]).map { ShellWords.quoted($0).replacing("%", with: "%%") }.joined(separator: " ") + " %p"
+        return (words + ["--", node]).map { ShellWords.quoted($0).replacing("%", with: "%%") }.joined(separator: " ") + " %p"
     }
 
     /// `USER@NODE` or `NODE`.
