@@ -113,7 +113,9 @@ let package = Package(
         tests("MusterWireTests", ["MusterWire", "MusterCrypto", nioCore, httpTypes]),
         tests("MusterDocumentsTests", ["MusterDocuments"]),
         tests("MusterConfigurationTests", ["MusterConfiguration"]),
-        tests("MusterClientTests", ["MusterClient", "MusterWire", "MusterTLS", "MusterCrypto", nioCore, nioPosix, nioHTTP1, nioWebSocket]),
+        tests(
+            "MusterClientTests",
+            ["MusterClient", "MusterWire", "MusterTLS", "MusterCrypto", nioCore, nioPosix, nioHTTP1, nioWebSocket, logging]),
         tests(
             "MusterAgentTests",
             [

@@ -336,7 +336,9 @@ package final class DataChannel: Sendable {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { try? await Task.sleep(for: duration) }
             group.addTask {
-                while !Task.isCancelled, !self.isDrained, self.state.withLock({ $0.end == nil }) { try? await self.awaitRoom(orDrained: true) }
+                while !Task.isCancelled, !self.isDrained, self.state.withLock({ $0.end == nil }) {
+                    try? await self.awaitRoom(orDrained: true)
+                }
             }
             await group.next()
             group.cancelAll()

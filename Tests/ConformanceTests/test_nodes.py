@@ -250,7 +250,8 @@ def test_every_unserved_operation_is_refused(sandbox):
         "SendCommand", "ListCommands", "ListCommandInvocations", "GetCommandInvocation", "CancelCommand", "CreateActivation",
         "DescribeActivations", "DeleteActivation", "DeregisterManagedInstance", "DescribeInstanceInformation", "GetConnectionStatus",
         "AddTagsToResource", "RemoveTagsFromResource", "ListTagsForResource", "DescribeInstanceProperties", "UpdateManagedInstanceRole",
-        "GetServiceSetting", "UpdateServiceSetting", "ResetServiceSetting", "GetDocument", "DescribeDocument", "ListDocuments"}
+        "GetServiceSetting", "UpdateServiceSetting", "ResetServiceSetting", "GetDocument", "DescribeDocument", "ListDocuments",
+        "ListDocumentVersions", "CreateDocument", "UpdateDocument", "UpdateDocumentDefaultVersion", "DeleteDocument"}
 
 
 def test_aws_cli(sandbox, nodes):

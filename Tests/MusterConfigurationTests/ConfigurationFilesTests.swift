@@ -20,6 +20,11 @@ import Testing
         var proxy: String?
         var proxyPasswordFile: String?
         var outputBudgetBytes = 1_073_741_824
+        var sessionsEnabled = true
+        var sessionRunAsDefault: String?
+        var sessionPamService: String?
+        var sessionDeniedTargets = ["169.254.0.0/16", "fe80::/10", "fd00:ec2::/32"]
+        var maximumSessions = 1000
 
         static let schema: [String: ConfigurationSchema] = [
             "controller": .optional(.string), "stateDirectory": .string, "region": .string, "maximumParallelJobs": .integer(1...1000),
@@ -28,6 +33,8 @@ import Testing
             "transport": .choice(["auto", "websocket", "poll"]), "webSocketRetrySeconds": .integer(1...3600),
             "proxy": .optional(.string), "proxyPasswordFile": .optional(.string),
             "outputBudgetBytes": .integer(0...1_099_511_627_776),
+            "sessionsEnabled": .boolean, "sessionRunAsDefault": .optional(.string), "sessionPamService": .optional(.string),
+            "sessionDeniedTargets": .strings, "maximumSessions": .integer(1...10_000),
         ]
     }
 

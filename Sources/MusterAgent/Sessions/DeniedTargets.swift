@@ -32,7 +32,9 @@ package struct DeniedTargets: Sendable, Equatable {
             let longest = isShort ? 32 : 128
             var bits = longest
             if parts.count == 2 {
-                guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(parts[1]), number <= longest else { return nil }
+                guard parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(parts[1]), number <= longest else {
+                    return nil
+                }
                 bits = number
             }
             base = address.bytes

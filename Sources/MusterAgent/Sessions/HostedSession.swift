@@ -67,7 +67,8 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
         switch incoming {
         case .connected:
             // Said anew on each connection, before anything else.
-            if let state = try? AgentMessage(.agentSessionState, createdDate: .now(), payload: AgentSessionState(.connected, sessionID: id)) {
+            if let state = try? AgentMessage(.agentSessionState, createdDate: .now(), payload: AgentSessionState(.connected, sessionID: id))
+            {
                 channel.post(state.flagged)
             }
             perform(machine.connected())
@@ -238,8 +239,9 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
     private func finish(_ result: SessionResult) {
         timer?.cancel()
         worker = nil
-        // The stock agent says nothing at the end of a port session.
-        if !plan.isPort,
+        // The stock agent says nothing at the end of a port session, nor when it failed: the words come with the report, and would be
+        // too late behind this.
+        if !plan.isPort, result.isSuccess,
             let state = try? AgentMessage(
                 .agentSessionState, createdDate: .now(),
                 payload: AgentSessionState(.terminating, sessionID: id, exitCode: result.exitCode))

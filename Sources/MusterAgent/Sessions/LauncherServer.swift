@@ -47,7 +47,7 @@ enum DetachedChild {
         var failure = muster_spawn_attributes(&attributes, &mask)
         var pid: pid_t = 0
         if failure == 0 {
-            failure = CStringArray.with([executable] + arguments) { arguments in
+            failure = CStringArray.with(["muster-agent"] + arguments) { arguments in
                 CStringArray.with(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]) { environment in
                     posix_spawn(&pid, executable, &actions, &attributes, arguments, environment)
                 }

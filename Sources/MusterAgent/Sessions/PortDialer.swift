@@ -35,7 +35,6 @@ enum PortDialer {
             .connectTimeout(Self.connectTime)
             .channelOption(.autoRead, value: false)
             .channelOption(.maxMessagesPerRead, value: 4)
-            .channelOption(.allowRemoteHalfClosure, value: true)
             .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 64 << 10))
             .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try handler(channel) } }
         let tcp = bootstrap.channelOption(.socketOption(.tcp_nodelay), value: 1)

@@ -209,7 +209,9 @@ package final class SessionGateway: SessionReceiver, Service, @unchecked Sendabl
             case .success(let channel):
                 guard channel.isActive else { return lose() }
                 host = channel
-                if let settings, let message = try? AgentMessage(.sessionSettings ?? .agentTelemetry, createdDate: .now(), payload: settings) {
+                if let settings,
+                    let message = try? AgentMessage(.sessionSettings ?? .agentTelemetry, createdDate: .now(), payload: settings)
+                {
                     SessionLink.send(message, on: channel)
                 }
                 offer()
@@ -296,7 +298,8 @@ package final class SessionGateway: SessionReceiver, Service, @unchecked Sendabl
     private func fail(_ id: SessionID, _ words: String) {
         offered[id] = nil
         failed[id] = (
-            AgentTaskComplete(session: id, status: AgentTaskComplete.Status.failed, instanceID: node.rawValue, output: words, retryNumber: 0),
+            AgentTaskComplete(
+                session: id, status: AgentTaskComplete.Status.failed, instanceID: node.rawValue, output: words, retryNumber: 0),
             UUID()
         )
         tell(id)

@@ -201,7 +201,9 @@ package final class SessionHost: @unchecked Sendable {
         starts.yield(session)
     }
 
-    private func choose(_ content: StartSessionContent, _ plan: SessionPlan, _ settings: SessionSettings) throws(SessionRefusal) -> RunAsUser {
+    private func choose(_ content: StartSessionContent, _ plan: SessionPlan, _ settings: SessionSettings) throws(SessionRefusal)
+        -> RunAsUser
+    {
         try RunAsUser.choose(
             requested: content.runAsUser, documentDefault: plan.runAsDefaultUser, isElevated: plan.work.runAsElevated,
             on: .init(effectiveUserID: geteuid(), defaultUser: settings.runAsDefault, account: RunAsUser.Account.named))

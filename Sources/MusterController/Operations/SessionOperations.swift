@@ -37,7 +37,9 @@ package struct SessionOperations: Sendable {
     @Sendable func start(_ input: StartSession.Input, _ context: OperationContext) async throws -> StartSession.Output {
         let target = try input.target.required("target")
         let url = try StreamURL(host: context.host)
-        guard let id = NodeID(target), let generation = await registry.sessionGeneration(of: id) else { throw APIError.targetNotConnected(target) }
+        guard let id = NodeID(target), let generation = await registry.sessionGeneration(of: id) else {
+            throw APIError.targetNotConnected(target)
+        }
         guard await broker.hasRoom else { throw APIError.throttling }
         let token = SessionToken.make()
         let (started, record, isRepeat) = try await database.write { tx in
@@ -141,7 +143,8 @@ private struct StreamURL {
         guard !host.isEmpty, host.utf8.count <= 300,
             host.utf8.allSatisfy({ byte in
                 switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+                    true
                 default: ".-:[]".utf8.contains(byte)
                 }
             })

@@ -460,7 +460,8 @@ package final class ControllerServer: Service {
         }
         return OperationContext(
             caller: caller, requestID: requestID, now: time, region: region, account: account,
-            host: evidence.headers.last { $0.name == "host" }?.value ?? "", retry: retry, node: node, certificate: node == nil ? nil : evidence.certificate)
+            host: evidence.headers.last { $0.name == "host" }?.value ?? "", retry: retry, node: node,
+            certificate: node == nil ? nil : evidence.certificate)
     }
 
     private func refuseOperatorKey(_ evidence: Authentication.Evidence) throws {

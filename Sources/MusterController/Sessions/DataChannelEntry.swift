@@ -48,7 +48,9 @@ package struct DataChannelEntry: Sendable {
             }
             switch admission {
             case .agent(let session, let node):
-                guard opening.clientInstanceID ?? node.node.description == node.node.description else { throw SessionBroker.Refusal.foreign }
+                guard opening.clientInstanceID ?? node.node.description == node.node.description else {
+                    throw SessionBroker.Refusal.foreign
+                }
                 try await broker.openAgent(session, node, leg)
             case .client(let session):
                 // A node's identity is its certificate, on its own side.

@@ -224,7 +224,8 @@ package actor SessionBroker: Service {
         let caller = Caller(
             accessKeyID: "", userName: facts.ownerName, arn: facts.ownerARN, sourceAddress: leg.remoteAddress,
             userAgent: "client \(client.clientVersion.prefix(64))")
-        let event = AuditEvent(time: time, caller: caller, requestID: "", region: "", operation: "OpenDataChannel",
+        let event = AuditEvent(
+            time: time, caller: caller, requestID: "", region: "", operation: "OpenDataChannel",
             resource: id.rawValue, outcome: .success)
         do {
             try await database.write { tx in
@@ -244,7 +245,9 @@ package actor SessionBroker: Service {
             session.relay.record(with: try await taps.begin(facts))
         } catch {
             logger.error("recording not begun", metadata: ["session": "\(id)", "error": "\(error)"])
-            await handle(id, .recordingFailed("The session cannot be recorded: \((error as? RecordingFailure)?.reason ?? "see the controller's log")"))
+            await handle(
+                id,
+                .recordingFailed("The session cannot be recorded: \((error as? RecordingFailure)?.reason ?? "see the controller's log")"))
             throw .unavailable
         }
     }

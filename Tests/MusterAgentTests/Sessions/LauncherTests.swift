@@ -60,7 +60,8 @@ import Testing
     }
 
     @Test func aProgramOnATerminalOfItsOwn() throws {
-        let launched = try Launched(order(["sh", "-c", "tty >/dev/null && echo on $MARK; ps -o pid=,sid=,tpgid= -p $$; exit 5"], directory: "/tmp"))
+        let launched = try Launched(
+            order(["sh", "-c", "tty >/dev/null && echo on $MARK; ps -o pid=,sid=,tpgid= -p $$; exit 5"], directory: "/tmp"))
         let words = launched.output().split(whereSeparator: \.isWhitespace)
         #expect(words.prefix(3) == ["on", "a", "b"])
         #expect(words.count == 6 && words[3] == words[4], "the leader of its session")
@@ -93,7 +94,8 @@ import Testing
 
     @Test func asAnotherUserForGood() throws {
         guard geteuid() == 0, let nobody = RunAsUser.Account.named("nobody") else { return }
-        let script = "id -u; id -g; cat /proc/self/loginuid; echo; ls -ln $(tty) | cut -d' ' -f3; su root -c true </dev/null 2>/dev/null && echo root"
+        let script =
+            "id -u; id -g; cat /proc/self/loginuid; echo; ls -ln $(tty) | cut -d' ' -f3; su root -c true </dev/null 2>/dev/null && echo root"
         let launched = try Launched(order(["sh", "-c", script], as: nobody))
         let lines = launched.output().split(separator: "\n").map(String.init)
         #expect(lines.first == "\(nobody.userID)")

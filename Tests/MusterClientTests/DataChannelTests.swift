@@ -1,0 +1,163 @@
+import Logging
+import MusterWire
+import NIOCore
+import NIOWebSocket
+import Synchronization
+import Testing
+
+@testable import MusterClient
+
+/// The channel against the other end's stream behind a real WebSocket that is cut now and then.
+@Suite(.serialized) struct DataChannelTests {
+    /// The agent's end: sends back what comes in, and drops the connection after so many frames.
+    private final class Echo: Sendable {
+        struct State {
+            var stream = ReliableStream(role: .agent, limits: .native)
+            var frames = 0
+            var connections = 0
+            var pending: [ByteBuffer] = []
+        }
+
+        private let state = Mutex(State())
+        private let dropAfter: Int
+
+        init(dropAfter: Int) { self.dropAfter = dropAfter }
+
+        var connections: Int { state.withLock { $0.connections } }
+
+        func opened(_ channel: any Channel) {
+            let frames = state.withLock { state in
+                state.connections += 1
+                state.frames = 0
+                return state.stream.reconnected(now: .now())
+            }
+            send(frames, on: channel)
+        }
+
+        func frame(_ frame: WebSocketFrame, _ channel: any Channel) {
+            var bytes = frame.unmaskedData
+            switch frame.opcode {
+            case .ping:
+                channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .pong, data: bytes), promise: nil)
+            case .binary:
+                guard let message = try? bytes.readAgentMessage() else { return }
+                let (answers, drops) = state.withLock { state in
+                    var step = state.stream.received(message, now: .now(), date: .now())
+                    state.pending += step.deliver.map(\.payload)
+                    while state.stream.room > 0, !state.pending.isEmpty {
+                        step.send += state.stream.send(.output, state.pending.removeFirst(), now: .now(), date: .now())
+                    }
+                    state.frames += 1
+                    return (step.send, state.frames > dropAfter)
+                }
+                if drops { return channel.close(promise: nil) }
+                send(answers, on: channel)
+            default:
+                break
+            }
+        }
+
+        private func send(_ frames: [AgentMessage], on channel: any Channel) {
+            for message in frames {
+                var bytes = ByteBuffer()
+                bytes.writeAgentMessage(message)
+                channel.write(WebSocketFrame(fin: true, opcode: .binary, data: bytes), promise: nil)
+            }
+            channel.flush()
+        }
+    }
+
+    private func channel(to server: TestServer, _ authority: TestAuthority, group: any EventLoopGroup) throws -> DataChannel {
+        let tls = try authority.client()
+        return DataChannel(
+            role: .client, limits: .native,
+            connect: { _ in
+                try await DataChannel.open(
+                    endpoint: server.endpoint, path: "/v1/data-channel/x?role=publish_subscribe", tls: tls, text: "{}", group: group,
+                    deadline: .now() + .seconds(10))
+            }, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+    }
+
+    private func echo(_ total: Int, dropAfter: Int) async throws -> (connections: Int, isWhole: Bool) {
+        let echo = Echo(dropAfter: dropAfter)
+        let authority = try TestAuthority()
+        return try await TestServer.withWebSocket(
+            authority, open: { echo.opened($0) }, frame: { echo.frame($0, $1) }
+        ) { server, group in
+            let channel = try channel(to: server, authority, group: group)
+            let isWhole = await withTaskGroup(of: Bool.self) { tasks in
+                tasks.addTask {
+                    _ = await channel.run()
+                    return true
+                }
+                tasks.addTask {
+                    var sent = 0
+                    while sent < total {
+                        let count = min(total - sent, 100_000)
+                        let piece = ByteBuffer(bytes: (sent..<(sent + count)).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) })
+                        guard (try? await channel.send(.output, piece)) != nil else { return false }
+                        sent += count
+                    }
+                    return true
+                }
+                var received = 0
+                var isRight = true
+                for await incoming in channel.inbound {
+                    guard case .data(_, let payload, _) = incoming else { continue }
+                    for byte in payload.readableBytesView {
+                        if byte != UInt8(truncatingIfNeeded: received &* 31 &+ received >> 8) { isRight = false }
+                        received += 1
+                    }
+                    if received >= total { break }
+                }
+                let isDrained = await channel.drain(within: .seconds(10))
+                await channel.close()
+                for await result in tasks where !result { isRight = false }
+                return isRight && isDrained && received == total
+            }
+            return (echo.connections, isWhole)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(2))) func bytesArriveOnceAndInOrder() async throws {
+        let outcome = try await echo(1_500_000, dropAfter: .max)
+        #expect(outcome.isWhole && outcome.connections == 1)
+    }
+
+    @Test(.timeLimit(.minutes(2))) func aConnectionThatIsCutAgainAndAgainCostsNothing() async throws {
+        let outcome = try await echo(1_500_000, dropAfter: 25)
+        #expect(outcome.isWhole && outcome.connections > 1)
+    }
+
+    @Test(.timeLimit(.minutes(1))) func aSessionThatIsOverIsNotTriedAgain() async throws {
+        let channel = DataChannel(
+            role: .client, limits: .native, connect: { _ in throw DataChannelGone("over") }, logger: Logger(label: "test"))
+        #expect(await channel.run() == .gone("over"))
+        await #expect(throws: ClientError.self) { try await channel.send(.output, ByteBuffer(string: "x")) }
+        for await _ in channel.inbound { #expect(Bool(false)) }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func closingEndsItAtOnceEvenBetweenTries() async throws {
+        let tries = Mutex(0)
+        let channel = DataChannel(
+            role: .client, limits: .native,
+            connect: { _ in
+                tries.withLock { $0 += 1 }
+                throw ClientError(.unreachable, "nobody")
+            }, logger: Logger(label: "test"))
+        async let end = channel.run()
+        while tries.withLock({ $0 }) < 2 { await Task.yield() }
+        await channel.close()
+        #expect(await end == .finished)
+    }
+
+    @Test func masking() {
+        for count in 0..<40 {
+            let key: UInt32 = 0x0102_0304
+            var bytes = (0..<count).map { UInt8($0) }
+            bytes.withUnsafeMutableBytes { MaskedFrame.mask($0, with: key) }
+            let expected = (0..<count).map { UInt8($0) ^ [1, 2, 3, 4][$0 % 4] }
+            #expect(bytes == expected)
+        }
+    }
+}
