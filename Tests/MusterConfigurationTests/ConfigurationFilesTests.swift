@@ -65,6 +65,9 @@ import Testing
         var outputNodeBytes = 10_737_418_240
         var outputTotalBytes = 107_374_182_400
         var outputDays = 30
+        var recordingBytes = 1_073_741_824
+        var recordingDays = 90
+        var recordingCommitSeconds = 5
         var outputS3Endpoint: String?
         var outputS3Region = "us-east-1"
         var outputS3Bucket: String?
@@ -85,6 +88,8 @@ import Testing
             "historyDays": .integer(1...3650), "totalTimeoutSlackSeconds": .integer(5...3600), "logLevel": .string,
             "outputNodeBytes": .integer(0...1_099_511_627_776), "outputTotalBytes": .integer(0...1_125_899_906_842_624),
             "outputDays": .integer(1...3650), "outputS3Endpoint": .optional(.string), "outputS3Region": .string,
+            "recordingBytes": .integer(0...1_099_511_627_776), "recordingDays": .integer(1...3650),
+            "recordingCommitSeconds": .integer(1...60),
             "outputS3Bucket": .optional(.string), "outputS3PathStyle": .boolean, "outputS3CredentialsFile": .optional(.string),
         ]
     }

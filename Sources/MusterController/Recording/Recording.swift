@@ -287,19 +287,24 @@ package struct Recording: Sendable {
             }
         }
 
-        package func restored() -> Recording {
+        /// With what is still to be written: early frames whose turn came just before the end, and was not written down.
+        package func restored() -> (recording: Recording, piece: Piece) {
             var recording = recording
-            recording.fromAgent = Self.receiver(agentNext, agentDigests)
-            if recording.facts.inputRecorded { recording.fromClient = Self.receiver(clientNext ?? 0, clientDigests) }
+            var agent = Self.receiver(agentNext, agentDigests)
+            var client = recording.facts.inputRecorded ? Self.receiver(clientNext ?? 0, clientDigests) : nil
+            var piece = Piece()
             for (frame, side) in early {
                 // Those whose turn has come since are repeats.
+                var due: [AgentMessage] = []
                 if side == .agent {
-                    _ = try? recording.fromAgent.received(frame) { _ in }
+                    _ = try? agent.received(frame) { due.append($0) }
                 } else {
-                    _ = try? recording.fromClient?.received(frame) { _ in }
+                    _ = try? client?.received(frame) { due.append($0) }
                 }
+                for frame in due { piece += recording.lines(of: frame, side, recording.lastTime) }
             }
-            return recording
+            (recording.fromAgent, recording.fromClient) = (agent, client)
+            return (recording, piece)
         }
 
         private static func receiver(_ next: Int64, _ digests: [[UInt8]]) -> StreamReceiver {

@@ -68,8 +68,9 @@ package final class RecordingArchive: Sendable {
             cast: try open(facts.id, .cast, O_WRONLY | O_APPEND), chain: try open(facts.id, .chain, O_WRONLY | O_APPEND),
             path: name(facts.id, .cast))
         try files.cut(cast: whole.cast, chain: whole.chain)
-        var recording = restoration.restored()
-        if recording.chain.lines == 0 { try files.append(try recording.header()) }
+        var (recording, rest) = restoration.restored()
+        if recording.chain.lines == 0 { rest = try recording.header() }
+        try files.append(rest)
         return (files, recording)
     }
 

@@ -1,4 +1,5 @@
 import MusterCrypto
+import MusterDocuments
 import MusterWire
 import Testing
 

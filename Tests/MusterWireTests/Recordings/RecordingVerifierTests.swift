@@ -40,21 +40,20 @@ import Testing
         }
     }
 
-    static let authority: CertificateAuthority = make()
+    static let authority = Result { try make() }
 
-    static func make() -> CertificateAuthority {
-        let key = try! PrivateKey.generate()
-        return try! CertificateAuthority.create(commonName: "test", notBefore: 0, notAfter: 4_000_000_000, key: key)
+    static func make() throws -> CertificateAuthority {
+        try CertificateAuthority.create(commonName: "test", notBefore: 0, notAfter: 4_000_000_000, key: .generate())
     }
 
-    static func seal(_ mark: RecordingMark, by authority: CertificateAuthority = authority, _ session: SessionID = session) throws
+    static func seal(_ mark: RecordingMark, by authority: CertificateAuthority? = nil, _ session: SessionID = session) throws
         -> RecordingSeal
     {
         let record = RecordingRecord(
             session: session, node: NodeID(rawValue: "mi-0123456789abcdef0")!, owner: "arn", document: "d", sessionType: "Standard_Stream",
             reason: "", started: Timestamp(milliseconds: 0), ended: Timestamp(milliseconds: 1), endReason: "over", state: .complete,
             inputRecorded: false, mark: mark)
-        return try RecordingSeal(record, by: authority)
+        return try RecordingSeal(record, by: authority ?? Self.authority.get())
     }
 
     @Test func theChainIsTheOneThatIsWrittenDown() {
@@ -72,15 +71,17 @@ import Testing
     @Test func anIntactRecordingIsProven() throws {
         let written = Written(Self.lines)
         let verdict = written.verdict(
-            written.marks, seal: try Self.seal(written.marks.last!), authority: Self.authority.certificate)
+            written.marks, seal: try Self.seal(written.marks.last!), authority: try Self.authority.get().certificate)
         #expect(verdict.isProven && verdict.proof == .sealed && verdict.commitments == 12 && verdict.lines == 12)
         #expect(written.verdict().proof == .none)
         #expect(written.verdict([written.marks[5]]).proof == .committed)
         #expect(written.verdict([written.marks[5]]).committedLines == 6)
         #expect(!written.verdict(seal: try Self.seal(written.marks.last!)).isProven, "nobody vouches for the signer")
-        #expect(!written.verdict(seal: try Self.seal(written.marks.last!, by: Self.make()), authority: Self.authority.certificate).isProven)
+        #expect(
+            !written.verdict(seal: try Self.seal(written.marks.last!, by: Self.make()), authority: try Self.authority.get().certificate)
+                .isProven)
         let other = SessionID(rawValue: "mary-0123456789abcdef0")!
-        #expect(!written.verdict(seal: try Self.seal(written.marks.last!, other), authority: Self.authority.certificate).isProven)
+        #expect(!written.verdict(seal: try Self.seal(written.marks.last!, other), authority: try Self.authority.get().certificate).isProven)
     }
 
     @Test(arguments: 0..<lines.count) func aChangedLineIsNamed(number: Int) {
@@ -132,7 +133,9 @@ import Testing
         let cut = Written(Array(Self.lines.prefix(length)))
         #expect(cut.verdict().fault == nil && !cut.verdict().isProven)
         #expect(cut.verdict(whole.marks).fault?.line == Int64(length + 1))
-        #expect(cut.verdict(seal: try Self.seal(whole.marks[11]), authority: Self.authority.certificate).fault?.line == Int64(length + 1))
+        #expect(
+            cut.verdict(seal: try Self.seal(whole.marks[11]), authority: try Self.authority.get().certificate).fault?.line
+                == Int64(length + 1))
     }
 
     /// Somebody who has the controller's key writes the end anew, with chain and seal. Commitments that had left the machine tell.
@@ -143,9 +146,10 @@ import Testing
         let forged = Written(lines)
         let seal = try Self.seal(forged.marks[11])
         #expect(
-            forged.verdict(seal: seal, authority: Self.authority.certificate).isProven, "the key alone proves nothing against its holder")
+            forged.verdict(seal: seal, authority: try Self.authority.get().certificate).isProven,
+            "the key alone proves nothing against its holder")
         let committed = [original.marks[2], original.marks[5], original.marks[8]]
-        let verdict = forged.verdict(committed, seal: seal, authority: Self.authority.certificate)
+        let verdict = forged.verdict(committed, seal: seal, authority: try Self.authority.get().certificate)
         guard from < 9 else {
             #expect(verdict.isProven, "what was never committed cannot be held against it")
             return
@@ -163,12 +167,12 @@ import Testing
 
     @Test func aSealIsOfItsVeryBytes() throws {
         let seal = try Self.seal(Written(Self.lines).marks[11])
-        #expect(seal.isSigned(by: Self.authority.certificate))
+        #expect(seal.isSigned(by: try Self.authority.get().certificate))
         for text in [seal.record + " ", seal.record.replacingOccurrences("complete", "truncated")] {
             let changed = try JSONCoding.decode(
                 RecordingSeal.self,
                 from: JSONCoding.encode(["record": text, "signature": seal.signature, "authority": seal.authority]))
-            #expect(!changed.isSigned(by: Self.authority.certificate))
+            #expect(!changed.isSigned(by: try Self.authority.get().certificate))
         }
     }
 
