@@ -86,7 +86,7 @@ def test_a_tree_each_way(box, node, tree, tmp_path):
 
 @pytest.mark.parametrize("way", ["up", "down"])
 def test_a_copy_that_was_killed_goes_on(box, node, tmp_path, way):
-    data = os.urandom(1 << 20) * 200
+    data = os.urandom(1 << 20) * 100
     (tmp_path / "source").write_bytes(data)
     target = tmp_path / "target"
     arguments = [tmp_path / "source", f"{node}:{target}"] if way == "up" else [f"{node}:{tmp_path}/source", target]
@@ -102,22 +102,29 @@ def test_a_copy_that_was_killed_goes_on(box, node, tmp_path, way):
     assert not list(tmp_path.glob(".target.*"))
     moved = eventually(lambda: transfers(box, way), what="the record")[-1]
     assert moved["Sha256"] == hashlib.sha256(data).hexdigest()
-    assert moved["Received" if way == "up" else "Sent"] <= len(data) - kept + (64 << 20) < len(data) + (64 << 20)
-    assert moved["Received" if way == "up" else "Sent"] < len(data)
+    # What was kept was not sent again. (The part may have grown a little after it was looked at.)
+    assert moved["Received" if way == "up" else "Sent"] <= len(data) - kept
 
 
 def transfers(box, way):
-    """What the records say of the copies that ended last."""
-    ids = [s["SessionId"] for s in box.client().describe_sessions(State="History", Filters=[])["Sessions"]]
-    ids = sorted(ids and [s for s in ids])
-    found = []
+    """What the record says of the copy that ended last."""
     sessions = sorted(box.client().describe_sessions(State="History")["Sessions"], key=lambda s: s["StartDate"])
-    for session in sessions:
-        text = box.muster("session", "show", session["SessionId"], "-o", "json").stdout
-        for record in json.loads(text).get("Transfers") or json.loads(text).get("transfers") or []:
-            if record.get("Kind") == ("upload" if way == "up" else "download"):
-                found.append(record)
-    return [r for r in found if r.get("Sha256")]
+    for session in reversed(sessions):
+        text = box.muster("session", "show", session["SessionId"], "-o", "json", check=False).stdout
+        found = [record for record in find(json.loads(text or "{}"), "Transfers")
+                 if record.get("Kind") == ("upload" if way == "up" else "download") and record.get("Sha256")]
+        if found:
+            return found
+
+
+def find(value, name):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key.lower() == name.lower() and isinstance(inner, list):
+                return inner
+            if below := find(inner, name):
+                return below
+    return []
 
 
 def test_what_cannot_be_copied_is_said_and_the_rest_is_there(box, node, tmp_path):

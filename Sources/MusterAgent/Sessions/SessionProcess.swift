@@ -224,8 +224,9 @@ final class SessionProcess: SessionWorker {
             case "unexecutable":
                 // As a shell says it: 127 for what is not there, 126 for what cannot be executed.
                 let parts = rest.split(separator: " ", maxSplits: 1)
-                outcome = SessionResult(exitCode: parts.first.flatMap { Int($0) }, output: "")
-                if parts.count > 1 { refused(String(parts[1])) }
+                let words = parts.count > 1 ? String(parts[1]) : ""
+                outcome = SessionResult(isSuccess: false, exitCode: parts.first.flatMap { Int($0) }, output: words)
+                refused(words)
             case "failed":
                 outcome = .failed(rest)
             default:
@@ -236,10 +237,10 @@ final class SessionProcess: SessionWorker {
         if line.utf8.count > 4096 { line = "" }
     }
 
-    /// On standard error, where somebody looks for it.
+    /// On standard error, where our client looks for it; others are told with the end of the session.
     private func refused(_ words: String) {
-        let separates = if case .pipes(let separate, _, _, _, _) = shape { separate } else { false }
-        owner?.output(separates ? .standardError : .output, ByteBuffer(string: words + "\n"))
+        guard case .pipes(true, _, _, true, _) = shape else { return }
+        owner?.output(.standardError, ByteBuffer(string: words + "\n"))
     }
 
     private func controlClosed() {
