@@ -27,7 +27,9 @@ package struct CopyPlaces: Sendable {
                 throw CopyFailure("\(text(path)) is no folder.")
             }
             let parent = Array(path.dropLast(name.count))
-            guard let folder = FileHandle(withName(parent.isEmpty ? [UInt8(ascii: ".")] : parent) { muster_open($0, O_RDONLY | O_DIRECTORY, 0) })
+            guard
+                let folder = FileHandle(
+                    withName(parent.isEmpty ? [UInt8(ascii: ".")] : parent) { muster_open($0, O_RDONLY | O_DIRECTORY, 0) })
             else { throw CopyFailure("\(text(parent)): \(reason())") }
             places = [Place(folder: folder, name: name)]
         }

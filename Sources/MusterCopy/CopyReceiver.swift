@@ -43,7 +43,8 @@ package final class CopyReceiver {
         let code = errno
         let shown = Self.shown(entry, resolved?.name, places)
         var file = CopiedFile(
-            name: shown, size: entry.size, moved: 0, started: started, ended: started, digest: [], problem: nil, isFile: entry.kind == .file)
+            name: shown, size: entry.size, moved: 0, started: started, ended: started, digest: [], problem: nil, isFile: entry.kind == .file
+        )
         let problem: String?
         switch (entry.kind, resolved) {
         case (.file, _):
@@ -138,7 +139,8 @@ package final class CopyReceiver {
     }
 
     /// Whatever goes wrong with this file, all that the sender has for it is taken.
-    private func receive(_ entry: CopyEntry, in place: (folder: FileHandle, name: [UInt8]?)?, _ code: Int32, _ result: inout CopiedFile) throws
+    private func receive(_ entry: CopyEntry, in place: (folder: FileHandle, name: [UInt8]?)?, _ code: Int32, _ result: inout CopiedFile)
+        throws
         -> String?
     {
         var problem: String?

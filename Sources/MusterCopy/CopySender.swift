@@ -25,7 +25,9 @@ package final class CopySender {
     package func run(_ sources: [[UInt8]]) throws {
         for (index, path) in sources.enumerated() {
             // Through links: it was named.
-            guard let parent = FileHandle(muster_open(".", O_RDONLY | O_DIRECTORY, 0)) else { throw CopyFailure("Cannot open the folder: \(reason())") }
+            guard let parent = FileHandle(muster_open(".", O_RDONLY | O_DIRECTORY, 0)) else {
+                throw CopyFailure("Cannot open the folder: \(reason())")
+            }
             var status = stat()
             guard withName(path, { stat($0, &status) }) == 0 else {
                 try problem("\(text(path)): \(reason())")
@@ -82,7 +84,8 @@ package final class CopySender {
         case S_IFLNK:
             var buffer = [UInt8](repeating: 0, count: 4097)
             let length = withName(name) { name in
-                buffer.withUnsafeMutableBytes { buffer in buffer.baseAddress.map { readlinkat(folder.number, name, $0, buffer.count) } ?? 0 }
+                buffer.withUnsafeMutableBytes { buffer in buffer.baseAddress.map { readlinkat(folder.number, name, $0, buffer.count) } ?? 0
+                }
             }
             guard length > 0, length <= 4096 else { return try problem("\(text(place.shown)): \(reason())") }
             var entry = entry(.link, status, place)
@@ -105,7 +108,8 @@ package final class CopySender {
         let now = Timestamp.now()
         open.append(
             CopiedFile(
-                name: place.shown, size: entry.size, moved: 0, started: now, ended: now, digest: [], problem: nil, isFile: entry.kind == .file))
+                name: place.shown, size: entry.size, moved: 0, started: now, ended: now, digest: [], problem: nil,
+                isFile: entry.kind == .file))
         try conversation.send(.entry(entry))
     }
 

@@ -135,7 +135,8 @@ import Testing
         }
         #expect(!FileManager.default.fileExists(atPath: root.path + "/x"))
         let (summary, answers) = try receive([
-            entry(.file, "", size: text.utf8.count), .from(UInt64(begun.utf8.count)), .data(ByteBuffer(string: String(text.dropFirst(120_000)))),
+            entry(.file, "", size: text.utf8.count), .from(UInt64(begun.utf8.count)),
+            .data(ByteBuffer(string: String(text.dropFirst(120_000)))),
             .end(digest: SHA256.hash(text)), .finished,
         ])
         #expect(answers.first == .have(offset: 120_000, digest: SHA256.hash(begun)))

@@ -16,7 +16,8 @@ import Testing
         "MusterClient": nio.union(["MusterTLS", "MusterWire", "MusterCrypto", "HTTPTypes", "Logging", "FoundationEssentials"]),
         "MusterCopy": ["MusterWire", "MusterCrypto", "CLinux", "NIOCore"],
         "MusterAgent": nio.union([
-            "MusterClient", "MusterCopy", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS", "CLinux", "CPAM",
+            "MusterClient", "MusterCopy", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS", "CLinux",
+            "CPAM",
             "ServiceLifecycle",
             "UnixSignals", "Logging", "FoundationEssentials",
         ]),

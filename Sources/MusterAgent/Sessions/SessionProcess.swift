@@ -11,7 +11,8 @@ final class SessionProcess: SessionWorker {
     enum Shape: Sendable {
         /// - Parameter profile: lines that are typed into the shell at its start.
         case terminal(profile: String)
-        case pipes(separate: Bool, standardOutputPrefix: [UInt8], standardErrorPrefix: [UInt8], takesInput: Bool,
+        case pipes(
+            separate: Bool, standardOutputPrefix: [UInt8], standardErrorPrefix: [UInt8], takesInput: Bool,
             reportsTransfers: Bool = false)
     }
 

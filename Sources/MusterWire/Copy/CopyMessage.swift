@@ -105,7 +105,9 @@ package enum CopyMessage: Sendable, Equatable {
         case .request: return CopyRequest(&payload).map(CopyMessage.request)
         case .entry: return CopyEntry(&payload).map(CopyMessage.entry)
         case .have:
-            guard let offset = payload.readInteger(as: UInt64.self), let digest = payload.readBytes(length: digestLength) else { return nil }
+            guard let offset = payload.readInteger(as: UInt64.self), let digest = payload.readBytes(length: digestLength) else {
+                return nil
+            }
             return .have(offset: offset, digest: digest)
         case .from: return payload.readInteger(as: UInt64.self).map(CopyMessage.from)
         case .data:
@@ -158,7 +160,8 @@ package struct CopyRequest: Sendable, Equatable {
     }
 
     fileprivate init?(_ buffer: inout ByteBuffer) {
-        guard buffer.readInteger(as: UInt8.self) == Self.version, let direction = buffer.readInteger(as: UInt8.self).flatMap(Direction.init),
+        guard buffer.readInteger(as: UInt8.self) == Self.version,
+            let direction = buffer.readInteger(as: UInt8.self).flatMap(Direction.init),
             let flags = buffer.readInteger(as: UInt8.self), flags < 4, let destination = buffer.readPath(),
             let count = buffer.readInteger(as: UInt16.self), (1...Self.maximumSources).contains(Int(count))
         else { return nil }
@@ -262,7 +265,9 @@ extension ByteBuffer {
     }
 
     fileprivate mutating func readText() -> String? {
-        guard let count = self.readInteger(as: UInt16.self), count <= 4096, let bytes = self.readBytes(length: Int(count)) else { return nil }
+        guard let count = self.readInteger(as: UInt16.self), count <= 4096, let bytes = self.readBytes(length: Int(count)) else {
+            return nil
+        }
         return String(decoding: bytes, as: UTF8.self)
     }
 }

@@ -11,7 +11,9 @@ package enum CopyArgument: Sendable, Equatable {
             return
         }
         let node = String(text[..<colon])
-        guard !node.isEmpty else { throw CommandLineError("Cannot read \"\(text)\": the node is missing. Write NODE:PATH, or ./\(text) for a file.") }
+        guard !node.isEmpty else {
+            throw CommandLineError("Cannot read \"\(text)\": the node is missing. Write NODE:PATH, or ./\(text) for a file.")
+        }
         var path = String(text[text.index(after: colon)...])
         // Sessions begin in the home folder.
         if path == "~" || path.isEmpty { path = "." } else if path.hasPrefix("~/") { path = String(path.dropFirst(2)) }

@@ -26,7 +26,8 @@ package struct CopyCommand: Sendable {
         signal(SIGPIPE, SIG_IGN)
         let names = plan.sources.map { CopyPath.name(of: Array($0.utf8)) ?? [] }
         // Before anything is asked of the node.
-        let places = plan.isUpload ? nil : try CopyPlaces(destination: Array(plan.destination.utf8), names: names, wantsFolder: plan.wantsFolder)
+        let places =
+            plan.isUpload ? nil : try CopyPlaces(destination: Array(plan.destination.utf8), names: names, wantsFolder: plan.wantsFolder)
         let request = SessionRequest(node: plan.node, document: "Muster-CopyFiles", reason: reason)
         let session = try await OpenedSession.start(request, by: caller)
         let pipe = SessionPipe(channel: session.channel, awaitsHandshake: true) { news in

@@ -22,7 +22,8 @@ package struct ForwardSpec: Sendable, Equatable, CustomStringConvertible {
             )
         }
         func port(_ text: String, _ range: ClosedRange<Int>) throws -> Int {
-            guard text.utf8.count <= 5, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text), range.contains(number) else {
+            guard text.utf8.count <= 5, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text), range.contains(number)
+            else {
                 throw refuse("\"\(text)\" is no port")
             }
             return number

@@ -106,7 +106,8 @@ final class OpenedSession: Sendable {
                 requestID: UUID().uuidString.lowercased(), tokenValue: token, clientID: client, clientVersion: ClientVersion.current,
                 maximumPayload: ReliableStream.largestPayload)
             return try await DataChannel.open(
-                endpoint: stream.endpoint, path: stream.path, tls: tls, text: String(decoding: try JSONCoding.encode(opening), as: UTF8.self),
+                endpoint: stream.endpoint, path: stream.path, tls: tls,
+                text: String(decoding: try JSONCoding.encode(opening), as: UTF8.self),
                 group: loop, deadline: .now() + OpenedSession.connectTime)
         }
 
