@@ -1,6 +1,7 @@
 """StartSession, ResumeSession, TerminateSession and DescribeSessions as boto3 sees them."""
 
 import datetime
+import json
 import re
 
 import botocore.exceptions
@@ -124,3 +125,33 @@ def test_describe_errors(ssm):
     assert code(State="Active", Filters=[{"key": "Target", "value": "a"}, {"key": "Target", "value": "b"}]) == "ValidationException"
     assert code(State="Active", NextToken="forged") == "InvalidNextToken"
     assert code(State="Active", MaxResults=201) == "ValidationException"
+
+
+@pytest.fixture
+def preferences(ssm):
+    """Sets the preferences of all sessions; the built-in ones are back afterwards."""
+    made = []
+
+    def put(**inputs):
+        content = json.dumps({"schemaVersion": "1.0", "description": "preferences", "sessionType": "Standard_Stream", "inputs": inputs})
+        made.append(ssm.create_document(Name="SSM-SessionManagerRunShell", DocumentType="Session", Content=content))
+
+    yield put
+    if made:
+        ssm.delete_document(Name="SSM-SessionManagerRunShell")
+
+
+def test_run_as_needs_a_name(ssm, node, preferences):
+    preferences(runAsEnabled=True, idleSessionTimeout="5", maxSessionDuration="60")
+    with pytest.raises(botocore.exceptions.ClientError) as failure:
+        ssm.start_session(Target=node)
+    assert failure.value.response["Error"]["Code"] == "ValidationException" and "SSMSessionRunAs" in failure.value.response["Error"]["Message"]
+    resource = dict(ResourceType="ManagedInstance", ResourceId=node)
+    ssm.add_tags_to_resource(**resource, Tags=[{"Key": "SSMSessionRunAs", "Value": "nobody"}])
+    try:
+        session = ssm.start_session(Target=node)["SessionId"]
+    finally:
+        ssm.remove_tags_from_resource(**resource, TagKeys=["SSMSessionRunAs"])
+    found, = ssm.describe_sessions(State="Active", Filters=[{"key": "SessionId", "value": session}])["Sessions"]
+    assert found["MaxSessionDuration"] == "60"
+    ssm.terminate_session(SessionId=session)

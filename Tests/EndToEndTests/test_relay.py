@@ -366,3 +366,26 @@ def test_a_restarted_controller_takes_up_its_sessions(make_sandbox, number):
     session.agent.next("channel_closed")
     session.agent.complete()
     session.is_("Terminated")
+
+
+@pytest.mark.soak
+def test_idle_and_maximum(fleet):
+    """A minute each; only bytes typed or printed count."""
+    ssm = fleet.client()
+    for inputs, words in (({"idleSessionTimeout": "1"}, "idle for 1 minutes"), ({"maxSessionDuration": "1"}, "maximum duration of 1 minutes")):
+        ssm.create_document(Name="SSM-SessionManagerRunShell", DocumentType="Session", Content=json.dumps(
+            {"schemaVersion": "1.0", "sessionType": "Standard_Stream", "inputs": inputs}))
+        # Nobody has answered the controller's pings for a minute.
+        fleet.fakes[0].connect()
+        eventually(lambda: ssm.get_connection_status(Target=fleet.fakes[0].node)["Status"] == "connected", what="the node")
+        try:
+            session = Session(fleet)
+        finally:
+            ssm.delete_document(Name="SSM-SessionManagerRunShell")
+        begin = time.monotonic()
+        session.plugin.stream(b"{}", payload_type=3)
+        session.agent.next(INPUT)
+        assert words in json.loads(session.plugin.next("channel_closed", timeout=80).payload)["Output"]
+        assert 55 < time.monotonic() - begin < 70
+        session.agent.complete()
+        session.is_("Terminated")
