@@ -26,7 +26,8 @@ package enum SessionCommand: Sendable, Hashable {
         case .shell:
             guard members.isEmpty else {
                 throw DocumentError(
-                    .content, at: "properties", "A \(type) session has none; use inputs.shellProfile, or \(SessionType.interactiveCommands).")
+                    .content, at: "properties",
+                    "A \(type) session has none; use inputs.shellProfile, or \(SessionType.interactiveCommands).")
             }
             self = .shell(profile: profile)
         case .interactiveCommands:

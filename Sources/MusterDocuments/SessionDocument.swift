@@ -106,7 +106,8 @@ package struct SessionDocument: Sendable, Hashable {
         let template = Template(values: bindings.values)
         let size = template.size(of: inputs) + template.size(of: properties)
         guard size <= DocumentDecoder.maximumBytes else {
-            throw DocumentError(.size, "With its parameters in place the document is \(size) bytes; it may be \(DocumentDecoder.maximumBytes).")
+            throw DocumentError(
+                .size, "With its parameters in place the document is \(size) bytes; it may be \(DocumentDecoder.maximumBytes).")
         }
         let preferences = try SessionPreferences(template.resolve(inputs))
         let properties = template.resolve(properties)

@@ -58,7 +58,8 @@ import Testing
         #expect(socket.command == .port(PortTarget(.socket(path: "/run/docker.sock"), isForwarding: true)))
     }
 
-    @Test(arguments: ["0", "65536", "99999", "-1", "", "22 ", "22\n", "٢٢", "022", "1e3", "22;id"]) func portsArePorts(text: String) throws {
+    @Test(arguments: ["0", "65536", "99999", "-1", "", "22 ", "22\n", "٢٢", "022", "1e3", "22;id"]) func portsArePorts(text: String) throws
+    {
         for name in ["AWS-StartSSHSession", "AWS-StartPortForwardingSession"] {
             #expect(error { _ = try self.builtIn(name).resolve(["portNumber": [text]]) }?.kind == .parameters)
         }
@@ -149,11 +150,23 @@ import Testing
         (#"{"schemaVersion":"1.0","sessionType":"InteractiveCommands"}"#, .content),
         (#"{"schemaVersion":"1.0","sessionType":"InteractiveCommands","properties":{"linux":{"commands":""}}}"#, .content),
         (#"{"schemaVersion":"1.0","sessionType":"InteractiveCommands","properties":{"windows":{"commands":"dir"}}}"#, .content),
-        (#"{"schemaVersion":"1.0","sessionType":"InteractiveCommands","properties":{"linux":{"commands":"x","separateOutputStream":true}}}"#, .content),
+        (
+            #"{"schemaVersion":"1.0","sessionType":"InteractiveCommands","properties":{"linux":{"commands":"x","separateOutputStream":true}}}"#,
+            .content
+        ),
         (#"{"schemaVersion":"1.0","sessionType":"NonInteractiveCommands","properties":{"linux":{"commands":"x '"}}}"#, .content),
-        (#"{"schemaVersion":"1.0","sessionType":"NonInteractiveCommands","properties":{"linux":{"commands":"x","stdOutSeparatorPrefix":"<>"}}}"#, .content),
-        (#"{"schemaVersion":"1.0","sessionType":"Standard_Stream","parameters":{"p":{"type":"String","allowedPattern":"(?=x)"}}}"#, .content),
-        (#"{"schemaVersion":"1.0","sessionType":"Standard_Stream","parameters":{"p":{"type":"String","interpolationType":"ENV_VAR"}}}"#, .content),
+        (
+            #"{"schemaVersion":"1.0","sessionType":"NonInteractiveCommands","properties":{"linux":{"commands":"x","stdOutSeparatorPrefix":"<>"}}}"#,
+            .content
+        ),
+        (
+            #"{"schemaVersion":"1.0","sessionType":"Standard_Stream","parameters":{"p":{"type":"String","allowedPattern":"(?=x)"}}}"#,
+            .content
+        ),
+        (
+            #"{"schemaVersion":"1.0","sessionType":"Standard_Stream","parameters":{"p":{"type":"String","interpolationType":"ENV_VAR"}}}"#,
+            .content
+        ),
         ("[]", .content), ("", .content), ("{", .content),
     ]) func wrongDocumentsAreRefused(json: String, kind: DocumentError.Kind) {
         #expect(error { _ = try self.decode(json) }?.kind == kind)
@@ -206,11 +219,13 @@ import Testing
 
     // MARK: Words
 
-    @Test(arguments: [
-        ("", []), ("  \t\n", []), ("a b", ["a", "b"]), ("a  'b c'", ["a", "b c"]), (#"a "b \" \x" c"#, ["a", #"b " \x"#, "c"]),
-        (#"a\ b"#, ["a b"]), ("''", [""]), (#"a'b'"c""#, ["abc"]), ("$HOME ; | &", ["$HOME", ";", "|", "&"]), ("é 'ü'", ["é", "ü"]),
-        ("a\\\nb", ["ab"]), (#""$x \$y""#, ["$x $y"]),
-    ] as [(String, [String])]) func words(line: String, words: [String]) {
+    @Test(
+        arguments: [
+            ("", []), ("  \t\n", []), ("a b", ["a", "b"]), ("a  'b c'", ["a", "b c"]), (#"a "b \" \x" c"#, ["a", #"b " \x"#, "c"]),
+            (#"a\ b"#, ["a b"]), ("''", [""]), (#"a'b'"c""#, ["abc"]), ("$HOME ; | &", ["$HOME", ";", "|", "&"]), ("é 'ü'", ["é", "ü"]),
+            ("a\\\nb", ["ab"]), (#""$x \$y""#, ["$x $y"]),
+        ] as [(String, [String])]) func words(line: String, words: [String])
+    {
         #expect(ShellWords.split(line) == words)
     }
 

@@ -14,7 +14,8 @@ enum DocumentRules {
     static func checkNew(_ name: String) throws(APIError) {
         let lower = name.lowercased()
         guard !reserved.contains(where: lower.hasPrefix) else {
-            throw .validation("'\(name)' cannot be the name of a document of your own: names beginning with aws, amazon or amzn are reserved.")
+            throw .validation(
+                "'\(name)' cannot be the name of a document of your own: names beginning with aws, amazon or amzn are reserved.")
         }
     }
 

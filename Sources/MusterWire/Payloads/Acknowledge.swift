@@ -74,7 +74,9 @@ extension AgentMessage {
         var index = first
         let last = bytes.count - self.sequenceText.count
         while index < last {
-            if bytes[index] == UInt8(ascii: ","), UnsafeRawBufferPointer(rebasing: bytes[index...]).starts(with: self.sequenceText) { break }
+            if bytes[index] == UInt8(ascii: ","), UnsafeRawBufferPointer(rebasing: bytes[index...]).starts(with: self.sequenceText) {
+                break
+            }
             index += 1
         }
         guard index < last else { return nil }

@@ -99,7 +99,9 @@ import Testing
         #"{"schemaVersion":"1.0","description":"d","sessionType":"\#(type)","inputs":{"idleSessionTimeout":"\#(minutes)"}}"#
     }
 
-    func create(_ name: String, _ content: String? = nil, tags: [Tag]? = nil, versionName: String? = nil) async throws -> DocumentDescription {
+    func create(_ name: String, _ content: String? = nil, tags: [Tag]? = nil, versionName: String? = nil) async throws
+        -> DocumentDescription
+    {
         try await changes.create(
             .init(content: content ?? self.content(5), name: name, versionName: versionName, documentType: "Session", tags: tags),
             fixture.context()
@@ -121,7 +123,8 @@ import Testing
 
     @Test func createsAndShows() async throws {
         let created = try await create("ops", tags: [Tag(key: "team", value: "a")], versionName: "first")
-        #expect(created.status == "Creating" && created.documentVersion == "1" && created.latestVersion == "1" && created.defaultVersion == "1")
+        #expect(
+            created.status == "Creating" && created.documentVersion == "1" && created.latestVersion == "1" && created.defaultVersion == "1")
         #expect(created.hash == Hex.encode(SHA256.hash(content(5))) && created.owner == "000000000001" && created.schemaVersion == "1.0")
         #expect(created.documentType == "Session" && created.tags == [Tag(key: "team", value: "a")])
 
@@ -237,7 +240,8 @@ import Testing
         #expect(await code { _ = try await session("ops") } == "InvalidDocument")
         #expect(await code { try await delete() } == "InvalidDocument")
         #expect(
-            await code { _ = try await changes.delete(.init(name: "AWS-StartSSHSession"), fixture.context()) } == "InvalidDocumentOperation")
+            await code { _ = try await changes.delete(.init(name: "AWS-StartSSHSession"), fixture.context()) } == "InvalidDocumentOperation"
+        )
         // Its tags went with it.
         _ = try await create("ops")
         #expect(try await documents.describe(.init(name: "ops"), context).document.tags.isEmpty)

@@ -65,7 +65,8 @@ import Testing
 
     @Test func transfers() throws {
         let transfer = SessionTransfer(
-            kind: .upload, name: "/tmp/x", received: 5, sent: 0, started: Timestamp(milliseconds: 1000), ended: Timestamp(milliseconds: 2500),
+            kind: .upload, name: "/tmp/x", received: 5, sent: 0, started: Timestamp(milliseconds: 1000),
+            ended: Timestamp(milliseconds: 2500),
             sha256: "ab")
         #expect(
             try json(transfer)
@@ -102,9 +103,18 @@ import Testing
     @Test(arguments: [
         (#"{"AcknowledgedMessageSequenceNumber":7}"#, Int64(7)),
         (#"{ "AcknowledgedMessageType" : "x", "IsSequentialMessage" : false, "AcknowledgedMessageSequenceNumber" : 9 }"#, 9),
-        (#"{"AcknowledgedMessageType":"a","AcknowledgedMessageId":"b","AcknowledgedMessageSequenceNumber":9223372036854775807,"IsSequentialMessage":true}"#, .max),
-        (#"{"AcknowledgedMessageType":"a","AcknowledgedMessageId":"b","AcknowledgedMessageSequenceNumber":-4,"IsSequentialMessage":true}"#, -4),
-        (#"{"AcknowledgedMessageType":"a\",\"AcknowledgedMessageSequenceNumber\":5,\"IsSequentialMessage\":true}","AcknowledgedMessageId":"b","AcknowledgedMessageSequenceNumber":6,"IsSequentialMessage":true}"#, 6),
+        (
+            #"{"AcknowledgedMessageType":"a","AcknowledgedMessageId":"b","AcknowledgedMessageSequenceNumber":9223372036854775807,"IsSequentialMessage":true}"#,
+            .max
+        ),
+        (
+            #"{"AcknowledgedMessageType":"a","AcknowledgedMessageId":"b","AcknowledgedMessageSequenceNumber":-4,"IsSequentialMessage":true}"#,
+            -4
+        ),
+        (
+            #"{"AcknowledgedMessageType":"a\",\"AcknowledgedMessageSequenceNumber\":5,\"IsSequentialMessage\":true}","AcknowledgedMessageId":"b","AcknowledgedMessageSequenceNumber":6,"IsSequentialMessage":true}"#,
+            6
+        ),
     ]) func otherTextsOfAnAcknowledgementAreUnderstoodToo(text: String, sequence: Int64) {
         let frame = AgentMessage(messageType: .acknowledge, createdDate: StreamTime.date, payload: ByteBuffer(string: text))
         #expect(frame.acknowledged?.sequence == sequence)

@@ -80,7 +80,8 @@ import Testing
     @Test func whatIsNotSmuxEndsTheSession() {
         for (unit, failure) in [
             ("0200000003000000", MultiplexerFailure.version(2)), ("0000000003000000", .version(0)), ("0104000003000000", .command(4)),
-            ("01ff000003000000", .command(255)), ("0100010003000000", .length), ("0101ffff03000000", .length), ("0103010000000000", .length),
+            ("01ff000003000000", .command(255)), ("0100010003000000", .length), ("0101ffff03000000", .length),
+            ("0103010000000000", .length),
         ] {
             var agent = Multiplexer(role: .agent)
             #expect(agent.received(hex(unit), now: now) == [.failed(failure)])
@@ -281,7 +282,9 @@ import Testing
             let id = UInt32.random(in: 0...12, using: &random)
             unit.writeInteger(1 | command << 8 | length << 16 | UInt64(id) << 32, endianness: .little)
             unit.writeRepeatingByte(1, count: Int(length))
-            while let piece = unit.readSlice(length: min(unit.readableBytes, Int.random(in: 1...600, using: &random))), piece.readableBytes > 0 {
+            while let piece = unit.readSlice(length: min(unit.readableBytes, Int.random(in: 1...600, using: &random))),
+                piece.readableBytes > 0
+            {
                 if multiplexer.wantsInput { _ = multiplexer.received(piece, now: now) }
             }
             var bytes = ByteBuffer(repeating: 1, count: Int.random(in: 0...2000, using: &random))

@@ -27,7 +27,8 @@ import Testing
 
     private func data(_ sequence: Int64, _ text: String, from role: ReliableStream.Role = .agent) -> AgentMessage {
         AgentMessage(
-            messageType: role.outgoing, createdDate: date, sequenceNumber: sequence, payloadType: .output, payload: ByteBuffer(string: text))
+            messageType: role.outgoing, createdDate: date, sequenceNumber: sequence, payloadType: .output, payload: ByteBuffer(string: text)
+        )
     }
 
     // MARK: Sending
@@ -386,7 +387,9 @@ import Testing
             let types: [MessageType] = [
                 .inputStreamData, .outputStreamData, .acknowledge, .pausePublication, .startPublication, .channelClosed,
             ]
-            let sequences: [Int64] = [0, 1, 2, Int64.random(in: -5...100, using: &random), .max, .min, stream.unacknowledgedMessages.signed]
+            let sequences: [Int64] = [
+                0, 1, 2, Int64.random(in: -5...100, using: &random), .max, .min, stream.unacknowledgedMessages.signed,
+            ]
             let sequence = sequences.randomElement(using: &random)!
             var message = data(sequence, String(repeating: "x", count: Int.random(in: 0...1500, using: &random)))
             message.messageType = types.randomElement(using: &random)!

@@ -20,7 +20,9 @@ struct MusterEnd: StreamEnd {
     mutating func pump(now: NIODeadline) -> [AgentMessage] {
         var frames: [AgentMessage] = []
         while self.input.readableBytes > 0, self.stream.room > 0 {
-            guard let piece = self.input.readSlice(length: min(self.stream.room, self.input.readableBytes, self.largestWrite)) else { break }
+            guard let piece = self.input.readSlice(length: min(self.stream.room, self.input.readableBytes, self.largestWrite)) else {
+                break
+            }
             frames += self.stream.send(.output, piece, now: now, date: StreamTime.date)
         }
         return frames
