@@ -82,12 +82,13 @@ let package = Package(
         module(
             "MusterClient",
             ["MusterTLS", "MusterWire", "MusterCrypto", httpTypes, nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, logging]),
+        module("MusterCopy", ["MusterWire", "MusterCrypto", "CLinux", nioCore]),
 
         // Sides
         module(
             "MusterAgent",
             [
-                "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux", "CPAM",
+                "MusterClient", "MusterCopy", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux", "CPAM",
                 lifecycle, unixSignals, nioCore, nioPosix, nioHTTP1, logging,
             ]),
         module(
@@ -97,7 +98,9 @@ let package = Package(
                 hummingbird, hummingbirdCore, httpTypes, grdb, lifecycle, unixSignals, logging, metrics, coreMetrics,
                 nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, nioHTTPTypes, nioHTTPTypesHTTP1, nioConcurrencyHelpers,
             ]),
-        module("MusterCommandLine", ["MusterClient", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", logging]),
+        module(
+            "MusterCommandLine",
+            ["MusterClient", "MusterCopy", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", nioCore, nioPosix, logging]),
 
         // Executables: options in, library call, words out
         executable("muster", ["MusterCommandLine"]),
@@ -127,6 +130,7 @@ let package = Package(
                 "MusterController", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS",
                 nioCore, nioPosix, nioConcurrencyHelpers, httpTypes, lifecycle, logging, coreMetrics,
             ]),
+        tests("MusterCopyTests", ["MusterCopy", "MusterWire", "MusterCrypto", nioCore]),
         tests("MusterCommandLineTests", ["MusterCommandLine", "MusterWire"]),
         tests("RepositoryTests", []),
     ]

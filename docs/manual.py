@@ -27,8 +27,20 @@ def escape(text):
     return "\n".join("\\&" + line if line.startswith((".", "\\(aq")) else line for line in text.split("\n"))
 
 
+def paragraph(text):
+    """Indented lines, which are examples, stay as they are."""
+    pieces, indented = [], False
+    for line in text.split("\n"):
+        if line.startswith("  ") != indented or not pieces:
+            indented = line.startswith("  ")
+            pieces.append((indented, []))
+        pieces[-1][1].append(line)
+    return "\n".join(".nf\n" + escape("\n".join(lines)) + "\n.fi" if verbatim else escape(" ".join(" ".join(lines).split()))
+                     for verbatim, lines in pieces)
+
+
 def paragraphs(text):
-    return "\n.PP\n".join(escape(" ".join(part.split())) for part in re.split(r"\n\s*\n", text.strip()))
+    return "\n.PP\n".join(paragraph(part) for part in re.split(r"\n\s*\n", text.strip()))
 
 
 def name_of(argument):

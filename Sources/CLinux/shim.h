@@ -316,3 +316,6 @@ static inline int muster_become(uid_t user, gid_t group) {
 
 // fcntl(2): a second descriptor for the same, close-on-exec.
 static inline int muster_duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 3); }
+
+// syncfs(2): everything written to the file system of a descriptor is on its disk.
+static inline int muster_sync_filesystem(int fd) { return (int)syscall(SYS_syncfs, fd); }

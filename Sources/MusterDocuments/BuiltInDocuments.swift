@@ -46,6 +46,7 @@ package struct BuiltInSessionDocument: Sendable, Hashable {
         load("AWS-StartPortForwardingSessionToSocket", PackageResources.AWS_StartPortForwardingSessionToSocket_json),
         load("AWS-StartInteractiveCommand", PackageResources.AWS_StartInteractiveCommand_json),
         load("AWS-StartNonInteractiveCommand", PackageResources.AWS_StartNonInteractiveCommand_json),
+        load("Muster-CopyFiles", PackageResources.Muster_CopyFiles_json),
     ].compactMap { $0 }
 
     package static func named(_ name: String) -> BuiltInSessionDocument? { all.first { $0.name == name } }

@@ -14,4 +14,7 @@ if CommandLine.arguments.count == 2, CommandLine.arguments[1] == "session-launch
 if CommandLine.arguments.count == 3, CommandLine.arguments[1] == "session-host" {
     exit(SessionHost.main(stateDirectory: CommandLine.arguments[2]))
 }
+if CommandLine.arguments.count == 2, CommandLine.arguments[1] == "session-copy" {
+    exit(SessionCopy.main())
+}
 AgentCommand.main()

@@ -18,7 +18,8 @@ struct Muster: AsyncParsableCommand {
             """,
         version: "muster \(Version.text)",
         subcommands: [
-            Login.self, Nodes.self, Run.self, Wait.self, Commands.self, ShowCommand.self, Cancel.self, Enroll.self, Deregister.self,
+            Shell.self, Exec.self, Forward.self, SSH.self, SSHProxy.self, Copy.self, Login.self, Nodes.self, Run.self, Wait.self,
+            Commands.self, ShowCommand.self, Cancel.self, Enroll.self, Deregister.self,
             TagNodes.self, SessionGroup.self, SandboxGroup.self,
         ]
     )

@@ -25,7 +25,7 @@ import Testing
             BuiltInSessionDocument.all.map(\.name) == [
                 "SSM-SessionManagerRunShell", "AWS-StartSSHSession", "AWS-StartPortForwardingSession",
                 "AWS-StartPortForwardingSessionToRemoteHost", "AWS-StartPortForwardingSessionToSocket", "AWS-StartInteractiveCommand",
-                "AWS-StartNonInteractiveCommand",
+                "AWS-StartNonInteractiveCommand", "Muster-CopyFiles",
             ])
     }
 

@@ -14,8 +14,10 @@ import Testing
         "MusterDocuments": ["FoundationEssentials"],
         "MusterConfiguration": ["FoundationEssentials"],
         "MusterClient": nio.union(["MusterTLS", "MusterWire", "MusterCrypto", "HTTPTypes", "Logging", "FoundationEssentials"]),
+        "MusterCopy": ["MusterWire", "MusterCrypto", "CLinux", "NIOCore"],
         "MusterAgent": nio.union([
-            "MusterClient", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS", "CLinux", "CPAM",
+            "MusterClient", "MusterCopy", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS", "CLinux",
+            "CPAM",
             "ServiceLifecycle",
             "UnixSignals", "Logging", "FoundationEssentials",
         ]),
@@ -25,7 +27,10 @@ import Testing
             "HTTPTypes", "GRDB",
             "ServiceLifecycle", "Logging", "Metrics", "CoreMetrics", "UnixSignals", "FoundationEssentials",
         ]),
-        "MusterCommandLine": ["MusterClient", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", "Logging", "FoundationEssentials"],
+        "MusterCommandLine": [
+            "MusterClient", "MusterCopy", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", "NIOCore", "NIOPosix", "Logging",
+            "FoundationEssentials",
+        ],
         "muster": ["MusterCommandLine", "ArgumentParser"],
         "muster-agent": ["MusterAgent", "ArgumentParser"],
         "muster-controller": ["MusterController", "ArgumentParser", "Logging", "Metrics", "FoundationEssentials"],

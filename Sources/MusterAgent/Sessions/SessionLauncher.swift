@@ -54,7 +54,7 @@ private struct Launch {
         self.descriptors = descriptors
     }
 
-    /// A line that the host understands: `started`, `exit N`, `failed WORDS`.
+    /// A line that the host understands: `started`, `exit N`, `unexecutable N WORDS`, `failed WORDS`.
     static func report(_ line: String, to control: Int32) {
         let bytes = Array((line.filter { $0 != "\n" } + "\n").utf8)
         var offset = 0
@@ -108,7 +108,7 @@ private struct Launch {
             _ = fchmod(descriptors[0], group == nil ? 0o600 : 0o620)
         }
         if let failure = spawn(order, environment) {
-            Self.report("failed \(failure)", to: control)
+            Self.report(failure, to: control)
             return 1
         }
         for number in descriptors { close(number) }
@@ -164,7 +164,7 @@ private struct Launch {
 
     private mutating func spawn(_ order: LaunchOrder, _ environment: [String]) -> String? {
         var ends: [Int32] = [-1, -1]
-        guard muster_pipe(&ends) == 0 else { return "Cannot start the session: \(String(cString: strerror(errno)))." }
+        guard muster_pipe(&ends) == 0 else { return "failed Cannot start the session: \(String(cString: strerror(errno)))." }
         let (problem, result) = CStringArray.with(order.arguments) { arguments in
             CStringArray.with(environment) { variables -> (Int32, [Int32]?) in
                 let pid = muster_fork()
@@ -185,12 +185,15 @@ private struct Launch {
         }
         if problem != 0 { close(ends[1]) }
         close(ends[0])
-        if problem != 0 { return "Cannot start the session: \(String(cString: strerror(problem)))." }
+        if problem != 0 { return "failed Cannot start the session: \(String(cString: strerror(problem)))." }
         guard let result else { return nil }
         while waitpid(child, nil, 0) < 0 && errno == EINTR {}
         let what = Self.stages.indices.contains(Int(result[0])) ? Self.stages[Int(result[0])] : "start"
+        let reason = String(cString: strerror(result[1]))
+        // A command that is not there is an answer, not a failure of the session.
+        if result[0] == 3, order.kind == .pipes { return "unexecutable \(result[1] == ENOENT ? 127 : 126) \(order.program): \(reason)" }
         let object = result[0] == 3 ? " \(order.program)" : ""
-        return "Cannot \(what)\(object) as \(order.user): \(String(cString: strerror(result[1])))."
+        return "failed Cannot \(what)\(object) as \(order.user): \(reason)."
     }
 
     /// In the child. Returns the number of the stage that failed, with errno.

@@ -26,11 +26,12 @@ enum SessionOrder {
             arguments = ["sh", "-c", command]
             shape = .terminal(profile: "")
         case .nonInteractive(let words, let streams, _):
-            program = words.first ?? ""
+            // Ourselves, wherever this program is: the launcher still is it when it executes, and the user need not reach it by a path.
+            program = plan.isCopy ? "/proc/self/exe" : words.first ?? ""
             arguments = words
             shape = .pipes(
                 separate: client.isNative || streams.areSeparate, standardOutputPrefix: Array(streams.outputPrefix.utf8),
-                standardErrorPrefix: Array(streams.errorPrefix.utf8), takesInput: client.isNative)
+                standardErrorPrefix: Array(streams.errorPrefix.utf8), takesInput: client.isNative, reportsTransfers: plan.isCopy)
         case .port:
             program = ""
             arguments = []

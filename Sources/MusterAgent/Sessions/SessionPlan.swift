@@ -29,6 +29,11 @@ struct SessionPlan: Sendable, Equatable {
 
     var isPort: Bool { if case .port = work { true } else { false } }
 
+    /// Files go through it: our own program runs at the node, and tells what it moved.
+    var isCopy: Bool {
+        if case .nonInteractive(let words, _, _) = work { words == SessionCopy.command } else { false }
+    }
+
     /// Whether anything runs at the node, or is opened there, with somebody's rights.
     var needsUser: Bool {
         guard case .port(let target) = work else { return true }

@@ -11,7 +11,9 @@ final class SessionProcess: SessionWorker {
     enum Shape: Sendable {
         /// - Parameter profile: lines that are typed into the shell at its start.
         case terminal(profile: String)
-        case pipes(separate: Bool, standardOutputPrefix: [UInt8], standardErrorPrefix: [UInt8], takesInput: Bool)
+        case pipes(
+            separate: Bool, standardOutputPrefix: [UInt8], standardErrorPrefix: [UInt8], takesInput: Bool,
+            reportsTransfers: Bool = false)
     }
 
     private let order: LaunchOrder
@@ -27,6 +29,7 @@ final class SessionProcess: SessionWorker {
     /// Pumps that have not come to their end.
     private var reading = 0
     private var line = ""
+    private var reports = ByteBuffer()
     private var outcome: SessionResult?
     private var isControlClosed = false
     private var isOver = false
@@ -75,7 +78,7 @@ final class SessionProcess: SessionWorker {
                 self.outputs.append(channel)
                 if !profile.isEmpty { channel.writeAndFlush(channel.allocator.buffer(string: profile + "\n"), promise: nil) }
             }
-        case .pipes(let separate, let standardOutputPrefix, let standardErrorPrefix, let takesInput):
+        case .pipes(let separate, let standardOutputPrefix, let standardErrorPrefix, let takesInput, _):
             let stdin = try takesInput ? pipe() : (FileDescriptor(muster_open("/dev/null", O_RDONLY, 0)), nil)
             let stdout = try pipe()
             let stderr = try separate ? pipe() : (stdout.0, stdout.1)
@@ -159,11 +162,25 @@ final class SessionProcess: SessionWorker {
     }
 
     private func read(_ type: PayloadType, _ bytes: ByteBuffer) {
+        if type == .standardError, case .pipes(_, _, _, _, true) = shape { return transfersReported(bytes) }
         guard let index = prefixes.firstIndex(where: { $0.0 == type }) else {
             owner?.output(type, bytes)
             return
         }
         owner?.output(type, prefixes[index].1.push(bytes))
+    }
+
+    /// Of a copy, standard error is for us: one transfer a line.
+    private func transfersReported(_ bytes: ByteBuffer) {
+        reports.writeImmutableBuffer(bytes)
+        while let end = reports.readableBytesView.firstIndex(of: 0x0A) {
+            let line = reports.readBytes(length: end - reports.readerIndex) ?? []
+            reports.moveReaderIndex(forwardBy: 1)
+            if let transfer = try? JSONCoding.decode(SessionTransfer.self, from: line) { owner?.transferred(transfer) }
+        }
+        // No transfer is that long.
+        if reports.readableBytes > 64 << 10 { reports.clear() }
+        reports.discardReadBytes()
     }
 
     private func follow(_ descriptor: Int32, order: [UInt8]) {
@@ -205,6 +222,12 @@ final class SessionProcess: SessionWorker {
                 let numbers = rest.split(separator: " ").compactMap { Int($0) }
                 outcome = SessionResult(exitCode: numbers.first)
                 if numbers.count > 1 { outcome?.output = "\(numbers[1]) processes of the session could not be ended." }
+            case "unexecutable":
+                // As a shell says it: 127 for what is not there, 126 for what cannot be executed.
+                let parts = rest.split(separator: " ", maxSplits: 1)
+                let words = parts.count > 1 ? String(parts[1]) : ""
+                outcome = SessionResult(isSuccess: false, exitCode: parts.first.flatMap { Int($0) }, output: words)
+                refused(words)
             case "failed":
                 outcome = .failed(rest)
             default:
@@ -213,6 +236,12 @@ final class SessionProcess: SessionWorker {
         }
         // A launcher says little.
         if line.utf8.count > 4096 { line = "" }
+    }
+
+    /// On standard error, where our client looks for it; others are told with the end of the session.
+    private func refused(_ words: String) {
+        guard case .pipes(true, _, _, true, _) = shape else { return }
+        owner?.output(.standardError, ByteBuffer(string: words + "\n"))
     }
 
     private func controlClosed() {
@@ -248,7 +277,7 @@ final class SessionProcess: SessionWorker {
         switch shape {
         case .terminal:
             if payload.readableBytes > 0 { input?.writeAndFlush(payload, promise: nil) }
-        case .pipes(_, _, _, let takesInput):
+        case .pipes(_, _, _, let takesInput, _):
             guard takesInput else { return signals(in: payload) }
             guard let input else { return }
             if payload.readableBytes > 0 { input.writeAndFlush(payload, promise: nil) }
@@ -286,6 +315,7 @@ final class SessionProcess: SessionWorker {
 
     func flag(_ flag: StreamFlag) {
         if flag == .terminateSession { end() }
+        if let signal = flag.signal, [SIGINT, SIGQUIT, SIGTERM, SIGHUP].contains(Int32(signal)) { tell(signal) }
     }
 
     func mayRead() {

@@ -74,7 +74,8 @@ package struct SessionFacts: Sendable, Equatable, Codable {
         self.inputRecorded = inputRecorded
         self.recordingRequired = recordingRequired
         self.properties = properties
-        self.kind = kind ?? (sessionType == "Port" ? .flow : .terminal)
+        // Files are no terminal: their transfers are recorded, with digests, and not their bytes.
+        self.kind = kind ?? (sessionType == "Port" || document == "Muster-CopyFiles" ? .flow : .terminal)
     }
 }
 

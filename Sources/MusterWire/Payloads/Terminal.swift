@@ -28,6 +28,13 @@ package struct StreamFlag: RawRepresentable, Sendable, Hashable {
     /// The agent could not reach the port. Of which connection it speaks is not said.
     package static let connectToPortError = StreamFlag(rawValue: 3)
 
+    /// Ours, to a command on pipes: a signal for its process group, for its input may hold any byte.
+    package static func signal(_ number: UInt8) -> StreamFlag { StreamFlag(rawValue: 0x4D55_0000 | UInt32(number)) }
+
+    package var signal: UInt8? {
+        rawValue & 0xFFFF_FF00 == 0x4D55_0000 ? UInt8(truncatingIfNeeded: rawValue) : nil
+    }
+
     package init?(payload: ByteBuffer) {
         guard payload.readableBytes == 4, let value = payload.getInteger(at: payload.readerIndex, as: UInt32.self) else { return nil }
         self.init(rawValue: value)

@@ -1,0 +1,56 @@
+import Glibc
+
+/// A mutex with a condition, for the threads that wait for a terminal, a pipe or the network (pthread_cond_wait(3)).
+final class Condition: @unchecked Sendable {
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+
+    init() {
+        pthread_mutex_init(mutex, nil)
+        pthread_cond_init(condition, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(condition)
+        pthread_mutex_destroy(mutex)
+        condition.deallocate()
+        mutex.deallocate()
+    }
+
+    func locked<T>(_ body: () throws -> T) rethrows -> T {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return try body()
+    }
+
+    /// Inside of `locked`.
+    func wait() { pthread_cond_wait(condition, mutex) }
+    func wake() { pthread_cond_broadcast(condition) }
+}
+
+/// A thread of its own for calls that wait. It ends with its body, or with the process.
+enum WaitingThread {
+    private final class Body {
+        let run: @Sendable () -> Void
+        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+    }
+
+    static func start(_ run: @escaping @Sendable () -> Void) {
+        let body = Unmanaged.passRetained(Body(run))
+        var thread = pthread_t()
+        let failure = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
+                return nil
+            }, body.toOpaque())
+        guard failure == 0 else {
+            // Without threads nothing at all would work.
+            body.release()
+            Printer.write("muster: Cannot start a thread: \(String(cString: strerror(failure))).\n", to: STDERR_FILENO)
+            exit(2)
+        }
+        pthread_detach(thread)
+    }
+}

@@ -1,0 +1,143 @@
+"""muster shell and muster exec, as people and scripts use them: on a terminal, in pipes, and while things break."""
+
+import hashlib
+import os
+import re
+import signal
+import struct
+import subprocess
+import fcntl
+import termios
+import time
+
+import pytest
+from conftest import BIN, eventually
+from terminal import Terminal
+
+
+@pytest.fixture(scope="module")
+def box(make_sandbox):
+    return make_sandbox(1)
+
+
+@pytest.fixture(scope="module")
+def node(box):
+    return box.nodes()[0]
+
+
+def shell(box, node, *options, **size):
+    return Terminal(BIN / "muster", "shell", node, *options, env=box.clean_env(), **size)
+
+
+def execute(box, node, *command, options=(), stdin=b"", timeout=60):
+    source = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
+    return subprocess.run([str(BIN / "muster"), "exec", *options, node, "--", *command], env=box.clean_env(), capture_output=True,
+                          timeout=timeout, **source)
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_shell_on_a_terminal(box, node):
+    with shell(box, node, columns=101, rows=33) as terminal:
+        terminal.type("PS1='$ '; stty size; echo $((40+2))\n")
+        terminal.expect(r"33 101\r\n")
+        terminal.expect(r"42\r\n")
+        fcntl.ioctl(terminal.master, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
+        terminal.process.send_signal(signal.SIGWINCH)
+        eventually(lambda: (terminal.type("stty size\n"), terminal.expect(r"\d+ \d+\r\n"))[1].strip().endswith("50 132"), what="the new size")
+        terminal.type("sh -c 'echo wai''ting; sleep 600'\n")
+        terminal.expect("waiting")
+        terminal.interrupt()
+        terminal.type("echo status=$?\n")
+        terminal.expect(r"status=130")
+        terminal.type("printf 'gr\\303\\274n \\346\\274\\242\\n'\n")
+        terminal.expect("grün 漢\r\n")
+        terminal.type("exit 7\n")
+        assert terminal.end()[0] == 7
+
+
+def test_the_terminal_is_given_back_as_it_was(box, node):
+    with shell(box, node) as terminal:
+        before = termios.tcgetattr(terminal.master)
+        terminal.type("echo re''ady\n")
+        terminal.expect("ready")
+        assert termios.tcgetattr(terminal.master) != before
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.process.wait(timeout=20) == 128 + signal.SIGTERM
+        assert termios.tcgetattr(terminal.master) == before
+
+
+def test_the_escape_ends_it_and_nothing_stays_at_the_node(box, node):
+    with shell(box, node) as terminal:
+        terminal.type("echo pid=$$-\n")
+        pid = re.search(r"pid=(\d+)-", terminal.expect(r"pid=\d+-"))[1]
+        terminal.type("\r~?")
+        terminal.expect("this list")
+        terminal.type("\r~~x\r")
+        terminal.expect("~x")
+        terminal.type("\r~.")
+        assert terminal.end()[0] == 255
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"), what="the end of the shell")
+
+
+def test_fifty_thousand_lines(box, node):
+    """Off a terminal: what is read is typed, what is shown is written."""
+    result = subprocess.run([str(BIN / "muster"), "shell", node], env=box.clean_env(), capture_output=True, timeout=60,
+                            input=b"stty -echo; PS1=; printf 'be%s\\n' gin; seq 50000; printf 'e%s\\n' nd; exit 3\n")
+    assert result.returncode == 3, result.stderr
+    body = result.stdout.split(b"begin\r\n")[1].split(b"end\r\n")[0]
+    assert digest(body) == digest(b"".join(b"%d\r\n" % i for i in range(1, 50001)))
+
+
+def test_exec_keeps_streams_and_status_apart(box, node):
+    result = execute(box, node, "sh", "-c", "echo out; echo err >&2; exit 7")
+    assert (result.returncode, result.stdout, result.stderr) == (7, b"out\n", b"err\n")
+    result = execute(box, node, "printf", "%s|", "a b", "", "it's", '"$HOME"', "*", "\\")
+    assert result.stdout == b"a b||it's|\"$HOME\"|*|\\|"
+    assert execute(box, node, "/nowhere/at-all").returncode == 127
+    assert execute(box, node, "/etc/passwd").returncode == 126
+    assert execute(box, node, "sh", "-c", "kill -9 $$").returncode == 137
+
+
+def test_exec_is_a_pipe(box, node):
+    data = os.urandom(20 << 20)
+    result = execute(box, node, "cat", stdin=data)
+    assert (result.returncode, digest(result.stdout)) == (0, digest(data))
+    result = execute(box, node, "sha256sum", stdin=data)
+    assert result.stdout.split()[0].decode() == digest(data)
+    result = execute(box, node, "sh", "-c", "head -c 20000000 /dev/zero")
+    assert digest(result.stdout) == digest(bytes(20000000))
+
+
+def test_a_slow_reader_holds_the_command_back(box, node):
+    """Nobody buffers what nobody reads."""
+    process = subprocess.Popen([str(BIN / "muster"), "exec", "-n", node, "--", "sh", "-c", "yes | head -c 60000000"],
+                               env=box.clean_env(), stdout=subprocess.PIPE)
+    time.sleep(2)
+    resident = int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{process.pid}/status").read())[1])
+    assert resident < 80_000, f"{resident} KiB"
+    assert len(process.stdout.read()) == 60_000_000
+    assert process.wait(timeout=30) == 0
+
+
+def test_nobody_reads(box, node):
+    line = f"{BIN}/muster exec -n {node} -- yes | head -1; exit ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", line], env=box.clean_env(), capture_output=True, timeout=60)
+    assert (result.returncode, result.stdout) == (141, b"y\n")
+
+
+def test_an_interrupt_reaches_the_command(box, node):
+    process = subprocess.Popen([str(BIN / "muster"), "exec", "-n", node, "--", "sh", "-c", "trap 'exit 9' INT; echo up; sleep 60 & wait"],
+                               env=box.clean_env(), stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"up\n"
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=20) == 9
+
+
+def test_an_unknown_node_and_a_refusal(box):
+    result = execute(box, "mi-0123456789abcdef0", "true")
+    assert result.returncode == 2 and b"is not connected" in result.stderr, result.stderr
+    result = execute(box, "nosuch", "true")
+    assert result.returncode == 2 and b"No managed node" in result.stderr, result.stderr
