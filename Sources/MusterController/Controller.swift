@@ -95,8 +95,10 @@ package struct Controller: Sendable {
             storeEpoch: facts.storeEpoch, logger: logger
         ).register(in: &table)
 
-        let polling = MessageOperations(silenceSeconds: configuration.offlineSeconds, logger: logger) { [logger] peer in
-            await AgentConnection(peer: peer, registry: registry, events: events, database: database, logger: logger).run()
+        let polling = MessageOperations(silenceSeconds: configuration.offlineSeconds, logger: logger) { [logger] connection in
+            AgentConnection(
+                peer: connection.peer, certificate: connection.certificate, registry: registry, events: events, database: database,
+                logger: logger)
         }
         polling.register(in: &table)
 
@@ -104,8 +106,9 @@ package struct Controller: Sendable {
         let server = server(
             table, routes, certificates, database: database,
             keys: OperatorKeyStore(database: database, cipher: cipher)
-        ) { [logger] peer, _ in
-            await AgentConnection(peer: peer, registry: registry, events: events, database: database, logger: logger).run()
+        ) { [logger] peer, _, certificate in
+            AgentConnection(
+                peer: peer, certificate: certificate, registry: registry, events: events, database: database, logger: logger)
         }
         let housekeeping = Housekeeping(database: database, historyDays: configuration.historyDays, logger: logger)
         let retention = OutputRetention(database: database, uploads: uploads, days: configuration.outputDays, logger: logger)
@@ -164,7 +167,7 @@ package struct Controller: Sendable {
     private func server(
         _ table: OperationTable, _ routes: RouteTable, _ certificates: [ServerCertificate], database: any SQLDatabase,
         keys: OperatorKeyStore,
-        serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity) async -> Void
+        serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
     ) -> ControllerServer {
         var limits = ControllerServer.Limits()
         limits.bodyBytes = configuration.maximumBodyBytes

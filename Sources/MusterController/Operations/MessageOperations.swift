@@ -14,7 +14,7 @@ package final class MessageOperations: Service {
     /// How often silent nodes are looked for.
     private static let lookSeconds = 2
 
-    private let serve: @Sendable (WebSocketPeer) async -> Void
+    private let serve: @Sendable (PollConnection) -> any MessageReceiver
     private let silence: Duration
     private let logger: Logger
     private let open = NIOLockedValueBox<[NodeID: PollConnection]>([:])
@@ -23,8 +23,8 @@ package final class MessageOperations: Service {
 
     /// - Parameters:
     ///   - silenceSeconds: a node that has not called for so long is away.
-    ///   - serve: serves a connection until it ends.
-    package init(silenceSeconds: Int, logger: Logger, serve: @escaping @Sendable (WebSocketPeer) async -> Void) {
+    ///   - serve: what serves a connection.
+    package init(silenceSeconds: Int, logger: Logger, serve: @escaping @Sendable (PollConnection) -> any MessageReceiver) {
         self.serve = serve
         // The look comes up to two seconds late; no less than two whole polls, or honest nodes would flicker.
         silence = .seconds(max(silenceSeconds - 2 * Self.lookSeconds, 2 * GetMessages.longestWaitSeconds))
@@ -174,7 +174,7 @@ package final class MessageOperations: Service {
                 group.addTask { await self.look() }
                 for await connection in beginnings {
                     group.addTask {
-                        await self.serve(connection.peer)
+                        await self.serve(connection).run(connection.messages)
                         await connection.close(.goingAway, reason: "the connection has ended")
                         self.open.withLockedValue { open in
                             if open[connection.node.node] === connection { open.removeValue(forKey: connection.node.node) }

@@ -1,6 +1,7 @@
 internal import HTTPTypes
 internal import HummingbirdCore
 internal import Logging
+internal import MusterCrypto
 internal import MusterTLS
 internal import MusterWire
 internal import NIOConcurrencyHelpers
@@ -13,7 +14,7 @@ internal import NIOWebSocket
 /// One accepted connection: TLS, then HTTP or a node's WebSocket on the same port.
 ///
 ///     bytes ─ TLSHandler ─ HTTP codec ─ UpgradeGate ─ NIO's upgrader ─┬─ HTTP parts ─ SlowClientHandler ─ requests
-///                                                                    └─ frames ─ WebSocketHandler ─ WebSocketPeer
+///                                                                    └─ frames ─ WebSocketHandler ─ ControlChannels
 ///
 /// `setup` must return before the first byte can arrive, hence it hands the upgrade's future to `handle`, which waits for it.
 struct UpgradeChannel: ServerChildChannel {
@@ -35,7 +36,8 @@ struct UpgradeChannel: ServerChildChannel {
 
     enum Outcome: Sendable {
         case http(NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>, Connection)
-        case webSocket(WebSocketPeer, NodeIdentity)
+        /// Its messages are dealt with elsewhere.
+        case webSocket
     }
 
     struct Value: ServerChildChannelValue {
@@ -52,7 +54,8 @@ struct UpgradeChannel: ServerChildChannel {
     let respond: Respond
     /// Whether this node may open a control channel now; asked before the upgrade, so that a refusal is an HTTP answer.
     let admitNode: @Sendable (String, Connection, any EventLoop) -> EventLoopFuture<NodeIdentity?>
-    let serveNode: @Sendable (WebSocketPeer, NodeIdentity) async -> Void
+    let channels: ControlChannels
+    let serveNode: @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
     let handshakeFailed: @Sendable (String, TLSError) -> Void
 
     /// Never fails: an error here would end the accepting of connections, not only this one.
@@ -75,6 +78,7 @@ struct UpgradeChannel: ServerChildChannel {
     private func addHandlers(
         _ channel: any Channel, remote: String, slot: ConnectionSlot, logger: Logger
     ) throws -> EventLoopFuture<Outcome> {
+        try ReceiveAllocator.use(on: channel)
         let handlers = channel.pipeline.syncOperations
         let tlsHandler = TLSHandler(context: tls(), serverName: nil)
         let encoder = HTTPResponseEncoder()
@@ -112,7 +116,8 @@ struct UpgradeChannel: ServerChildChannel {
                 channel.eventLoop.makeCompletedFuture {
                     guard let identity = admitted.value else { throw ChannelError.inappropriateOperationForState }
                     slot.release()
-                    return .webSocket(try addWebSocketHandlers(channel, connection()), identity)
+                    try addWebSocketHandlers(channel, connection(), identity)
+                    return .webSocket
                 }
             })
         let upgrader = NIOTypedHTTPServerUpgradeHandler<Outcome>(
@@ -140,14 +145,16 @@ struct UpgradeChannel: ServerChildChannel {
         return try NIOAsyncChannel(wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
     }
 
-    private func addWebSocketHandlers(_ channel: any Channel, _ connection: Connection) throws -> WebSocketPeer {
+    private func addWebSocketHandlers(_ channel: any Channel, _ connection: Connection, _ identity: NodeIdentity) throws {
         let handler = WebSocketHandler(idleTimeout: limits.webSocketIdle)
         try channel.pipeline.syncOperations.addHandlers([
             NIOWebSocketFrameAggregator(
                 minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 256, maxAccumulatedFrameSize: limits.messageBytes),
             handler,
         ])
-        return handler.makePeer(channel: channel, certificate: connection.peer?.leaf, remoteAddress: connection.remoteAddress)
+        handler.serve(channel, remoteAddress: connection.remoteAddress, in: channels) { peer in
+            serveNode(peer, identity, connection.peer?.leaf)
+        }
     }
 
     func handle(value: Value, logger: Logger) async {
@@ -164,15 +171,8 @@ struct UpgradeChannel: ServerChildChannel {
             let respond = respond
             await RequestChannel { request, writer, _ in try await respond(request, writer, connection) }
                 .handleHTTP(asyncChannel: asyncChannel, logger: logger)
-        case .webSocket(let peer, let identity):
-            await withTaskCancellationHandler {
-                await serveNode(peer, identity)
-                await peer.close(.normal)
-                // Until the close frame is out and the socket is closed; the process must not end before.
-                try? await value.channel.closeFuture.get()
-            } onCancel: {
-                value.channel.close(promise: nil)
-            }
+        case .webSocket:
+            break
         }
     }
 }
