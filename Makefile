@@ -6,7 +6,7 @@ SWIFT    ?= swift
 PREFIX   ?= /usr/local
 BUILD    := --static-swift-stdlib -Xswiftc -Osize
 RELEASE  := .build/release
-PACKAGES := libssl-dev libsqlite3-dev pkg-config openssl curl procps python3-venv tinyproxy-bin
+PACKAGES := libssl-dev libsqlite3-dev pkg-config openssl curl procps python3-venv tinyproxy-bin squid
 PYTHON   := .venv/bin/python
 AS_ROOT  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 

@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 // malloc_trim(3): gives every whole free page of the heap back to the system.
@@ -109,6 +110,53 @@ static inline int muster_spawn_close_from(posix_spawn_file_actions_t *actions, i
 
 // pipe2(2), close-on-exec.
 static inline int muster_pipe(int ends[2]) { return (int)syscall(SYS_pipe2, ends, O_CLOEXEC); }
+
+// clone3(2) with CLONE_INTO_CGROUP, and then as posix_spawn(3) with the attributes above: a session of its own, no blocked signals,
+// default dispositions, /dev/null as input, the two descriptors as output, no others. To move a process into a group afterwards would
+// stop all forks of the host for some milliseconds. For a process with one thread. Returns the process, with *failure 0; or −1 with
+// errno, when none was made; or 0, when the program could not be executed, with the cause in *failure.
+static inline pid_t muster_spawn_into_cgroup(
+    int cgroup, const char *program, char *const arguments[], char *const environment[], int output, int error, int *failure) {
+    struct {
+        uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+    } order = {.flags = 0x200000000ULL /* CLONE_INTO_CGROUP */, .exit_signal = SIGCHLD, .cgroup = (uint64_t)cgroup};
+    int ends[2];
+    *failure = 0;
+    if (muster_pipe(ends) != 0) return -1;
+    pid_t pid = (pid_t)syscall(435 /* SYS_clone3 */, &order, sizeof order);
+    if (pid == 0) {
+        for (int number = 1; number < 65; number++) signal(number, SIG_DFL);
+        sigset_t none;
+        sigemptyset(&none);
+        int input = open("/dev/null", O_RDONLY);
+        if (input >= 0 && setsid() >= 0 && dup2(input, 0) == 0 && dup2(output, 1) == 1 && dup2(error, 2) == 2 &&
+            syscall(436 /* SYS_close_range */, 3U, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */) == 0 &&
+            sigprocmask(SIG_SETMASK, &none, NULL) == 0)
+            execve(program, arguments, environment);
+        int cause = errno;
+        if (write(ends[1], &cause, sizeof cause) < 0) _exit(126);
+        _exit(127);
+    }
+    int cause = errno;
+    close(ends[1]);
+    if (pid > 0) {
+        ssize_t got;
+        do got = read(ends[0], &cause, sizeof cause);
+        while (got < 0 && errno == EINTR);
+        if (got == (ssize_t)sizeof cause) {
+            while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
+            *failure = cause;
+            pid = 0;
+        }
+    }
+    close(ends[0]);
+    errno = cause;
+    return pid;
+}
+
+static inline ssize_t muster_getxattr(const char *path, const char *name, void *value, size_t size) {
+    return getxattr(path, name, value, size);
+}
 
 // ioctl_tty(2): columns and rows of the terminal behind a descriptor; −1 when there is none or it does not say.
 static inline int muster_terminal_size(int fd, int *columns, int *rows) {

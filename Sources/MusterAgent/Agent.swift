@@ -58,7 +58,9 @@ package struct Agent: Sendable {
                 agentExecutable: Self.executable(),
                 scriptShell: configuration.scriptShell,
                 outputBudgetBytes: configuration.outputBudgetBytes,
-                retentionHours: configuration.tombstoneHours
+                retentionHours: configuration.tombstoneHours,
+                reboot: configuration.reboot,
+                bootIDFile: configuration.bootIDFile
             ),
             outputs: outputs,
             logger: logger
@@ -96,7 +98,9 @@ package struct Agent: Sendable {
                 "through": "\(proxy.map { "\($0)" } ?? "no proxy")",
             ])
         var services = ServiceGroupConfiguration(
-            services: ([runner, uploader, renewal, channel, heartbeat] as [any Service]).map { .init(service: $0) },
+            services: ([runner, uploader, renewal, RenewOnSignal(renewal: renewal), channel, heartbeat] as [any Service]).map {
+                .init(service: $0)
+            },
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: logger
         )
@@ -109,6 +113,16 @@ package struct Agent: Sendable {
     /// The program that is running now, by its file: an upgrade puts another one at its path, and a supervisor has to fit this one.
     private static func executable() -> String {
         "/proc/self/exe"
+    }
+}
+
+/// SIGHUP: the certificate is renewed now, and with it the authorities that the controller hands out.
+private struct RenewOnSignal: Service {
+    let renewal: CertificateRenewal
+
+    func run() async throws {
+        let signals = await UnixSignalsSequence(trapping: .sighup)
+        for await _ in signals.cancelOnGracefulShutdown() { renewal.renewNow() }
     }
 }
 

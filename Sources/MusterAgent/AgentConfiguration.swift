@@ -21,6 +21,11 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
     package var proxy: String?
     package var proxyPasswordFile: String?
     package var outputBudgetBytes = StepOrder.outputBudget
+    package var allowReboot = true
+    package var rebootCommand = ["systemctl", "reboot"]
+    package var rebootWaitSeconds = 600
+    package var rebootPatienceSeconds = 300
+    package var bootIDFile = ProcessTable.bootIDFile
 
     package static let environmentPrefix = "MUSTER_AGENT_"
     package static let defaultPath = "/etc/muster/agent.json5"
@@ -44,11 +49,19 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         "proxy": .optional(.string),
         "proxyPasswordFile": .optional(.string),
         "outputBudgetBytes": .integer(0...1_099_511_627_776),
+        "allowReboot": .boolean,
+        "rebootCommand": .strings,
+        "rebootWaitSeconds": .integer(0...86_400),
+        "rebootPatienceSeconds": .integer(1...3600),
+        "bootIdFile": .string,
     ]
 
     private enum CodingKeys: String, CodingKey {
         case controller, stateDirectory, region, maximumParallelJobs, queuedJobs, keepAliveSeconds, heartbeatSeconds, logLevel, scriptShell,
-            tombstoneHours, transport, webSocketRetrySeconds, proxy, proxyPasswordFile, outputBudgetBytes
+            tombstoneHours, transport, webSocketRetrySeconds, proxy, proxyPasswordFile, outputBudgetBytes, allowReboot, rebootCommand,
+            rebootWaitSeconds,
+            rebootPatienceSeconds
+        case bootIDFile = "bootIdFile"
     }
 
     package init(from decoder: any Decoder) throws {
@@ -72,6 +85,14 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         proxy = try values.decodeIfPresent(String.self, forKey: .proxy)
         proxyPasswordFile = try values.decodeIfPresent(String.self, forKey: .proxyPasswordFile)
         outputBudgetBytes = try value(.outputBudgetBytes, standard.outputBudgetBytes)
+        allowReboot = try value(.allowReboot, standard.allowReboot)
+        rebootCommand = try value(.rebootCommand, standard.rebootCommand)
+        rebootWaitSeconds = try value(.rebootWaitSeconds, standard.rebootWaitSeconds)
+        rebootPatienceSeconds = try value(.rebootPatienceSeconds, standard.rebootPatienceSeconds)
+        bootIDFile = try value(.bootIDFile, standard.bootIDFile)
+        guard !allowReboot || rebootCommand.first?.isEmpty == false else {
+            throw ConfigurationError("'rebootCommand' names no program. Set 'allowReboot' to false if this host is not to be rebooted.")
+        }
         guard stateDirectory.hasPrefix("/") else {
             throw ConfigurationError("'stateDirectory' must be an absolute path, and is \(stateDirectory).")
         }
@@ -108,6 +129,13 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys {
         let count = fread(&bytes, 1, bytes.count, file)
         guard count <= 1024 else { throw AgentError("\(path) holds more than a password.") }
         return String(decoding: bytes[..<count].prefix { $0 != 10 && $0 != 13 }, as: UTF8.self)
+    }
+
+    /// Nil when steps may not reboot this host.
+    package var reboot: HostReboot.Settings? {
+        guard allowReboot else { return nil }
+        return HostReboot.Settings(
+            command: rebootCommand, waitForOthers: .seconds(rebootWaitSeconds), patience: .seconds(rebootPatienceSeconds))
     }
 
     /// To standard error, which systemd keeps.

@@ -1,4 +1,5 @@
 import Glibc
+import MusterWire
 
 /// What the controller shows about a host besides its identity. None of it decides anything.
 package struct HostFacts: Sendable, Hashable {
@@ -79,7 +80,10 @@ package struct HostFacts: Sendable, Hashable {
 /// Four numbers, as SSM writes versions. SSM's clients compare them to find out what an agent can do (all that is asked for came with
 /// 3.1.1511.0 at the latest), so ours are above those.
 package enum AgentVersion {
-    package static let current = "4.0.1.0"
+    package static let current = ReleaseVersion.current
+
+    /// For people.
+    package static let text = "muster-agent \(Release.version)"
 }
 
 extension Folder {

@@ -80,31 +80,13 @@ package struct APIClient: Sendable {
     }
 
     private func fetch(_ method: HTTPMethod, _ path: String, query: String, body: [UInt8]) async throws -> [UInt8] {
-        var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
-        var attempt = 1
-        while true {
-            let failure: any Error
-            do {
-                let deadline = NIODeadline.now() + timeout
-                let request = HTTPRequest(
-                    method: method, path: query.isEmpty ? path : "\(path)?\(query)",
-                    headers: signed(method, path, query: query, body: body),
-                    body: body)
-                let response = try await send(request, deadline: deadline)
-                if (200..<300).contains(response.status) { return response.body }
-                let error = APIError(status: response.status, body: response.body)
-                guard error.status >= 500 || error.status == 429 || Self.throttlingCodes.contains(error.code) else { throw error }
-                failure = error
-            } catch let error as ClientError {
-                switch error.kind {
-                case .unreachable, .closed, .timedOut: failure = error
-                default: throw error
-                }
-            }
-            try Task.checkCancellation()
-            guard attempt < attempts else { throw failure }
-            attempt += 1
-            try await Task.sleep(for: backoff.next())
+        try await retrying(path, error: APIError.init(status:body:)) { _ in
+            let deadline = NIODeadline.now() + timeout
+            let request = HTTPRequest(
+                method: method, path: query.isEmpty ? path : "\(path)?\(query)",
+                headers: signed(method, path, query: query, body: body),
+                body: body)
+            return try await send(request, deadline: deadline)
         }
     }
 
@@ -147,6 +129,15 @@ package struct APIClient: Sendable {
 
     func answer(to operation: Call, body: [UInt8]) async throws -> [UInt8] {
         let invocation = UUID().uuidString.lowercased()
+        return try await retrying(operation.name, error: operation.error) { attempt in
+            try await exchange(operation, body: body, invocation: invocation, attempt: attempt)
+        }
+    }
+
+    /// The body of the answer to the first try that succeeds. Each try is made anew, because it is signed anew.
+    private func retrying(
+        _ name: String, error describe: (Int, [UInt8]) -> APIError, _ exchange: (_ attempt: Int) async throws -> HTTPResponse
+    ) async throws -> [UInt8] {
         var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
         var hasCorrectedClock = false
         var attempt = 1
@@ -154,9 +145,9 @@ package struct APIClient: Sendable {
             let failure: any Error
             do {
                 let offset = clock.offsetMilliseconds ?? 0
-                let response = try await exchange(operation, body: body, invocation: invocation, attempt: attempt)
+                let response = try await exchange(attempt)
                 if (200..<300).contains(response.status) { return response.body }
-                let error = operation.error(status: response.status, body: response.body)
+                let error = describe(response.status, response.body)
                 let corrected = abs((clock.offsetMilliseconds ?? 0) - offset) > 60_000
                 if ["InvalidSignatureException", "SignatureDoesNotMatch"].contains(error.code), corrected, !hasCorrectedClock {
                     // The host's clock was the fault; from now on signatures are made in the controller's time.
@@ -175,7 +166,7 @@ package struct APIClient: Sendable {
             guard attempt < attempts else { throw failure }
             attempt += 1
             logger.debug(
-                "trying a call again", metadata: ["operation": "\(operation.name)", "attempt": "\(attempt)", "reason": "\(failure)"])
+                "trying a call again", metadata: ["operation": "\(name)", "attempt": "\(attempt)", "reason": "\(failure)"])
             try await Task.sleep(for: backoff.next())
         }
     }

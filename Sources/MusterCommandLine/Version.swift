@@ -1,4 +1,6 @@
+internal import MusterWire
+
 /// The version of the command line.
 package enum Version {
-    package static let text = "0.1.0"
+    package static let text = Release.version
 }

@@ -44,19 +44,19 @@ package struct Controller: Sendable {
     package func run() async throws {
         Self.raiseFileLimit()
         try directory.verifyFiles()
-        guard directory.exists(.certificate), directory.exists(.key), directory.exists(.database) else {
+        guard directory.exists(.certificate), directory.exists(.database) else {
             throw ControllerError.notInitialised(directory.path)
         }
         let lock = try directory.acquireLock()
         defer { withExtendedLifetime(lock) {} }
         directory.remove(.listening)
 
-        let authority = try Self.authority(in: directory)
         let cipher = try Self.cipher(in: directory)
         let database = try SQLiteDatabase(path: directory.path(of: .database))
         defer { try? database.close() }
         try await Migrations.run(on: database, now: Timestamp.now().milliseconds)
         let facts = try await facts(database)
+        let authorities = try await Authorities(directory: directory, database: database, logger: logger)
 
         let registry = AgentRegistry(database: database, logger: logger)
         var dispatching = CommandDispatcher.Settings()
@@ -91,18 +91,25 @@ package struct Controller: Sendable {
         IdentityOperations().register(in: &table)
         ActivationOperations(database: database, pageTokenKey: facts.pageTokenKey, cipher: cipher).register(in: &table)
         RegistrationOperations(
-            database: database, certificates: NodeCertificates(authority: authority, hours: configuration.certificateHours),
+            database: database, certificates: NodeCertificates(authorities, hours: configuration.certificateHours),
             storeEpoch: facts.storeEpoch, logger: logger
         ).register(in: &table)
 
-        let polling = MessageOperations(silenceSeconds: configuration.offlineSeconds, logger: logger) { [logger] connection in
+        let polling = MessageOperations(logger: logger) { [logger] connection in
             AgentConnection(
                 peer: connection.peer, certificate: connection.certificate, registry: registry, events: events, database: database,
                 logger: logger)
         }
         polling.register(in: &table)
 
-        let certificates = try certificates(authority, names: facts.names)
+        let certificates = try certificates(authorities.current, names: facts.names)
+        AuthorityRoutes(authorities: authorities).register(in: &routes)
+        authorities.onChange { [database] set in
+            for certificate in certificates { try certificate.adopt(set) }
+            for record in try await database.read({ tx in try AuthorityStore.all(in: tx) }) where record.state == .retired {
+                await registry.close(issuedBy: record.certificate, reason: "the certificate's authority has been retired")
+            }
+        }
         let server = server(
             table, routes, certificates, database: database,
             keys: OperatorKeyStore(database: database, cipher: cipher)
@@ -110,15 +117,19 @@ package struct Controller: Sendable {
             AgentConnection(
                 peer: peer, certificate: certificate, registry: registry, events: events, database: database, logger: logger)
         }
-        let housekeeping = Housekeeping(database: database, historyDays: configuration.historyDays, logger: logger)
-        let retention = OutputRetention(database: database, uploads: uploads, days: configuration.outputDays, logger: logger)
+        let housekeeping = Housekeeping(
+            chores: [
+                HistoryRetention(database: database, days: configuration.historyDays),
+                OutputRetention(database: database, uploads: uploads, days: configuration.outputDays),
+            ], logger: logger)
         let archive = try objects.map {
             OutputArchive(
                 database: database, folder: folder, upload: try ObjectUpload(store: $0), wakes: copyWakes, wake: copyWake, logger: logger)
         }
         let reload = ReloadOnSignal(certificates: certificates)
         try await serve(
-            [housekeeping, retention, registry, dispatcher, polling] + (archive.map { [$0] } ?? []) + certificates + [reload, server])
+            [housekeeping, registry, dispatcher, polling] + (archive.map { [$0] } ?? []) + certificates
+                + [authorities, reload, server])
         directory.remove(.listening)
         logger.info("controller stopped")
     }
@@ -148,7 +159,7 @@ package struct Controller: Sendable {
     }
 
     /// One of our own for all listeners that name no files, and one for each that does.
-    private func certificates(_ authority: CertificateAuthority, names: [String]) throws -> [ServerCertificate] {
+    private func certificates(_ authorities: AuthoritySet, names: [String]) throws -> [ServerCertificate] {
         let all = names + configuration.names + ["localhost", "127.0.0.1", "::1"]
         return try configuration.listeners.map { listener in
             let source: ServerCertificate.Source =
@@ -156,11 +167,11 @@ package struct Controller: Sendable {
                     .files(certificate: certificate, key: key)
                 } else {
                     .authority(
-                        authority, names: all.reduce(into: []) { if !$0.contains($1) { $0.append($1) } },
+                        authorities, names: all.reduce(into: []) { if !$0.contains($1) { $0.append($1) } },
                         hours: configuration.certificateHours)
                 }
             return try ServerCertificate(
-                source, clientAuthorities: listener.serves.contains("agents") ? [authority.certificate] : nil, logger: logger)
+                source, clientAuthorities: listener.serves.contains("agents") ? authorities.trusted : nil, logger: logger)
         }
     }
 

@@ -41,10 +41,15 @@ package struct ControllerCheck: Sendable {
             try directory.verifyFiles()
             return "\(directory.path) and its files are closed to others"
         }
-        guard directory.exists(.certificate), directory.exists(.key), directory.exists(.sealingKey), directory.exists(.database) else {
+        guard directory.exists(.certificate), directory.exists(.sealingKey), directory.exists(.database) else {
             return findings + [Finding(kind: .bad, text: "store: \(ControllerError.notInitialised(directory.path))")]
         }
-        await look("certificate authority") { try authority(now) }
+        var end = Int64.max
+        await look("certificate authority") {
+            let authority = try await authority()
+            end = authority.certificate.notAfter
+            return try judge(authority, now)
+        }
         for listener in configuration.listeners where listener.certificate != nil {
             await look("certificate of \(listener.address):\(listener.port)") {
                 let certificate = try ServerCertificate.verifyFiles(
@@ -53,23 +58,33 @@ package struct ControllerCheck: Sendable {
             }
         }
         await look("database") { try await database() }
-        if let certificate = try? Controller.authority(in: directory).certificate,
-            certificate.notAfter - now.milliseconds / 1000 < 365 * Self.daySeconds
-        {
-            findings.append(Finding(kind: .warning, text: "certificate authority: ends in less than a year"))
+        if end - now.milliseconds / 1000 < 365 * Self.daySeconds {
+            findings.append(
+                Finding(
+                    kind: .warning,
+                    text: "certificate authority: ends in less than a year. Begin to roll it: muster-controller ca prepare"))
         }
         return findings
     }
 
-    private func authority(_ now: Timestamp) throws -> String {
-        let authority = try Controller.authority(in: directory)
+    /// The one that issues; before the first start of this version, the one that `init` made.
+    private func authority() async throws -> CertificateAuthority {
+        let database = try SQLiteDatabase(path: directory.path(of: .database))
+        defer { try? database.close() }
+        if try await Migrations.isCurrent(database), try await !database.read({ tx in try AuthorityStore.all(in: tx) }).isEmpty {
+            return try await Authorities.load(directory, database).issuing
+        }
+        return try Controller.authority(in: directory)
+    }
+
+    private func judge(_ authority: CertificateAuthority, _ now: Timestamp) throws -> String {
         let seconds = now.milliseconds / 1000
         guard authority.certificate.isCertificateAuthority, authority.certificate.notBefore <= seconds,
             seconds < authority.certificate.notAfter
         else {
-            throw ControllerError.badSetting("\(directory.path(of: .certificate)) is no certificate authority at this time.")
+            throw ControllerError.badSetting("The certificate authority is none at this time: its certificate is not valid.")
         }
-        guard try PrivateKey(pem: try directory.text(.key)).publicKey == authority.certificate.publicKey else {
+        guard authority.holdsItsKey else {
             throw ControllerError.badSetting("\(directory.path(of: .key)) is not the key of \(directory.path(of: .certificate)).")
         }
         _ = try Controller.cipher(in: directory)

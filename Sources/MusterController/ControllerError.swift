@@ -7,6 +7,7 @@ package enum ControllerError: Error, Sendable, CustomStringConvertible {
     case notInitialised(String)
     case lost(path: String, directory: String)
     case inUse(String)
+    case authoritiesInUse(String)
     case badListener(String)
     case badName(String)
     case badSetting(String)
@@ -28,6 +29,8 @@ package enum ControllerError: Error, Sendable, CustomStringConvertible {
             "\(path) is missing, but \(directory) belongs to a controller that has been in use. Restore it from a backup."
         case .inUse(let directory):
             "Another muster-controller is running in \(directory). Stop that one first."
+        case .authoritiesInUse(let directory):
+            "Another `muster-controller ca` is at work in \(directory). Wait for it to end."
         case .badListener(let text):
             "\"\(text)\" is no address to listen on. Write ADDRESS:PORT, for example 0.0.0.0:8443 or [::]:8443."
         case .badName(let text):

@@ -7,7 +7,7 @@ package import MusterWire
 ///
 /// An init that was cut short may be repeated; it keeps what is already there. The mark of completion is written last.
 package struct ControllerSetup: Sendable {
-    private static let authorityYears: Int64 = 10
+    static let authorityYears: Int64 = 10
     package static let userName = "administrator"
 
     package let configuration: ControllerConfiguration
@@ -44,10 +44,12 @@ package struct ControllerSetup: Sendable {
         defer { try? database.close() }
         try await Migrations.run(on: database, now: now.milliseconds)
         if !isNew, try await database.read({ tx in try MetaStore.value(.initialisedAt, in: tx) }) != nil {
-            guard directory.exists(.certificate), directory.exists(.key) else {
-                throw ControllerError.lost(
-                    path: directory.path(of: directory.exists(.key) ? .certificate : .key), directory: directory.path)
+            guard directory.exists(.certificate) else {
+                throw ControllerError.lost(path: directory.path(of: .certificate), directory: directory.path)
             }
+            // Says which key is missing, if one is.
+            try await Authorities.enter(from: directory, database, now: now)
+            _ = try await Authorities.load(directory, database)
             throw ControllerError.alreadyInitialised(directory.path)
         }
 
@@ -68,10 +70,14 @@ package struct ControllerSetup: Sendable {
                 time: now, controllerDid: "CreateAccessKey", resource: Self.userName, details: ["by": "muster-controller init"]))
         let endpoint = endpoint()
         try writeProfile(credentials, endpoint: endpoint, authority: authority.certificate)
-        try await database.write { tx in try MetaStore.set(.initialisedAt, to: now.iso8601, in: tx) }
+        let profile = Self.absolute(profileDirectory)
+        try await database.write { tx in
+            try MetaStore.set(.profileDirectory, to: profile, in: tx)
+            try MetaStore.set(.initialisedAt, to: now.iso8601, in: tx)
+        }
         return Outcome(
             dataDirectory: directory.path, profileDirectory: profileDirectory, endpoint: endpoint,
-            accessKeyID: credentials.accessKeyID, pin: "sha256:" + Hex.encode(authority.certificate.fingerprint))
+            accessKeyID: credentials.accessKeyID, pin: AuthoritySet.pin(authority.certificate))
     }
 
     /// Somebody's `~/.aws` is not ours to overwrite.

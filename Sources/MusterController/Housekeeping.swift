@@ -2,44 +2,32 @@ internal import Logging
 internal import MusterWire
 internal import ServiceLifecycle
 
-/// Removes what has served its time. [service] Small bites, so that no other write waits long.
+/// Something that has to be cleared away again and again.
+protocol Chore: Sendable {
+    /// What stays when it fails, for the log.
+    var subject: String { get }
+    func clean(now: Timestamp) async throws
+}
+
+/// Removes what has served its time. [service]
 struct Housekeeping: Service {
-    private static let bite = 20
     private static let everySeconds = 3_600
 
-    let database: any SQLDatabase
-    let historyDays: Int
+    let chores: [any Chore]
     let logger: Logger
 
     func run() async throws {
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
-                do {
-                    try await clean(now: .now())
-                } catch {
-                    logger.error("old records not removed", metadata: ["error": "\(error)"])
+                for chore in chores {
+                    do {
+                        try await chore.clean(now: .now())
+                    } catch {
+                        logger.error("not removed", metadata: ["subject": "\(chore.subject)", "error": "\(error)"])
+                    }
                 }
                 try? await Task.sleep(for: .seconds(Self.everySeconds))
             }
-        }
-    }
-
-    func clean(now: Timestamp) async throws {
-        try await database.write { tx in
-            try tx.execute("DELETE FROM idempotent_answers WHERE expires_at <= $1", [.integer(now.milliseconds)])
-        }
-        let oldest = now.adding(seconds: -Int64(historyDays) * 86_400).milliseconds
-        while !Task.isCancelled {
-            // Only what has ended: a command may be younger than its own deadline and still old.
-            let removed = try await database.write { tx in
-                let ended = """
-                    SELECT command_id FROM commands WHERE finished_at IS NOT NULL AND requested_at < $1
-                    ORDER BY requested_at LIMIT $2
-                    """
-                try tx.execute("DELETE FROM commands WHERE command_id IN (\(ended))", [.integer(oldest), .integer(Self.bite)])
-                return tx.changes
-            }
-            if removed < Self.bite { return }
         }
     }
 }

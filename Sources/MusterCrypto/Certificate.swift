@@ -122,6 +122,12 @@ package final class Certificate: Sendable, Equatable, CustomStringConvertible {
         return SHA256.hash(der)
     }
 
+    /// The extension's bytes, lower-case hexadecimal (RFC 5280 §4.2.1.2).
+    package var subjectKeyIdentifier: String? { X509Fields.hexadecimal(X509_get0_subject_key_id(certificate)) }
+
+    /// The `subjectKeyIdentifier` of the authority that signed it, as it says itself: to be believed after a verification.
+    package var authorityKeyIdentifier: String? { X509Fields.hexadecimal(X509_get0_authority_key_id(certificate)) }
+
     /// The X509, valid inside the closure.
     package func withHandle<Result, Failure: Error>(_ body: (OpaquePointer) throws(Failure) -> Result) throws(Failure) -> Result {
         try body(certificate)
@@ -140,6 +146,11 @@ private enum X509Fields {
         var days: Int32 = 0, seconds: Int32 = 0
         guard ASN1_TIME_diff(&days, &seconds, epoch, time) == 1 else { return nil }
         return Int64(days) * 86_400 + Int64(seconds)
+    }
+
+    static func hexadecimal(_ text: UnsafePointer<ASN1_OCTET_STRING>?) -> String? {
+        guard let text, let start = ASN1_STRING_get0_data(text) else { return nil }
+        return Hex.encode(Array(UnsafeBufferPointer(start: start, count: Int(ASN1_STRING_length(text)))))
     }
 
     static func serialNumber(of certificate: OpaquePointer) -> String? {

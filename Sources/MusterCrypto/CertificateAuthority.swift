@@ -26,6 +26,31 @@ package struct CertificateAuthority: Sendable {
         return CertificateAuthority(certificate: try builder.sign(with: key), key: key)
     }
 
+    /// A certificate of ours for the key of another authority with our name: what that one signs is then valid for those who know
+    /// only us ("new with old", RFC 4210 §4.4). With the same name it counts as issued by itself, so the path length of 0 that we
+    /// and it have is kept (RFC 5280 §4.2.1.9).
+    package func bridge(to other: Certificate) throws(CryptoError) -> Certificate {
+        guard let name = other.commonName, name == certificate.commonName else {
+            throw CryptoError("certify another authority", reasons: ["it has another name"])
+        }
+        let builder = try CertificateBuilder("certify the authority \(name)")
+        try builder.setSubject(name)
+        try builder.setIssuer(certificate)
+        try builder.setValidity(
+            from: max(other.notBefore, certificate.notBefore), to: min(other.notAfter, certificate.notAfter))
+        try builder.setKey(try other.publicKey)
+        try builder.addBasicConstraints(isAuthority: true)
+        try builder.addKeyUsage(bits: [5, 6])  // as in `create`
+        try builder.addKeyIdentifiers(issuer: certificate)
+        return try builder.sign(with: key)
+    }
+
+    /// Whether the key is the certificate's: two files may come from two backups.
+    package var holdsItsKey: Bool {
+        guard let ours = try? key.publicKey, let certified = try? certificate.publicKey else { return false }
+        return ours == certified
+    }
+
     /// A certificate for the key. It never outlives the authority's own: no chain would be valid then anyway.
     package func issue(_ template: CertificateTemplate, for key: PublicKey) throws(CryptoError) -> Certificate {
         let builder = try CertificateBuilder("issue a certificate for \(template.commonName)")

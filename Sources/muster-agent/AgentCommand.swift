@@ -6,7 +6,7 @@ struct AgentCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "muster-agent",
         abstract: "Runs commands for a Muster controller. It opens no port: it dials out.",
-        version: AgentVersion.current,
+        version: AgentVersion.text,
         subcommands: [Register.self, Run.self, Status.self]
     )
 

@@ -10,7 +10,8 @@ struct MusterControllerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "muster-controller",
         abstract: "Runs commands on many servers, and speaks the API of AWS Systems Manager.",
-        subcommands: [Init.self, Serve.self, Check.self])
+        version: "muster-controller \(ControllerVersion.text)",
+        subcommands: [Init.self, Serve.self, Check.self, Authority.self])
 
     static func main() async {
         // Whatever this process creates is closed to others, also what a library creates.

@@ -25,7 +25,7 @@ struct Muster: AsyncParsableCommand {
 
     static func main() async {
         do {
-            var command = try parseAsRoot()
+            var command = try await asyncParseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {
@@ -61,3 +61,8 @@ struct Connection: ParsableArguments {
 }
 
 extension OutputFormat: ExpressibleByArgument {}
+
+extension CompletionKind {
+    /// The nodes that the controller knows.
+    static var nodes: CompletionKind { .custom { words, _, prefix in await NodeCompletion.complete(prefix, in: words) } }
+}

@@ -27,7 +27,7 @@ struct Enroll: AsyncParsableCommand {
     @Option(help: "Hours until it expires (1 to 720).") var hours: Int = 24
     @Option(help: "The name the nodes are listed under.") var name: String?
     @Option(help: "Tags of the nodes, KEY=VALUE.") var tag: [String] = []
-    @Option(help: "sha256:HEX of the controller's CA, if the CA bundle does not tell.") var pin: String?
+    @Option(help: "sha256:HEX of the controller's CA instead of the one that the controller names.") var pin: String?
     @Option(help: "The address agents reach, https://HOST:PORT, if it is not the one you use.") var controller: String?
 
     func run() async throws {
@@ -43,7 +43,7 @@ struct Deregister: AsyncParsableCommand {
         abstract: "Removes a node: its certificate stops working at once, its open invocations end as Undeliverable.")
 
     @OptionGroup var connection: Connection
-    @Argument(help: "A node's id, Name tag or host name.") var node: String
+    @Argument(help: "A node's id, Name tag or host name.", completion: .nodes) var node: String
     @Flag(help: "Do not ask.") var yes = false
 
     func run() async throws {
@@ -58,7 +58,7 @@ struct TagNodes: AsyncParsableCommand {
         commandName: "tag", abstract: "Sets (KEY=VALUE) and removes (KEY-) tags of a node, or shows them.")
 
     @OptionGroup var connection: Connection
-    @Argument(help: "A node's id, Name tag or host name.") var node: String
+    @Argument(help: "A node's id, Name tag or host name.", completion: .nodes) var node: String
     @Argument(help: "KEY=VALUE sets, KEY- removes.") var changes: [String] = []
 
     func run() async throws {

@@ -22,7 +22,7 @@ struct Run: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp("Nodes by tag:KEY=VALUE[,VALUE], tag-key=KEY or InstanceIds=ID; several must all match.", valueName: "target"))
     var target: [String] = []
-    @Option(help: "A node's id, Name tag or host name.") var node: [String] = []
+    @Option(help: "A node's id, Name tag or host name.", completion: .nodes) var node: [String] = []
     @Flag(help: "All managed nodes; more than 20 are asked about first.") var all = false
     @Option(help: "The document to run.") var document: String = "AWS-RunShellScript"
     @Option(help: ArgumentHelp("A parameter of the document; repeat it for a list.", valueName: "key=value")) var param: [String] = []
@@ -88,7 +88,8 @@ struct ShowCommand: AsyncParsableCommand {
 
     @OptionGroup var connection: Connection
     @Argument(help: "The command's id.") var id: String
-    @Option(help: ArgumentHelp("Print this node's complete standard output, byte for byte.", valueName: "node")) var outputOf: String?
+    @Option(help: ArgumentHelp("Print this node's complete standard output, byte for byte.", valueName: "node"), completion: .nodes)
+    var outputOf: String?
     @Flag(help: "With --output-of: standard error instead.") var stderr = false
     @Option(help: "With --output-of: which step, if the document has several.") var step: String?
     @Flag(help: "Print what the nodes write while they write it, until the command is over.") var follow = false
@@ -129,7 +130,7 @@ struct Cancel: AsyncParsableCommand {
 
     @OptionGroup var connection: Connection
     @Argument(help: "The command's id.") var id: String
-    @Option(help: "A node's id, Name tag or host name.") var node: [String] = []
+    @Option(help: "A node's id, Name tag or host name.", completion: .nodes) var node: [String] = []
 
     func run() async throws {
         try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).cancel(id, nodes: node) }

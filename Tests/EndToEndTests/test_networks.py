@@ -10,6 +10,7 @@ import pytest
 
 from conftest import BIN, alive, eventually, muster
 from proxy import Proxy
+from real_proxies import PROXIES
 
 
 def log(box, name="agent-0"):
@@ -63,6 +64,45 @@ def test_a_polling_agent_that_stops_is_away_at_once(polling):
     eventually(lambda: not connected(polling, node), timeout=5, what="agent-1 being away")
     polling.control("start", "agent-1")
     assert connected(polling, node)
+
+
+def test_a_polling_agent_that_dies_is_away_soon(polling):
+    """No goodbye: the connection under the held poll closes, and nobody polls again."""
+    node = polling.nodes()[1]
+    polling.kill("agent-1")
+    began = time.monotonic()
+    eventually(lambda: not connected(polling, node), timeout=20, what="agent-1 being away")
+    assert time.monotonic() - began < 10
+    polling.control("start", "agent-1")
+    assert connected(polling, node)
+
+
+def test_held_polls_are_no_slow_requests(polling):
+    url, ca = polling.env["AWS_ENDPOINT_URL"], polling.env["AWS_CA_BUNDLE"]
+    text = subprocess.run(["curl", "-sf", "--cacert", ca, url + "/metrics"], capture_output=True, text=True, timeout=30).stdout
+
+    def sums(name):
+        return {line.split()[0]: float(line.split()[1]) for line in text.splitlines() if line.startswith(name + "_")}
+
+    requests, held = sums("muster_request_duration_seconds"), sums("muster_held_request_duration_seconds")
+    assert held["muster_held_request_duration_seconds_sum"] > requests["muster_request_duration_seconds_sum"]
+    assert requests["muster_request_duration_seconds_sum"] / requests["muster_request_duration_seconds_count"] < 1
+
+
+def test_output_is_followed_while_a_step_runs(polling, tmp_path):
+    """What a control channel says with `agent_output`, a poll is answered with."""
+    node, go = polling.nodes()[0], tmp_path / "go"
+    os.mkfifo(go)
+    process = subprocess.Popen([str(BIN / "muster"), "run", "--node", node, "--follow", "--", f"echo before; read line < {go}; echo $line; echo bad >&2"],
+                               env={**os.environ, **polling.env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    try:
+        assert process.stdout.readline().endswith(" | before\n")
+        go.write_text("after\n")
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert out.splitlines()[0].endswith(" | after") and err.splitlines()[0].endswith(" | bad")
+    finally:
+        process.kill()
 
 
 def test_polling_over_a_controller_that_is_killed(polling, tmp_path):
@@ -161,48 +201,68 @@ def test_polling_through_a_box_that_cuts_idle_connections(make_sandbox, tmp_path
 
 # Proxies
 
-def test_a_proxy_with_a_password(make_sandbox, tmp_path):
-    """tinyproxy from Debian: registration, control channel, heartbeat and the command line go through it."""
-    with Proxy() as probe:
-        port = probe.port
-    secret = "s3cret-of-the-proxy"
-    configuration = tmp_path / "tinyproxy.conf"
-    configuration.write_text(
-        f'Port {port}\nListen 127.0.0.1\nTimeout 600\nAllow 127.0.0.1\nBasicAuth fleet {secret}\nLogFile "{tmp_path}/tinyproxy.log"\nLogLevel Connect\nMaxClients 100\n')
-    tinyproxy = subprocess.Popen(["tinyproxy", "-d", "-c", str(configuration)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
-        def listens():
-            import socket
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return True
-            except OSError:
-                return False
-        eventually(listens, what="tinyproxy")
-        (tmp_path / "password").write_text(secret + "\n")
-        box = make_sandbox(1, agent={
-            "MUSTER_AGENT_PROXY": f"http://fleet@127.0.0.1:{port}", "MUSTER_AGENT_PROXY_PASSWORD_FILE": str(tmp_path / "password")})
-        node, = box.nodes()
-        assert box.run("echo through", [node])[0]["Status"] == "Success"
-        through = (tmp_path / "tinyproxy.log").read_text()
-        assert through.count("CONNECT 127.0.0.1:") >= 2
-        assert "by=webSocket" in log(box) and f"proxy 127.0.0.1:{port}" in log(box)
+@pytest.fixture(params=PROXIES, ids=lambda kind: kind.__name__.lower())
+def real_proxy(request):
+    """tinyproxy and squid, as Debian has them."""
+    with request.param() as proxy:
+        yield proxy
 
-        env = {**box.env, "HTTPS_PROXY": f"http://fleet:{secret}@127.0.0.1:{port}", "NO_PROXY": ""}
-        before = (tmp_path / "tinyproxy.log").read_text().count("CONNECT")
-        assert node in muster("nodes", env=env).stdout
-        assert (tmp_path / "tinyproxy.log").read_text().count("CONNECT") > before
-        refused = muster("nodes", env={**env, "HTTPS_PROXY": f"http://fleet:wrong-word@127.0.0.1:{port}"}, check=False)
-        words = refused.stdout + refused.stderr
-        assert refused.returncode != 0 and "does not accept the user name and password" in words or "401" in words, words
-        assert "wrong-word" not in words
-        assert node in muster("nodes", env={**env, "HTTPS_PROXY": "http://127.0.0.1:1", "NO_PROXY": "127.0.0.1"}).stdout
-        for text in (log(box), log(box, "controller")):
-            assert secret not in text
-        assert secret not in "".join(open(f"/proc/{pid}/cmdline").read() for pid in box.pids.values())
-    finally:
-        tinyproxy.terminate()
-        tinyproxy.wait()
+
+def behind(proxy, tmp_path):
+    """An agent's settings: the password is in a file."""
+    (tmp_path / "password").write_text(proxy.password + "\n")
+    return {"MUSTER_AGENT_PROXY": f"http://{proxy.user}@{proxy.address}", "MUSTER_AGENT_PROXY_PASSWORD_FILE": str(tmp_path / "password")}
+
+
+def test_a_proxy_with_a_password(make_sandbox, tmp_path, real_proxy):
+    """Registration, control channel, heartbeat and the command line go through it."""
+    box = make_sandbox(1, transport="auto", agent=behind(real_proxy, tmp_path))
+    node, = box.nodes()
+    assert box.run("echo through", [node])[0]["Status"] == "Success"
+    assert "by=webSocket" in log(box) and f"proxy {real_proxy.address}" in log(box)
+
+    secret = real_proxy.password
+    env = {**box.env, "HTTPS_PROXY": f"http://{real_proxy.user}:{secret}@{real_proxy.address}", "NO_PROXY": ""}
+    before = real_proxy.connects()
+    assert node in muster("nodes", env=env).stdout
+    eventually(lambda: real_proxy.connects() > before, timeout=5, what="the command line's line in the proxy's log")
+    refused = muster("nodes", env={**env, "HTTPS_PROXY": f"http://{real_proxy.user}:wrong-word@{real_proxy.address}"}, check=False)
+    words = refused.stdout + refused.stderr
+    assert refused.returncode != 0 and "does not accept the user name and password" in words or "401" in words, words
+    assert "wrong-word" not in words
+    assert node in muster("nodes", env={**env, "HTTPS_PROXY": "http://127.0.0.1:1", "NO_PROXY": "127.0.0.1"}).stdout
+    for text in (log(box), log(box, "controller")):
+        assert secret not in text
+    assert secret not in "".join(open(f"/proc/{pid}/cmdline").read() for pid in box.pids.values())
+
+
+@pytest.mark.parametrize("transport", ["websocket", "poll"])
+def test_everything_goes_through_a_real_proxy(make_sandbox, tmp_path, real_proxy, transport):
+    """A complete output, a cancel at once, a proxy that dies and comes back; nothing is lost and nothing done twice."""
+    box = make_sandbox(2, transport=transport, agent=behind(real_proxy, tmp_path))
+    nodes, path = box.nodes(), tmp_path / "log"
+    command = box.send("head -c 3000000 /dev/zero", nodes[:1])
+    box.finished(command)
+    stored = box.directory / "controller" / "output" / command / nodes[0] / "awsrunShellScript" / "runShellScript" / "stdout"
+    eventually(lambda: stored.exists() and stored.read_bytes() == bytes(3_000_000), what="the output")
+
+    sleeper = box.send(start(path, "sleep 600"), nodes[:1])
+    eventually(path.exists, what="the start")
+    began = time.monotonic()
+    box.client().cancel_command(CommandId=sleeper)
+    box.finished(sleeper)
+    assert time.monotonic() - began < 2
+
+    path.unlink()
+    running = box.send(start(path, "sleep 1; echo kept"), nodes)
+    eventually(lambda: path.exists() and len(path.read_text().splitlines()) == 2, what="two starts")
+    real_proxy.kill()
+    queued = box.send("echo late", nodes)
+    real_proxy.start()
+    for command, output in ((running, "kept\n"), (queued, "late\n")):
+        assert box.finished(command, timeout=60)["Status"] == "Success"
+        assert {i["CommandPlugins"][0]["Output"] for i in box.invocations(command).values()} == {output}
+    assert sorted(path.read_text().splitlines()) == sorted(f"start {node}" for node in nodes)
 
 
 def test_a_proxy_says_no_in_words(make_sandbox):

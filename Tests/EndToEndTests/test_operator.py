@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -436,3 +437,62 @@ def test_completions(program, shell, tmp_path):
         ask = script + "\nCOMP_WORDS=(muster no); COMP_CWORD=1; COMP_LINE='muster no'; COMP_POINT=9; _muster muster no muster; printf '%s\\n' \"${COMPREPLY[@]}\"\n"
         found = subprocess.run(["bash"], input=ask, capture_output=True, text=True, timeout=30)
         assert found.stdout.split() == ["nodes"], found
+
+
+@pytest.mark.parametrize("program", ["muster", "muster-agent", "muster-controller"])
+def test_versions(program):
+    """All three alike: they are released together."""
+    said = subprocess.run([str(BIN / program), "--version"], capture_output=True, text=True, check=True, timeout=30).stdout
+    ours = subprocess.run([str(BIN / "muster"), "--version"], capture_output=True, text=True, check=True, timeout=30).stdout.split()[1]
+    assert said == f"{program} {ours}\n"
+
+
+@pytest.mark.parametrize("words", ["run --node", "command x --output-of", "cancel x --node", "deregister", "tag"])
+def test_node_names_are_completed(sandbox, nodes, words):
+    """As bash's own completion calls it for `muster run --node <TAB>`."""
+    script = subprocess.run([str(BIN / "muster"), "--generate-completion-script", "bash"], capture_output=True, text=True, check=True, timeout=30).stdout
+    ask = f"""{script}
+PATH={BIN}:$PATH; COMP_WORDS=(muster {words} ''); COMP_CWORD={len(words.split()) + 1}; COMP_LINE='muster {words} '; COMP_POINT=${{#COMP_LINE}}
+_muster muster '' {words.split()[-1]}; printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    result = subprocess.run(["bash"], input=ask, capture_output=True, text=True, timeout=30, env=sandbox.clean_env())
+    # The host's name is left out: it is the name of five.
+    assert set(result.stdout.split()) == {*nodes, *(f"agent-{n}" for n in range(len(nodes)))}, result
+
+
+@pytest.mark.parametrize("shell, options, load", [
+    ("zsh", ["-f", "-i"], "fpath=({folder} $fpath); autoload -U compinit; compinit -D"), ("fish", ["-N", "-i"], "source {folder}/muster.fish"),
+])
+def test_node_names_are_completed_at_a_prompt(sandbox, nodes, tmp_path, shell, options, load):
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    for name, kind in (("_muster", "zsh"), ("muster.fish", "fish")):
+        with open(tmp_path / name, "wb") as file:
+            subprocess.run([str(BIN / "muster"), "--generate-completion-script", kind], stdout=file, check=True, timeout=30)
+    environment = {**sandbox.clean_env(), "HOME": str(tmp_path), "TERM": "dumb", "PATH": f"{BIN}:{os.environ['PATH']}"}
+    with Terminal(shutil.which(shell), *options, env=environment) as terminal:
+        terminal.type(load.format(folder=tmp_path) + "; echo read''y\r")
+        terminal.expect("ready")
+        terminal.type(f"muster run --node {nodes[0][:-4]}\t")
+        terminal.expect(nodes[0])
+
+
+def completed(env, *words):
+    began = time.monotonic()
+    result = subprocess.run([str(BIN / "muster"), "---completion", "run", "--", "--node", str(len(words) - 1), str(len(words[-1])), *words],
+                            capture_output=True, text=True, timeout=30, env=env)
+    return result, time.monotonic() - began
+
+
+def test_completions_are_quiet_and_quick_when_there_is_no_controller(sandbox):
+    env = {**sandbox.clean_env(), "SAP_SHELL": "bash", "SAP_SHELL_VERSION": "5"}
+    result, _ = completed(env, "muster", "run", "--node", "agent-")
+    assert {"agent-0", "agent-4"} <= set(result.stdout.split()) and not [w for w in result.stdout.split() if not w.startswith("agent-")]
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        for broken in ({"AWS_ENDPOINT_URL": f"https://127.0.0.1:{deaf.getsockname()[1]}"}, {"AWS_ENDPOINT_URL": "https://127.0.0.1:1"},
+                       {"AWS_SECRET_ACCESS_KEY": "wrong"}, {"AWS_CA_BUNDLE": "/nowhere"}):
+            result, took = completed({**env, **broken}, "muster", "run", "--node", "")
+            assert (result.stdout.strip(), result.stderr) == ("", ""), (broken, result)
+            assert took < 5, broken
+    result, _ = completed(env, "muster", "run", "--profile", "nobody", "--node", "")
+    assert (result.stdout.strip(), result.stderr) == ("", "")

@@ -137,40 +137,52 @@ def test_bytes_that_a_reply_cannot_hold(box, two, script, expected):
     eventually(lambda: not list((box.directory / "agent-0" / "jobs" / command).glob("uploads.json")), what="the end of the upload")
 
 
+def cancel(box, node):
+    """Seconds until a running command of the node has been cancelled."""
+    sleeper = box.send("exec sleep 600", [node])
+    eventually(lambda: box.invocations(sleeper)[node]["Status"] == "InProgress", what="the other command's start")
+    begun = time.monotonic()
+    box.client().cancel_command(CommandId=sleeper)
+    eventually(lambda: box.invocations(sleeper)[node]["Status"] == "Cancelled", what="the cancel")
+    return time.monotonic() - begun
+
+
 def big(box, node, megabytes):
-    """A big output, with a cancel to the same node in the middle of its upload."""
+    """A big output, with cancels to the same node for as long as it is on its way."""
+    size = megabytes * MEGABYTE
     source = box.directory / "random"
+    sha = hashlib.sha256()
     with open(source, "wb") as file:
-        left = megabytes
-        block = os.urandom(MEGABYTE)
-        sha = hashlib.sha256()
-        while left > 0:
-            piece = hashlib.sha256(block[:32] + left.to_bytes(8, "big")).digest() + block[32:]
+        for _ in range(megabytes):
+            piece = os.urandom(MEGABYTE)
             file.write(piece)
             sha.update(piece)
-            left -= 1
     agent, controller = box.pids["agent-0"], box.pids["controller"]
     # Both have done this before: what is measured is growth, not the first use.
     warm = box.send("head -c 3000000 /dev/zero", [node])
     box.finished(warm)
     output(box, warm, node)
-    sleeper = box.send("exec sleep 600", [node])
-    eventually(lambda: box.invocations(sleeper)[node]["Status"] == "InProgress", what="the other command's start")
+    cancel(box, node)
+    cancels = []
     with Watch(agent, controller) as watch:
         command = box.send(f"cat {source}", [node])
-        box.finished(command, timeout=600)
+        file = store(box, command, node)
         begun = time.monotonic()
-        box.client().cancel_command(CommandId=sleeper)
-        eventually(lambda: box.invocations(sleeper)[node]["Status"] == "Cancelled", what="the cancel")
-        cancelled = time.monotonic() - begun
-        found = eventually(lambda: (lambda d: d if d[1] == megabytes * MEGABYTE and d[2] == 0 else None)(digest(box, command, node)), 600,
-                           every=0.2, what="the whole output")
-    took = time.monotonic() - begun
+        while not (file.exists() and file.stat().st_size >= size):
+            assert time.monotonic() - begun < 1800, "the output does not arrive"
+            cancels.append(cancel(box, node))
+        took = time.monotonic() - begun
+        box.finished(command, timeout=600)
+        found = eventually(lambda: (lambda d: d if d[2] == 0 else None)(digest(box, command, node)), 600, every=1, what="the whole output")
     source.unlink()
-    print(f"\n{megabytes} MB in {took:.1f} s, cancel in {cancelled * 1000:.0f} ms, growth: agent {watch.growth[agent] / MEGABYTE:.1f} MB, "
-          f"controller {watch.growth[controller] / MEGABYTE:.1f} MB")
-    assert found[0] == sha.hexdigest()
-    assert cancelled < 1
+    cancels.sort()
+    # One in a hundred may meet another program's hour; of a few, none.
+    slowest = cancels[(len(cancels) * 99 - 1) // 100]
+    print(f"\n{megabytes} MB in {took:.1f} s; {len(cancels)} cancels: median {cancels[len(cancels) // 2] * 1000:.0f} ms, "
+          f"99 of 100 within {slowest * 1000:.0f} ms, {cancels[-1] * 1000:.0f} ms at most; load {os.getloadavg()[0]:.1f}; "
+          f"growth: agent {watch.growth[agent] / MEGABYTE:.1f} MB, controller {watch.growth[controller] / MEGABYTE:.1f} MB")
+    assert found[:2] == (sha.hexdigest(), size)
+    assert slowest < 1
     assert watch.growth[agent] <= 16 * MEGABYTE
     assert watch.growth[controller] <= 16 * MEGABYTE
     return command

@@ -18,6 +18,16 @@ struct DigestTests {
         #expect(Hex.encode(SHA256.hash(Array(message.utf8))) == digest)
     }
 
+    @Test(
+        "SHA-1: the vectors of FIPS 180-4",
+        arguments: [
+            ("", "da39a3ee5e6b4b0d3255bfef95601890afd80709"), ("abc", "a9993e364706816aba3e25717850c26c9cd0d89d"),
+            ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "84983e441c3bd26ebaae4aa1f95129e5e54670f1"),
+        ])
+    func sha1(_ message: String, _ digest: String) throws {
+        #expect(Hex.encode(try #require(SHA1.hash(Array(message.utf8)))) == digest)
+    }
+
     @Test("a million a's in uneven pieces")
     func sha256InPieces() {
         var hash = SHA256()

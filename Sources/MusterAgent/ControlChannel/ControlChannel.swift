@@ -26,6 +26,8 @@ package final class ControlChannel: Service {
     /// Connections are counted, so that the end of a former one is not taken for that of the present one.
     private enum Event: Sendable {
         case opened(Int, Link)
+        /// The controller has something for this node. Once a connection.
+        case served(Int)
         case ended(Int, ControlChannelMachine.Failure?, TransportChoice.End)
         case delayElapsed(ticket: Int)
         case trialDue(Int)
@@ -136,6 +138,8 @@ package final class ControlChannel: Service {
             now.link = link
             if case .poll = link { wait(now.choice.pollOpened(), beside: connection, in: &group) }
             return now.machine.opened(at: .now)
+        case .served(let connection):
+            if connection == now.connection { now.machine.served() }
         case .ended(let connection, let failure, let end):
             guard connection == now.connection else { return .none }
             return ended(failure, end, &now, in: &group)
@@ -269,7 +273,7 @@ package final class ControlChannel: Service {
         do {
             try await hello(on: socket)
             events.yield(.opened(connection, .webSocket(socket)))
-            try await exchange(on: socket)
+            try await exchange(connection, on: socket)
             events.yield(.ended(connection, nil, .other))
         } catch {
             events.yield(.ended(connection, Self.failure(error), end(error, after: ContinuousClock.now - opened)))
@@ -280,7 +284,11 @@ package final class ControlChannel: Service {
         let stop = PollStop()
         let poller = MessagePoller(current: current, runner: runner, group: group, logger: logger)
         do {
-            _ = try await poller.run(stop: stop) { [events] in events.yield(.opened(connection, .poll(stop))) }
+            _ = try await poller.run(stop: stop) { [events] in
+                // The answer to the first poll says that this node is accepted.
+                events.yield(.opened(connection, .poll(stop)))
+                events.yield(.served(connection))
+            }
             events.yield(.ended(connection, nil, .other))
         } catch {
             events.yield(.ended(connection, Self.failure(error), .other))
@@ -325,7 +333,7 @@ package final class ControlChannel: Service {
     }
 
     /// Returns when the other side has closed in order.
-    private func exchange(on socket: WebSocketConnection) async throws {
+    private func exchange(_ connection: Int, on socket: WebSocketConnection) async throws {
         let (outgoing, queue) = AsyncStream.makeStream(of: AgentMessage.self, bufferingPolicy: .bufferingOldest(Self.maxQueuedMessages))
         let send: @Sendable (AgentMessage) -> Void = { [logger] message in
             if case .dropped = queue.yield(message) {
@@ -347,10 +355,13 @@ package final class ControlChannel: Service {
                 }
             }
             group.addTask {
+                var isFirst = true
                 for try await message in socket.inbound {
                     // The protocol has no text from this side.
                     guard case .binary(var frame) = message else { continue }
                     try await self.received(frame.readAgentMessage(), answer: send)
+                    if isFirst { self.events.yield(.served(connection)) }
+                    isFirst = false
                 }
             }
             defer { group.cancelAll() }

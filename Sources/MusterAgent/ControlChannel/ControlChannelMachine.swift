@@ -43,16 +43,22 @@ package struct ControlChannelMachine: Sendable {
     private enum State: Sendable {
         case idle
         case connecting
-        /// With a ticket while it is not certain that a node that was denied is accepted now.
-        case open(since: ContinuousClock.Instant, ticket: Int?)
+        /// With a ticket while it is not certain that a node that was denied is accepted now. `served`: the controller has sent
+        /// something meant for this node.
+        case open(since: ContinuousClock.Instant, ticket: Int?, served: Bool)
         case waiting(ticket: Int)
         case closing(last: Bool)
         case finished
     }
 
-    /// A channel that lived this long was a good one. One that did not does not reset the back-off: a controller that
-    /// accepts and drops at once would otherwise be hammered.
+    /// A channel that lived this long was a good one, and the back-off begins anew.
     package static let goodAfter = Duration.seconds(30)
+
+    /// One that lived shorter, but on which the node was served, or which was not dropped within a second, begins it anew as
+    /// well, so that a controller that is restarted twice is found as quickly the second time; no more often than this, so that
+    /// one that crashes over and over again is not hammered. One that accepts and drops at once never does.
+    package static let restartAfter = Duration.seconds(20)
+    package static let notDroppedAfter = Duration.seconds(1)
 
     /// The controller says no after it has accepted the connection and read the first message. Only a channel that outlives this
     /// shows that a node which was denied is accepted again.
@@ -61,6 +67,7 @@ package struct ControlChannelMachine: Sendable {
     package private(set) var standing = Standing.starting
     private var state = State.idle
     private var backoff: Backoff
+    private var restartedAt: ContinuousClock.Instant?
     private var ticket = 0
 
     package init(backoff: Backoff = Backoff()) {
@@ -87,12 +94,12 @@ package struct ControlChannelMachine: Sendable {
         switch state {
         case .connecting:
             guard standing == .denied else {
-                state = .open(since: now, ticket: nil)
+                state = .open(since: now, ticket: nil, served: false)
                 standing = .online
                 return .none
             }
             ticket += 1
-            state = .open(since: now, ticket: ticket)
+            state = .open(since: now, ticket: ticket, served: false)
             return .wait(Self.acceptedAfter, ticket: ticket)
         case .closing:
             // The order to close came while it was opening.
@@ -102,18 +109,28 @@ package struct ControlChannelMachine: Sendable {
         }
     }
 
+    /// The controller has sent a job, or acknowledged a reply: it accepts this node.
+    package mutating func served() {
+        if case .open(let since, let ticket, served: false) = state { state = .open(since: since, ticket: ticket, served: true) }
+    }
+
     /// Another connection has taken the place of the open one, without a gap.
     package mutating func replaced(at now: ContinuousClock.Instant) {
         guard case .open = state else { return }
-        state = .open(since: now, ticket: nil)
+        state = .open(since: now, ticket: nil, served: false)
         standing = .online
     }
 
     /// The channel is gone, or never came. No failure: it was closed in order, by either side.
     package mutating func ended(_ failure: Failure?, at now: ContinuousClock.Instant, random: Double) -> Action {
         switch state {
-        case .open(let since, _):
-            if now - since >= Self.goodAfter { backoff.reset() }
+        case .open(let since, _, let served):
+            let life = now - since
+            let isRestartDue = restartedAt.map { now - $0 >= Self.restartAfter } ?? true
+            if life >= Self.goodAfter || (served || life >= Self.notDroppedAfter) && isRestartDue {
+                backoff.reset()
+                restartedAt = now
+            }
             return retry(after: failure, random: random)
         case .connecting:
             return retry(after: failure, random: random)
@@ -130,8 +147,8 @@ package struct ControlChannelMachine: Sendable {
         case .waiting(ticket):
             state = .connecting
             return .connect
-        case .open(let since, ticket?):
-            state = .open(since: since, ticket: nil)
+        case .open(let since, ticket?, let served):
+            state = .open(since: since, ticket: nil, served: served)
             standing = .online
             return .none
         default:

@@ -16,6 +16,7 @@ import NIOCore
 struct MessagePoller: Sendable {
     /// Replies that wait to be sent. Beyond this the connection is given up: what is lost with it is still in the ledger.
     private static let maximumQueuedReplies = 512
+    private static let maximumOutputRequests = 64
     /// On top of what a poll is held, for a slow network and a new connection.
     private static let slackSeconds: Int64 = 7
     /// An answer without messages that comes sooner than this is not a held poll.
@@ -39,7 +40,7 @@ struct MessagePoller: Sendable {
         let number: Int64
         let polls: APIClient
         let calls: APIClient
-        let first: [GetMessages.Message]
+        let first: GetMessages.Output
 
         func shutdown() {
             polls.shutdown()
@@ -97,7 +98,7 @@ struct MessagePoller: Sendable {
                 input.opensConnection = true
                 let output = try await polls.call(GetMessages.self, input)
                 if let offset = current.clock.offsetMilliseconds { runner.serverTime(offset) }
-                return Session(node: identity.node, number: number, polls: polls, calls: calls, first: output.messages)
+                return Session(node: identity.node, number: number, polls: polls, calls: calls, first: output)
             } catch {
                 polls.shutdown()
                 throw error
@@ -166,15 +167,16 @@ struct MessagePoller: Sendable {
             }
             pacing.answered()
             if let offset = current.clock.offsetMilliseconds { runner.serverTime(offset) }
-            try await take(output.messages, session)
-            if output.messages.isEmpty, ContinuousClock.now - started < Self.shortestPoll {
+            try await take(output, session)
+            if output.messages.isEmpty, output.outputRequests == nil, ContinuousClock.now - started < Self.shortestPoll {
                 try await Task.sleep(for: .seconds(1))
             }
         }
     }
 
-    private func take(_ messages: [GetMessages.Message], _ session: Session) async throws {
-        for message in messages {
+    private func take(_ output: GetMessages.Output, _ session: Session) async throws {
+        for request in (output.outputRequests ?? []).prefix(Self.maximumOutputRequests) { runner.followOutput(request) }
+        for message in output.messages {
             guard Hex.encode(SHA256.hash(Array(message.payload.utf8))) == message.payloadDigest.lowercased() else {
                 // It is handed out again.
                 logger.warning("a message does not match its digest", metadata: ["job": "\(message.messageID.prefix(128))"])

@@ -17,7 +17,10 @@ package struct ProcessExecutor: Sendable {
     private let executable: String
     private let watcher = ProcessWatcher()
 
-    package init(executable: String) { self.executable = executable }
+    package init(executable: String) {
+        self.executable = executable
+        StepCgroup.sweep()
+    }
 
     /// Starts the supervisor of the step in `folder`. It gets a session of its own and nothing of ours: no descriptors,
     /// no environment.
@@ -109,7 +112,7 @@ package struct ProcessExecutor: Sendable {
         return nil
     }
 
-    /// Ends what a lost supervisor has left behind: what carries the step's mark in its environment, the sessions of
+    /// Ends what a lost supervisor has left behind: what is in the step's control group, what carries the step's mark in its environment, the sessions of
     /// those and of the script, and everything below. Returns how many would not die.
     ///
     /// A number in a file alone condemns nobody, because it may belong to another process by now: the script's session
@@ -118,6 +121,10 @@ package struct ProcessExecutor: Sendable {
         let script = (try? folder.read(StepFolder.launched, atMost: 256)).flatMap { $0 }.flatMap(StepFolder.decode)
         let variable = Array("\(StepFolder.marker)=\(marker)".utf8)
         let me = getpid()
+        let note = (try? folder.read(StepFolder.cgroup, atMost: 4096)).flatMap { $0 }
+        let group = note.flatMap { StepCgroup(path: String(decoding: $0, as: UTF8.self)) }
+        group?.killAll()
+        defer { group?.dissolve() }
         return ProcessTree.end {
             let table = ProcessTable.read()
             let others = table.entries.filter { $0.identity.pid != me && $0.identity.pid > 1 }

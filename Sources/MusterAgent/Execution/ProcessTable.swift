@@ -82,8 +82,11 @@ package struct ProcessTable: Sendable {
         return bytes.split(separator: 0).contains { $0.elementsEqual(variable) }
     }
 
-    package static func bootID() -> String {
-        let bytes = contents("/proc/sys/kernel/random/boot_id", atMost: 64) ?? []
+    /// Another value after every boot of the host (random(4)).
+    package static let bootIDFile = "/proc/sys/kernel/random/boot_id"
+
+    package static func bootID(in file: String = bootIDFile) -> String {
+        let bytes = contents(file, atMost: 64) ?? []
         return String(decoding: bytes.prefix { $0 > 0x20 }, as: UTF8.self)
     }
 
@@ -98,7 +101,8 @@ package struct ProcessTable: Sendable {
         return value
     }
 
-    private static func contents(_ path: String, atMost limit: Int) -> [UInt8]? {
+    /// A file of /proc or of the cgroups, which tells no length.
+    static func contents(_ path: String, atMost limit: Int) -> [UInt8]? {
         let number = muster_open(path, O_RDONLY, 0)
         guard number >= 0 else { return nil }
         defer { close(number) }

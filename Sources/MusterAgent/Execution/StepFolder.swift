@@ -5,8 +5,11 @@
 ///     started      boot id of the host; written before the supervisor is started
 ///     lock         held with flock(2) by the supervisor for its whole life; "PID START-TIME" of it
 ///     launched     made, exclusively, before the script is started; then "PID START-TIME" of the script
+///     cgroup       where there is one: the path of the script's control group
 ///     stdout, stderr
 ///     result.json  how it ended
+///     reboot       the run exited with 194: "RUN BOOT-ID ASKS" of the reboot that is waited for (see StepAttempt)
+///     attempt      of a run after such a reboot: which it is, and what the runs before left
 ///
 /// The folder gets its name by a synced rename when everything up to `started` is in it: that name is the durable
 /// mark that a start was attempted.
@@ -16,9 +19,12 @@ package enum StepFolder {
     package static let started = "started"
     package static let lock = "lock"
     package static let launched = "launched"
+    package static let cgroup = "cgroup"
     package static let standardOutput = "stdout"
     package static let standardError = "stderr"
     package static let result = "result.json"
+    package static let reboot = "reboot"
+    package static let attempt = "attempt"
     /// In the folder of the job, one above: the job is to be cancelled.
     package static let cancelled = "cancelled"
 

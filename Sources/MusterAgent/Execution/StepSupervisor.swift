@@ -51,7 +51,8 @@ package enum StepSupervisor {
             try lock.write(StepFolder.encode(me), path: folder.path(of: StepFolder.lock))
             guard try !folder.contains(StepFolder.launched), try !folder.contains(StepFolder.result) else { return ExitStatus.taken }
 
-            var supervision = try Supervision(folder: folder, job: job, order: order, signals: FileDescriptor(signalDescriptor))
+            var supervision = try Supervision(
+                folder: folder, job: job, order: order, signals: FileDescriptor(signalDescriptor), identity: me)
             try supervision.run()
             // The lock ends with the process, not before: until then nobody may think that it is over.
             withExtendedLifetime(lock) {}
@@ -73,20 +74,27 @@ private struct Supervision {
     private let job: Folder
     private let order: StepOrder
     private let signals: FileDescriptor
+    private let identity: ProcessIdentity
     private let reserved: FileDescriptor
+    /// A run after a reboot adds to the output of those before.
+    private let isRepeated: Bool
     private var outputs: [OutputCopy] = []
     private var script: pid_t = 0
+    private var cgroup: StepCgroup?
     private var status: Int32?
     private var problems: [String] = []
     private var startedAt = Supervision.now()
 
-    init(folder: Folder, job: Folder, order: StepOrder, signals: FileDescriptor) throws(FileError) {
+    init(folder: Folder, job: Folder, order: StepOrder, signals: FileDescriptor, identity: ProcessIdentity) throws(FileError) {
         self.folder = folder
+        self.identity = identity
         self.job = job
         self.order = order
         self.signals = signals
+        isRepeated = try folder.contains(StepFolder.attempt)
         // A supervisor that died before its script was launched may have left these; we hold the lock now.
-        for name in [Self.reservedName, StepFolder.standardOutput, StepFolder.standardError] { try folder.removeFile(name) }
+        for name in [Self.reservedName, StepFolder.cgroup] { try folder.removeFile(name) }
+        if !isRepeated { for name in [StepFolder.standardOutput, StepFolder.standardError] { try folder.removeFile(name) } }
         reserved = try folder.createFile(Self.reservedName)
         try reserved.write([UInt8](repeating: 0x20, count: StepResult.reservedBytes), path: folder.path(of: Self.reservedName))
     }
@@ -98,8 +106,8 @@ private struct Supervision {
             return try finish(.cancelled, exitCode: 137)
         }
         outputs = [
-            try OutputCopy(to: folder.createFile(StepFolder.standardOutput), named: "standard output", budget: order.outputBudget),
-            try OutputCopy(to: folder.createFile(StepFolder.standardError), named: "standard error", budget: order.outputBudget),
+            try OutputCopy(to: outputFile(StepFolder.standardOutput), named: "standard output", budget: order.outputBudget),
+            try OutputCopy(to: outputFile(StepFolder.standardError), named: "standard error", budget: order.outputBudget),
         ]
         if !order.workingDirectory.isEmpty, chdir(order.workingDirectory) != 0 {
             problems.append(
@@ -123,10 +131,23 @@ private struct Supervision {
         }
         let ending = try awaitEnd()
         try finish(ending, exitCode: ending == .exited ? Int(status ?? 1) : 137)
+        // A daemon that the script has left behind lives on.
+        cgroup?.dissolve()
+    }
+
+    private func outputFile(_ name: String) throws(FileError) -> FileDescriptor {
+        isRepeated ? try folder.openFile(name, create: true) : try folder.createFile(name)
     }
 
     /// `sh -c PATH` executes the file, so a #! line counts, and without one the shell interprets it.
     private mutating func spawn() -> Int32 {
+        var quoted = "'"
+        for character in folder.path(of: StepFolder.script).unicodeScalars {
+            if character == "'" { quoted += "'\\''" } else { quoted.unicodeScalars.append(character) }
+        }
+        quoted += "'"
+        let arguments = [order.shell, "-c", quoted]
+        if let failure = spawnIntoCgroup(arguments) { return failure }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
@@ -143,16 +164,36 @@ private struct Supervision {
         let prepared = muster_spawn_attributes(&attributes, &none)
         guard prepared == 0 else { return prepared }
 
-        var quoted = "'"
-        for character in folder.path(of: StepFolder.script).unicodeScalars {
-            if character == "'" { quoted += "'\\''" } else { quoted.unicodeScalars.append(character) }
-        }
-        quoted += "'"
-        return CStringArray.with([order.shell, "-c", quoted]) { arguments in
+        return CStringArray.with(arguments) { arguments in
             CStringArray.with(order.environment) { environment in
                 posix_spawn(&script, order.shell, &actions, &attributes, arguments, environment)
             }
         }
+    }
+
+    /// Nil when there is to be no group, and nothing was started.
+    private mutating func spawnIntoCgroup(_ arguments: [String]) -> Int32? {
+        guard let group = StepCgroup.create(for: identity) else { return nil }
+        // Written down before anything is in it: should this supervisor be lost, the agent ends the group.
+        let isNoted = (try? folder.createFile(StepFolder.cgroup, containing: Array(group.path.utf8))) != nil
+        let number = isNoted ? muster_open(group.path, O_RDONLY | O_DIRECTORY, 0) : -1
+        defer { if number >= 0 { close(number) } }
+        var failure: Int32 = 0
+        let process =
+            number < 0
+            ? -1
+            : CStringArray.with(arguments) { arguments in
+                CStringArray.with(order.environment) { environment in
+                    muster_spawn_into_cgroup(
+                        number, order.shell, arguments, environment, outputs[0].writer, outputs[1].writer, &failure)
+                }
+            }
+        guard process > 0 else {
+            group.dissolve()
+            return process == 0 ? failure : nil
+        }
+        (script, cgroup) = (process, group)
+        return 0
     }
 
     /// Copies output until the script has ended and nobody holds its pipes any more, its time is over, or it is
@@ -187,8 +228,9 @@ private struct Supervision {
         }
     }
 
-    /// Orphans and processes with sessions of their own are found too: they became our children.
+    /// Orphans and processes with sessions of their own are found too: they became our children. So are those that have left the group.
     private mutating func endTree() {
+        cgroup?.killAll()
         let me = getpid()
         var status = self.status
         let script = self.script
@@ -266,6 +308,7 @@ private struct OutputCopy {
         self.file = file
         self.name = name
         self.budget = budget
+        written = max(0, Int(lseek(file.number, 0, SEEK_END)))
     }
 
     mutating func closeWriter() {

@@ -4,6 +4,7 @@ import MusterCrypto
 import MusterWire
 package import NIOCore
 package import ServiceLifecycle
+import Synchronization
 
 /// Gets the next certificate when half of this one's time is over, so that a controller may be away for the other half.
 ///
@@ -15,6 +16,7 @@ package final class CertificateRenewal: Service {
     private let logger: Logger
     private let renewed: @Sendable () -> Void
     private let refused: Alarm
+    private let isRequested = Mutex(false)
 
     private static let pause = Duration.seconds(60)
 
@@ -33,6 +35,19 @@ package final class CertificateRenewal: Service {
         self.logger = logger
         self.refused = refused
         self.renewed = renewed
+    }
+
+    /// Does not wait for half of the certificate's life to be over: somebody wants the node to have what the controller hands out now.
+    package func renewNow() {
+        isRequested.withLock { $0 = true }
+        refused.ring()
+    }
+
+    private func takeRequest() -> Bool {
+        isRequested.withLock { requested in
+            defer { requested = false }
+            return requested
+        }
     }
 
     package func run() async throws {
@@ -57,6 +72,8 @@ package final class CertificateRenewal: Service {
                 isRefused = await refused.wait(for: .seconds(min(due - now, 3600)))
                 continue
             }
+            // The proof by signature works whether the certificate is refused or somebody asked.
+            let wasRequested = takeRequest()
             do {
                 let renewal = try await renew(identity, isAccepted: !isRefused && now < identity.leaf.notAfter)
                 try current.replace(with: renewal)
@@ -67,7 +84,7 @@ package final class CertificateRenewal: Service {
                 lastFailure = nil
                 renewed()
                 // A controller that renews a certificate and refuses it all the same is not asked at the speed of the loop.
-                try? await Task.sleep(for: Self.pause)
+                if !wasRequested { try? await Task.sleep(for: Self.pause) }
                 isRefused = false
             } catch {
                 guard !Task.isCancelled else { return }
@@ -76,9 +93,9 @@ package final class CertificateRenewal: Service {
                     logger.warning("cannot renew the certificate; trying again", metadata: ["reason": "\(failure)"])
                     lastFailure = failure
                 }
-                // Another refusal comes with the next connection that is refused.
+                // Another refusal comes with the next connection that is refused. Who asked by a signal does not ask again.
                 let isDenied = error is APIError || (error as? ClientError)?.kind == .denied
-                isRefused = await refused.wait(for: isDenied ? backoff.nextAtCap() : backoff.next())
+                isRefused = await refused.wait(for: isDenied ? backoff.nextAtCap() : backoff.next()) || wasRequested
             }
         }
     }

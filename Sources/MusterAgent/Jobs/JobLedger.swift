@@ -72,8 +72,9 @@ package final class JobLedger: Sendable {
             var isStarted = false
             for name in steps {
                 let step = try folder.open(name)
-                if try step.contains(StepFolder.launched) { isStarted = true }
-                if try step.contains(StepFolder.result) { isStarted = true }
+                for mark in [StepFolder.launched, StepFolder.result, StepFolder.reboot, StepFolder.attempt] {
+                    if try step.contains(mark) { isStarted = true }
+                }
             }
             found.append(
                 OpenJob(

@@ -55,6 +55,17 @@ package struct JobReply: Sendable {
         return reply("InProgress", "", [last.name: last.reply], time)
     }
 
+    /// The step asked for a reboot and is run again after it: no end of anything.
+    package func rebooting(_ item: Plan.Item, _ outcome: StepOutcome, at time: Timestamp) -> AgentJobReply? {
+        var outcome = outcome
+        // There will be more of the streams.
+        outcome.outputs = nil
+        var other = self
+        other.stepEnded(item, outcome, PlanMachine.Ending(status: .successAndReboot, code: outcome.code))
+        guard let last = other.steps.last else { return nil }
+        return other.reply(DocumentStatus.successAndReboot.rawValue, "", [last.name: last.reply], time)
+    }
+
     /// The job's end. It carries every step, not only that of a document with one: a step's own reply may have been lost
     /// with its connection, and is not kept.
     package func final(_ status: DocumentStatus, trace: String = "", at time: Timestamp) -> AgentJobReply? {

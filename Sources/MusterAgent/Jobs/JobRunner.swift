@@ -15,7 +15,8 @@ import Synchronization
 ///
 /// At most one start per step, ever: the step's name in the ledger, synced, comes before its supervisor; the
 /// supervisor's exclusive mark comes before the script. After a crash the step is adopted, read, or reported as
-/// unknown; it is started then only if no script can have been (see `ProcessExecutor.standing`).
+/// unknown; it is started then only if no script can have been (see `ProcessExecutor.standing`). The exception is a step that asks
+/// for it: exit status 194, and another run on another boot (see `StepAttempt`).
 package final class JobRunner: Service, JobReceiver {
     private let configuration: JobRunnerConfiguration
     private let logger: Logger
@@ -23,6 +24,7 @@ package final class JobRunner: Service, JobReceiver {
     private let outputs: OutputWork
     private let executor: ProcessExecutor
     private let bootID: String
+    private let reboot: HostReboot?
     private let environment: [String: String]
     /// Files are read and synced here, off the threads that everything else runs on.
     private let disk = DispatchQueue(label: "muster.jobs")
@@ -60,7 +62,8 @@ package final class JobRunner: Service, JobReceiver {
         self.outputs = outputs
         ledger = try JobLedger(stateDirectory: configuration.stateDirectory)
         executor = ProcessExecutor(executable: configuration.agentExecutable)
-        bootID = ProcessTable.bootID()
+        bootID = ProcessTable.bootID(in: configuration.bootIDFile)
+        reboot = configuration.reboot.map { HostReboot($0, logger: logger) }
         environment = ProcessInfo.processInfo.environment
         (wakes, wake) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
 
@@ -89,6 +92,7 @@ package final class JobRunner: Service, JobReceiver {
                 wake.yield()
                 for await _ in wakes {
                     while let id = startNext() { group.addTask { await self.execute(id, isRestored: false) } }
+                    if let reboot, reboot.takesDriver() { group.addTask { await self.drive(reboot) } }
                     await resend()
                     planResend(in: &group)
                 }
@@ -99,9 +103,11 @@ package final class JobRunner: Service, JobReceiver {
     }
 
     private func startNext() -> CommandID? {
-        state.withLock { state in
+        // What would start now would be interrupted.
+        let isHeld = reboot?.isDue == true
+        return state.withLock { state in
             if !state.pulled.isEmpty { return state.pulled.removeFirst() }
-            return state.clockOffset == nil ? nil : state.queue.startNext()
+            return state.clockOffset == nil || isHeld ? nil : state.queue.startNext()
         }
     }
 
@@ -234,6 +240,7 @@ package final class JobRunner: Service, JobReceiver {
             if state.queue.pull(id) { state.pulled.append(id) }
             return state.supervisors[id]
         }?.nudge()
+        reboot?.cancel(id)
         wake.yield()
         return .accepted
     }
@@ -272,17 +279,19 @@ package final class JobRunner: Service, JobReceiver {
 
         var machine = PlanMachine(plan: plan)
         var isStarted = false
+        var isDecidedHere = false
         while true {
             try Task.checkCancellation()
             if isCancelled(id) { machine.cancel() }
             switch machine.next() {
             case .run(let item):
                 let outcome: StepOutcome
-                switch try await perform(item, of: id, record, mayExpire: !isStarted) {
+                switch try await perform(item, of: id, record, builder, mayExpire: !isStarted) {
                 case .ended(let ended): outcome = ended
                 case .expired(let words): return try await expire(id, record, builder, plan, words)
                 }
                 isStarted = true
+                isDecidedHere = isDecidedHere || outcome.isDecidedHere
                 let ending = machine.stepEnded(item.name, status: outcome.status, code: outcome.code)
                 builder.stepEnded(item, outcome, ending)
                 if outcome.isUnknown { return try await stopAfterUnknown(id, record, builder, plan, item) }
@@ -292,7 +301,8 @@ package final class JobRunner: Service, JobReceiver {
             case .fail(let item, let reason): note(item, .failed, 1, reason, &builder, plan)
             case .cancel(let item, let reason): note(item, .cancelled, 1, reason, &builder, plan)
             case .finish(let status):
-                return try await finish(id, record, builder.final(status, at: serverNow()), status, isStarted: isStarted)
+                return try await finish(
+                    id, record, builder.final(status, at: serverNow()), status, isStarted: isStarted && !isDecidedHere)
             case .wait:
                 // Steps run one after the other here.
                 throw FileError("run", "the next step of \(id)", 11)
@@ -317,21 +327,33 @@ package final class JobRunner: Service, JobReceiver {
     }
 
     /// One step from wherever it stands to its outcome. Throws CancellationError when the agent stops.
-    private func perform(_ item: Plan.Item, of id: CommandID, _ record: JobRecord, mayExpire: Bool) async throws -> Performance {
+    private func perform(_ item: Plan.Item, of id: CommandID, _ record: JobRecord, _ builder: JobReply, mayExpire: Bool) async throws
+        -> Performance
+    {
         let name = item.name.rawValue
         var starts = 0
         while true {
             let step = try await onDisk { try $0.step(name, of: id) }
             var standing = ProcessExecutor.Standing.notLaunched
+            var attempt = StepAttempt()
             if let step {
                 let (executor, bootID) = (executor, bootID)
+                attempt = try await aside {
+                    if let mark = try StepAttempt.RebootMark.read(in: step), mark.bootID != bootID {
+                        try StepAttempt.beginNext(in: step, after: mark, result: executor.result(in: step), bootID: bootID)
+                    }
+                    return try StepAttempt.read(in: step)
+                }
                 standing = try await aside { try executor.standing(of: step, bootID: bootID) }
             }
             switch (standing, step) {
             case (.ended(let result), let step?):
                 let streams = try await streams(step)
                 var outcome = StepOutcome(result, standardOutput: streams.standardOutput, standardError: streams.standardError)
-                outcome.outputs = streams.facts(lostOutput: result.lostOutput, lostError: result.lostError)
+                outcome.startedAt = attempt.startedAt ?? outcome.startedAt
+                outcome.outputs = streams.facts(
+                    lostOutput: (result.lostOutput ?? 0) + attempt.lostOutput, lostError: (result.lostError ?? 0) + attempt.lostError)
+                if outcome.status == .successAndReboot, try await isRebooted(item, step, attempt, &outcome, id, builder) { continue }
                 return .ended(outcome)
             case (.supervised(let supervisor), _):
                 try await follow(supervisor, id)
@@ -349,7 +371,7 @@ package final class JobRunner: Service, JobReceiver {
                 if isCancelled(id) {
                     return .ended(StepOutcome(status: .cancelled, code: 137, notice: "Step cancelled before it started.", at: hostNow()))
                 }
-                if mayExpire, let startBy = record.content.startBy, serverNow().milliseconds > startBy {
+                if mayExpire, attempt.number == 1, let startBy = record.content.startBy, serverNow().milliseconds > startBy {
                     return .expired(
                         "Not started: the job could be started until \(Timestamp(milliseconds: startBy).iso8601), and it is later.")
                 }
@@ -369,6 +391,66 @@ package final class JobRunner: Service, JobReceiver {
                 try await follow(supervisor, id)
             }
         }
+    }
+
+    /// The step exited with 194. True when the host has rebooted since, and the next run may begin; otherwise `outcome` says why
+    /// there will be none. Mostly neither: the process ends while it waits here.
+    private func isRebooted(
+        _ item: Plan.Item, _ step: Folder, _ attempt: StepAttempt, _ outcome: inout StepOutcome, _ id: CommandID, _ builder: JobReply
+    ) async throws -> Bool {
+        if isCancelled(id) {
+            outcome.rebootCancelled()
+            return false
+        }
+        guard let reboot else {
+            outcome.rebootFailed("Steps may not reboot this host (allowReboot in agent.json5).")
+            return false
+        }
+        guard attempt.number < StepAttempt.maximum else {
+            outcome.rebootFailed("It did so \(attempt.number) times, which is the limit.")
+            return false
+        }
+        let bootID = bootID
+        let mark = try await aside {
+            if let mark = try StepAttempt.RebootMark.read(in: step) { return mark }
+            // The boot on which it ran: it may have rebooted the host by itself.
+            let mark = StepAttempt.RebootMark(attempt: attempt.number, bootID: try StepAttempt.boot(of: step) ?? bootID)
+            try mark.write(in: step)
+            return mark
+        }
+        guard mark.bootID == bootID else { return true }
+        send(builder.rebooting(item, outcome, at: serverNow()), id: UUID(), at: serverNow())
+        let end = await reboot.wait(id, asks: mark.asks) {
+            // The cancellation may have come when nobody was waiting yet.
+            if isCancelled(id) { reboot.cancel(id) }
+            wake.yield()
+        }
+        switch end {
+        case .stopped: throw CancellationError()
+        case .cancelled: outcome.rebootCancelled()
+        case .failed(let words): outcome.rebootFailed(words)
+        }
+        return false
+    }
+
+    private func drive(_ reboot: HostReboot) async {
+        await reboot.drive {
+            self.state.withLock { $0.queue.running }.filter { !reboot.isWaiting($0) }.count
+        } mark: { ids, asks in
+            try await self.onDisk { ledger in
+                for id in ids {
+                    for name in try ledger.startedSteps(of: id) {
+                        guard let step = try ledger.step(name, of: id), var mark = try StepAttempt.RebootMark.read(in: step) else {
+                            continue
+                        }
+                        mark.asks = asks
+                        try mark.write(in: step)
+                    }
+                }
+            }
+        }
+        // For a step that asked when this was on its way out, and for what was held back.
+        wake.yield()
     }
 
     private func refused(_ words: String) -> StepOutcome { StepOutcome(status: .failed, code: 1, notice: words, at: hostNow()) }
@@ -464,6 +546,7 @@ package final class JobRunner: Service, JobReceiver {
             state.queue.remove(id)
             state.cancelled.remove(id)
         }
+        reboot?.othersChanged()
         wake.yield()
     }
 

@@ -20,6 +20,9 @@ package struct JobRunnerConfiguration: Sendable {
     package var outputBudgetBytes: Int
     /// How long outputs and tombstones of finished jobs stay.
     package var retentionHours: Int
+    /// How the host is rebooted for a step that asks for it; nil: it is not.
+    package var reboot: HostReboot.Settings?
+    package var bootIDFile: String
 
     package init(
         stateDirectory: String,
@@ -34,7 +37,9 @@ package struct JobRunnerConfiguration: Sendable {
         agentExecutable: String,
         scriptShell: String = "/bin/sh",
         outputBudgetBytes: Int = StepOrder.outputBudget,
-        retentionHours: Int = 336
+        retentionHours: Int = 336,
+        reboot: HostReboot.Settings? = nil,
+        bootIDFile: String = ProcessTable.bootIDFile
     ) {
         self.stateDirectory = stateDirectory
         self.node = node
@@ -49,5 +54,7 @@ package struct JobRunnerConfiguration: Sendable {
         self.scriptShell = scriptShell
         self.outputBudgetBytes = max(0, outputBudgetBytes)
         self.retentionHours = max(1, retentionHours)
+        self.reboot = reboot
+        self.bootIDFile = bootIDFile
     }
 }

@@ -14,6 +14,8 @@ package struct StepOutcome: Sendable {
     package var endedAt: Int64
     /// Nobody knows whether it ran to its end: no further step of the job is started.
     package var isUnknown = false
+    /// The step's folder alone would tell another story, so the reply has to be on the disk before it is sent.
+    package var isDecidedHere = false
     /// The complete streams; nil when the script never ran.
     package var outputs: StepOutputs?
 
@@ -45,14 +47,27 @@ package struct StepOutcome: Sendable {
             status = MusterDocuments.StepStatus(exitCode: result.exitCode)
         }
         if !result.problem.isEmpty { self.standardError.append((standardError.scalars.isEmpty ? "" : "\n") + result.problem) }
-        if status == .successAndReboot {
-            status = .failed
-            self.standardError.append(
-                "\nExit status 194 asks to reboot the host and to run the step again. This agent does not reboot hosts; the step counts as failed.\n"
-            )
-        }
-        // On the last line of the script's own, without a line break: what reads these replies looks for it there.
-        if status == .failed { self.standardError.append("failed to run commands: exit status \(code)") }
+        if status == .failed { nameExitStatus() }
+    }
+
+    /// On the last line of the script's own, without a line break: what reads these replies looks for it there.
+    private mutating func nameExitStatus() {
+        standardError.append("failed to run commands: exit status \(code)")
+    }
+
+    /// The step asked for a reboot and is not run again: it counts as failed.
+    package mutating func rebootFailed(_ words: String) {
+        status = .failed
+        isDecidedHere = true
+        standardError.append("\nExit status 194 asks to reboot the host and to run the step again. \(words) The step counts as failed.\n")
+        nameExitStatus()
+    }
+
+    /// The job was cancelled when the step had asked for a reboot.
+    package mutating func rebootCancelled() {
+        status = .cancelled
+        code = ExitCode.killed
+        isDecidedHere = true
     }
 
     package static func unknown(_ reason: String, at time: Int64, standardOutput: BoundedOutput.Head, standardError: BoundedOutput.Head)

@@ -38,7 +38,7 @@ package struct NodeCommands: Sendable {
 
     package func enroll(limit: Int, hours: Int, name: String?, tags: [String], pin: String?, controller: String?) async throws -> Int32 {
         guard (1...720).contains(hours) else { throw CommandLineError("--hours takes a number from 1 to 720 (30 days).") }
-        let pinned = try pin ?? "sha256:" + Hex.encode(caller.pinnedAuthority().fingerprint)
+        let pinned = if let pin { pin } else { try await caller.pin() }
         let pairs = try tags.map { try KeyValue.pair($0) }.map { Tag(key: $0.key, value: $0.value) }
         let made = try await caller.api.call(
             CreateActivation.self,

@@ -34,17 +34,8 @@ package struct Operator: Sendable {
         }
     }
 
-    /// The authority that an agent has to pin: the one root in the bundle this operator trusts.
-    package func pinnedAuthority() throws -> Certificate {
-        guard let path = profile.caBundle, let bytes = FileManager.default.contents(atPath: path) else {
-            throw CommandLineError(
-                "No CA bundle is configured (AWS_CA_BUNDLE or ca_bundle), so the agent's pin is not known. Pass --pin, as `muster-controller init` printed it."
-            )
-        }
-        let authorities = try Certificate.chain(pem: String(decoding: bytes, as: UTF8.self)).filter(\.isCertificateAuthority)
-        guard authorities.count == 1, let authority = authorities.first else {
-            throw CommandLineError("\(path) holds \(authorities.count) authorities; pass --pin to say which one the agents have to pin.")
-        }
-        return authority
+    /// What an agent has to pin, as the controller says. The bundle of this operator may be from before the authority was rolled.
+    package func pin() async throws -> String {
+        try JSONCoding.decode(AuthorityList.self, from: try await api.get(AuthorityList.path)).pin
     }
 }

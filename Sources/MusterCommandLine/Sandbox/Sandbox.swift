@@ -71,7 +71,8 @@ package struct Sandbox: Sendable {
         }
         var record = SandboxRecord()
         record.port = port
-        record.agentEnvironment = agentSettings
+        // Its agents run on somebody's own machine.
+        record.agentEnvironment = ["MUSTER_AGENT_ALLOW_REBOOT": "false"].merging(agentSettings) { $1 }
         record.controllerEnvironment = controllerSettings
         try write(record)
         do {
@@ -96,7 +97,7 @@ package struct Sandbox: Sendable {
         let port = record.port
         let settings = record.agentEnvironment ?? [:]
         record.nodes = try await Operator.with(environment: clientEnvironment(record)) { caller in
-            let pin = Hex.encode(try caller.pinnedAuthority().fingerprint)
+            let pin = try await caller.pin()
             return try await withThrowingTaskGroup(of: (Int, String).self) { group in
                 var nodes = [String](repeating: "", count: agents)
                 var next = 0
@@ -127,7 +128,7 @@ package struct Sandbox: Sendable {
             "muster-agent",
             [
                 "register", "--controller", "https://127.0.0.1:\(port)", "--activation-id", activation.activationID.rawValue,
-                "--pin", "sha256:\(pin)", "--state-dir", path("agent-\(index)"),
+                "--pin", pin, "--state-dir", path("agent-\(index)"),
             ],
             log: "agent-\(index)", extra: settings.merging(["MUSTER_ACTIVATION_CODE": activation.activationCode]) { $1 })
         let found = try await caller.api.call(

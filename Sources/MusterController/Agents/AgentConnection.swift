@@ -150,6 +150,7 @@ package final class AgentConnection: MessageReceiver {
             switch node.connectionNumbers.claim(number) {
             case .accept:
                 try NodeStore.setConnectionNumbers(node.connectionNumbers, of: node.id, in: tx)
+                try AuthorityStore.used(certificate, by: node.id, in: tx)
                 return .accepted(node)
             case .quarantine:
                 try NodeStore.setState(.quarantined, of: node.id, now: time, in: tx)
@@ -172,19 +173,23 @@ package final class AgentConnection: MessageReceiver {
     private func enter(
         _ id: AgentRegistry.ConnectionID, _ node: NodeIdentity, number: UInt64, _ outbox: AgentOutbox
     ) async -> NodeIdentity? {
-        let endsAt = state.withLockedValue { state in
+        let certificate = state.withLockedValue { state in
             defer { state.certificate = nil }
-            return Timestamp(milliseconds: (state.certificate?.notAfter ?? 0) * 1000)
+            return state.certificate
         }
-        switch await registry.connected(id, node, number: number, peer: peer, outbox: outbox, endsAt: endsAt) {
+        guard let certificate else { return nil }
+        switch await registry.connected(
+            id, node, number: number, peer: peer, outbox: outbox,
+            endsAt: Timestamp(milliseconds: certificate.notAfter * 1000), authority: certificate.authorityKeyIdentifier)
+        {
         case .superseded:
             await peer.close(.policyViolation, reason: Self.replaced)
             return nil
         case .entered(let former):
             await former?.close(.policyViolation, reason: Self.replaced)
         }
-        // A deregistration or quarantine that was committed between the claim and the registry found nothing to close.
-        if let refusal = await currentRefusal(of: node) {
+        // A deregistration, a quarantine or the end of an authority that was committed between the claim and the registry found nothing to close.
+        if let refusal = await currentRefusal(of: node, under: certificate) {
             await registry.close(node.node, reason: refusal)
             outbox.close()
             await left(id, node)
@@ -213,9 +218,11 @@ package final class AgentConnection: MessageReceiver {
         }
     }
 
-    private func currentRefusal(of node: NodeIdentity) async -> String? {
+    private func currentRefusal(of node: NodeIdentity, under certificate: Certificate) async -> String? {
         do {
-            guard case .failure(let refusal) = try await database.read({ tx in try NodeAdmission.admit(node, in: tx) }) else { return nil }
+            let time = now()
+            let admission = try await database.read { tx in try NodeAdmission.admit(certificate, at: time, in: tx) }
+            guard case .failure(let refusal) = admission else { return nil }
             return refusal.description
         } catch {
             logger.error("node not looked up", metadata: ["node": "\(node.node)", "error": "\(error)"])

@@ -1,5 +1,6 @@
 package import Logging
 import Metrics
+package import MusterCrypto
 package import MusterWire
 import NIOCore
 import ServiceLifecycle
@@ -42,6 +43,8 @@ package actor AgentRegistry: AgentDelivery, Service {
         let peer: WebSocketPeer
         let outbox: AgentOutbox
         let endsAt: Timestamp
+        /// The key of the authority that issued the certificate; the certificate itself is not kept.
+        let authority: String?
         var nextPing: Timestamp
         var isPinging = false
     }
@@ -89,7 +92,8 @@ package actor AgentRegistry: AgentDelivery, Service {
 
     /// Puts the connection in the node's place.
     package func connected(
-        _ id: ConnectionID, _ node: NodeIdentity, number: UInt64, peer: WebSocketPeer, outbox: AgentOutbox, endsAt: Timestamp
+        _ id: ConnectionID, _ node: NodeIdentity, number: UInt64, peer: WebSocketPeer, outbox: AgentOutbox, endsAt: Timestamp,
+        authority: String?
     ) -> Entry {
         opening.removeValue(forKey: id)
         let former = open[node.node]
@@ -97,7 +101,7 @@ package actor AgentRegistry: AgentDelivery, Service {
         let time = now()
         open[node.node] = Open(
             id: id, generation: node.generation, number: number, peer: peer, outbox: outbox, endsAt: endsAt,
-            nextPing: time.adding(seconds: timing.pingSeconds))
+            authority: authority, nextPing: time.adding(seconds: timing.pingSeconds))
         unwrittenPings[node.node] = time
         connectedGauge.record(open.count)
         former?.outbox.close()
@@ -126,6 +130,20 @@ package actor AgentRegistry: AgentDelivery, Service {
         connectedGauge.record(open.count)
         current.outbox.close()
         await current.peer.close(.policyViolation, reason: reason)
+    }
+
+    /// Ends every connection under a certificate of this authority.
+    package func close(issuedBy authority: Certificate, reason: String) async {
+        guard let key = authority.subjectKeyIdentifier else { return }
+        let ended = open.filter { $0.value.authority == key }
+        for (node, entry) in ended {
+            open.removeValue(forKey: node)
+            entry.outbox.close()
+        }
+        connectedGauge.record(open.count)
+        await withDiscardingTaskGroup { group in
+            for entry in ended.values { group.addTask { await entry.peer.close(.policyViolation, reason: reason) } }
+        }
     }
 
     package func send(_ message: AgentMessage, to node: NodeID) -> Bool {

@@ -15,13 +15,14 @@ package enum NodeAdmission {
         case otherGeneration(NodeID, presented: Int, current: Int)
         case otherKey(NodeID)
         case expired(NodeID)
+        case retiredAuthority(NodeID)
         case notProven(NodeID)
 
         package var node: NodeID? {
             switch self {
             case .notANodeCertificate: nil
             case .unknown(let node), .deregistered(let node), .quarantined(let node), .otherKey(let node), .expired(let node),
-                .notProven(let node), .otherGeneration(let node, _, _):
+                .retiredAuthority(let node), .notProven(let node), .otherGeneration(let node, _, _):
                 node
             }
         }
@@ -42,6 +43,8 @@ package enum NodeAdmission {
                 "The certificate of node \(node) is not for the key it registered with."
             case .expired(let node):
                 "The certificate of node \(node) has expired. Renew it."
+            case .retiredAuthority(let node):
+                "The certificate of node \(node) is of a certificate authority that has been retired. Renew it."
             case .notProven(let node):
                 "Nothing proves that this is node \(node): the nonce or the signature over it is not valid."
             }
@@ -71,6 +74,7 @@ package enum NodeAdmission {
             guard equalInConstantTime(fingerprint, node.keyFingerprint) else { return .failure(.otherKey(node.id)) }
             // A connection may be older than its certificate's end.
             guard certificate.notAfter > now.milliseconds / 1000 else { return .failure(.expired(node.id)) }
+            guard try !AuthorityStore.isRetired(issuerOf: certificate, in: tx) else { return .failure(.retiredAuthority(node.id)) }
             return .success(node)
         }
     }

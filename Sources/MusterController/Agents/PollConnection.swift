@@ -9,7 +9,7 @@ package import NIOCore
 /// The calls of the node become the frames that it would send, and the frames for it become answers to its calls. So
 /// admission, the rule that finds clones, the registry and the dispatcher know one kind of agent only.
 ///
-///     GetMessages         ◄── agent_job
+///     GetMessages         ◄── agent_job, agent_output
 ///     AcknowledgeMessage  ──► agent_job_ack, with the code 200        FailMessage ──► agent_job_ack, with another
 ///     SendReply           ──► agent_job_reply                         its answer  ◄── agent_job_reply_ack
 package final class PollConnection: WebSocketTransport {
@@ -18,6 +18,12 @@ package final class PollConnection: WebSocketTransport {
         case closed(WebSocketPeer.CloseCode, reason: String)
         case tooManyCalls
         case timedOut
+    }
+
+    /// What one poll brings.
+    package struct Batch: Sendable, Equatable {
+        package var messages: [PollSession.Message] = []
+        package var outputs: [AgentOutputRequest] = []
     }
 
     private struct Waiter {
@@ -30,9 +36,9 @@ package final class PollConnection: WebSocketTransport {
         var isAdmitted = false
         var closed: (code: WebSocketPeer.CloseCode, reason: String)?
         var lastPoll: UInt64 = 0
-        var polls: [UInt64: CheckedContinuation<[PollSession.Message], any Error>] = [:]
+        var polls: [UInt64: CheckedContinuation<Batch, any Error>] = [:]
         /// Calls that have been told of a poll's end before they waited for it.
-        var early: [UInt64: [PollSession.Message]] = [:]
+        var early: [UInt64: Batch] = [:]
         var opening: [CheckedContinuation<Void, any Error>] = []
         /// Jobs that find no room while the node has too much that it has not acknowledged; the outbox above bounds them.
         var waiting: [(job: PollSession.Message, written: @Sendable () -> Void)] = []
@@ -90,14 +96,18 @@ package final class PollConnection: WebSocketTransport {
     }
 
     /// The next messages; none when the time is over, when a newer poll came, or when the controller stops.
-    package func poll(for limit: Duration) async throws -> [PollSession.Message] {
+    ///
+    /// - Parameter client: the connection that the poll came on; when it closes, nobody waits for the answer.
+    package func poll(for limit: Duration, client: ConnectionEnd? = nil) async throws -> Batch {
         let poll = try take { state -> UInt64 in
             if let closed = state.closed { throw Failure.closed(closed.code, reason: closed.reason) }
             state.lastPoll += 1
             return state.lastPoll
         }
         act { $0.session.polled(poll, at: .now) }
-        return try await withThrowingTaskGroup(of: [PollSession.Message]?.self) { group in
+        let watch = client?.notify { [weak self] in self?.act { $0.session.broken(poll, at: .now) } }
+        defer { if let watch { client?.forget(watch) } }
+        return try await withThrowingTaskGroup(of: Batch?.self) { group in
             group.addTask { try await self.answer(to: poll) }
             group.addTask {
                 // Cancelled as soon as there is an answer.
@@ -109,7 +119,7 @@ package final class PollConnection: WebSocketTransport {
             while let result = try await group.next() {
                 if let result { return result }
             }
-            return []
+            return Batch()
         }
     }
 
@@ -117,11 +127,11 @@ package final class PollConnection: WebSocketTransport {
         act { $0.session.released(poll) }
     }
 
-    private func answer(to poll: UInt64) async throws -> [PollSession.Message] {
+    private func answer(to poll: UInt64) async throws -> Batch {
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                let outcome = state.withLockedValue { state -> Result<[PollSession.Message], any Error>? in
-                    if let messages = state.early.removeValue(forKey: poll) { return .success(messages) }
+                let outcome = state.withLockedValue { state -> Result<Batch, any Error>? in
+                    if let batch = state.early.removeValue(forKey: poll) { return .success(batch) }
                     if let closed = state.closed { return .failure(Failure.closed(closed.code, reason: closed.reason)) }
                     state.polls[poll] = continuation
                     return nil
@@ -182,20 +192,20 @@ package final class PollConnection: WebSocketTransport {
 
     // MARK: Time
 
-    /// Ends waits that have taken too long. True when the node has been silent for longer than the limit.
-    package func look(silence limit: Duration) -> Bool {
+    /// Ends waits that have taken too long. True when the node has to be taken for lost.
+    package func look() -> Bool {
         let now = ContinuousClock.now
-        let (isSilent, late) = state.withLockedValue { state -> (Bool, [Waiter]) in
+        let (isLost, late) = state.withLockedValue { state -> (Bool, [Waiter]) in
             var late: [Waiter] = []
             for (id, waiters) in state.replies {
                 late += waiters.filter { $0.deadline <= now }
                 let left = waiters.filter { $0.deadline > now }
                 state.replies[id] = left.isEmpty ? nil : left
             }
-            return (state.session.isSilent(for: limit, at: now), late)
+            return (state.session.isLost(at: now), late)
         }
         for waiter in late { waiter.continuation.resume(throwing: Failure.timedOut) }
-        return isSilent
+        return isLost
     }
 
     /// Answers the held poll with nothing: the process is about to end.
@@ -241,6 +251,10 @@ package final class PollConnection: WebSocketTransport {
             else { return }
             let waiters = state.withLockedValue { $0.replies.removeValue(forKey: id) }
             for waiter in waiters ?? [] { waiter.continuation.resume() }
+        case .agentOutput:
+            defer { written() }
+            guard let request = try? frame.decodePayload(AgentOutputRequest.self) else { return }
+            act { $0.session.asked(request) }
         default:
             written()
         }
@@ -287,17 +301,18 @@ package final class PollConnection: WebSocketTransport {
     // MARK: State
 
     private func act(_ body: (inout State) -> [PollSession.Action]) {
-        let answers = state.withLockedValue { state -> [(CheckedContinuation<[PollSession.Message], any Error>, [PollSession.Message])] in
+        let answers = state.withLockedValue { state -> [(CheckedContinuation<Batch, any Error>, Batch)] in
             body(&state).compactMap { action in
-                guard case .answer(let poll, let messages) = action else { return nil }
+                guard case .answer(let poll, let messages, let outputs) = action else { return nil }
+                let batch = Batch(messages: messages, outputs: outputs)
                 guard let waiting = state.polls.removeValue(forKey: poll) else {
-                    if state.closed == nil { state.early[poll] = messages }
+                    if state.closed == nil { state.early[poll] = batch }
                     return nil
                 }
-                return (waiting, messages)
+                return (waiting, batch)
             }
         }
-        for (waiting, messages) in answers { waiting.resume(returning: messages) }
+        for (waiting, batch) in answers { waiting.resume(returning: batch) }
     }
 
     private func take<T>(_ body: (inout State) throws -> T) throws -> T {

@@ -9,6 +9,8 @@ package import MusterWire
 ///                                                acknowledged by then never reached it
 ///
 /// At most one poll is held. A newer one takes its place, for the older one's connection is dead or forgotten.
+///
+/// Who watches a command is told beside the messages, once: it is said again as long as somebody watches.
 package struct PollSession: Sendable {
     package static let maximumMessages = 64
     package static let maximumBytes = 4 << 20
@@ -17,6 +19,12 @@ package struct PollSession: Sendable {
     package static let maximumBatchBytes = 1 << 20
     /// After that it waits to be offered anew: whoever offers it has a back-off.
     package static let maximumHandouts = 3
+    /// Commands whose output is asked for and has not been told yet.
+    package static let maximumOutputs = 64
+    /// Of a node that lives: the longest poll, what its client waits for a lost answer beyond that, and a new connection.
+    package static let longestSilence = Duration.seconds(GetMessages.longestWaitSeconds + 15)
+    /// From the end of the connection under a held poll to the next call. An agent whose poll was cut polls again at once.
+    package static let longestGap = Duration.seconds(5)
 
     package struct Message: Sendable, Equatable {
         package let job: AgentJob
@@ -31,7 +39,7 @@ package struct PollSession: Sendable {
     }
 
     package enum Action: Sendable, Equatable {
-        case answer(poll: UInt64, [Message])
+        case answer(poll: UInt64, [Message], outputs: [AgentOutputRequest] = [])
     }
 
     private struct Entry: Sendable {
@@ -42,7 +50,9 @@ package struct PollSession: Sendable {
 
     private var entries: [Entry] = []
     private var bytes = 0
+    private var outputs: [AgentOutputRequest] = []
     private var held: UInt64?
+    private var brokenSince: ContinuousClock.Instant?
     package private(set) var lastHeard: ContinuousClock.Instant
 
     package init(at now: ContinuousClock.Instant) {
@@ -56,10 +66,13 @@ package struct PollSession: Sendable {
 
     package mutating func heard(at now: ContinuousClock.Instant) {
         lastHeard = max(lastHeard, now)
+        brokenSince = nil
     }
 
-    package func isSilent(for limit: Duration, at now: ContinuousClock.Instant) -> Bool {
-        now - lastHeard >= limit
+    /// Whether the node has to be taken for dead or cut off.
+    package func isLost(at now: ContinuousClock.Instant) -> Bool {
+        if let brokenSince, now - brokenSince >= Self.longestGap { return true }
+        return now - lastHeard >= Self.longestSilence
     }
 
     /// The same job again takes the place of the one that is there: its sender has given that one up.
@@ -70,6 +83,16 @@ package struct PollSession: Sendable {
         } else {
             bytes += message.size
             entries.append(Entry(message: message))
+        }
+        return answerHeld()
+    }
+
+    /// Somebody watches a command. What finds no room is said again by whoever asks.
+    package mutating func asked(_ request: AgentOutputRequest) -> [Action] {
+        if let index = outputs.firstIndex(where: { $0.commandID == request.commandID }) {
+            outputs[index] = request
+        } else if outputs.count < Self.maximumOutputs {
+            outputs.append(request)
         }
         return answerHeld()
     }
@@ -85,7 +108,14 @@ package struct PollSession: Sendable {
         return actions + answerHeld()
     }
 
-    /// The poll's time is over, or its connection.
+    /// The connection under the poll has closed.
+    package mutating func broken(_ poll: UInt64, at now: ContinuousClock.Instant) -> [Action] {
+        guard held == poll else { return [] }
+        brokenSince = now
+        return released(poll)
+    }
+
+    /// The poll's time is over, or its caller has given up.
     package mutating func released(_ poll: UInt64) -> [Action] {
         guard held == poll else { return [] }
         held = nil
@@ -113,9 +143,10 @@ package struct PollSession: Sendable {
             size += message.size
             batch.append(message)
         }
-        guard !batch.isEmpty else { return [] }
+        guard !batch.isEmpty || !outputs.isEmpty else { return [] }
         held = nil
-        return [.answer(poll: poll, batch)]
+        defer { outputs = [] }
+        return [.answer(poll: poll, batch, outputs: outputs)]
     }
 }
 

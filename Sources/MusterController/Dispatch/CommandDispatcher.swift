@@ -31,6 +31,7 @@ package final class CommandDispatcher: Service, AgentEvents {
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
     private let events = DispatchEvents()
+    private let metrics = DispatchMetrics()
 
     package init(
         database: any SQLDatabase, registry: any AgentDelivery, settings: Settings = Settings(),
@@ -174,7 +175,7 @@ package final class CommandDispatcher: Service, AgentEvents {
             case .deregistered(let node): open.nodeDeregistered(node)
             case .acknowledged(let job, let messageID, let code): open.acknowledged(job, messageID: messageID, code: code, at: time)
             case .sendFailed(let id, let position, let messageID): open.sendFailed(id, position: position, messageID: messageID, at: time)
-            case .reported(let job, let report): changes.steps += open.reported(job, report)
+            case .reported(let job, let report): changes.steps += open.reported(job, report, at: time)
             }
         }
         let time = now()
@@ -187,6 +188,7 @@ package final class CommandDispatcher: Service, AgentEvents {
             }
         }
         if !frames.isEmpty { send(frames) }
+        metrics.round(changes, open.takeDelays(), open: open.count, inFlight: open.inFlight)
     }
 
     private func load(fence: Int64, epoch: String) async throws -> OpenCommands {

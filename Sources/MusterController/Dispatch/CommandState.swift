@@ -64,6 +64,7 @@ package struct CommandTally: Sendable, Equatable {
     }
 
     package var open: Int { self[.pending] + self[.delayed] + self[.inProgress] + self[.inProgressDelayed] + self[.cancelling] }
+    package var inFlight: Int { self[.inProgress] + self[.inProgressDelayed] + self[.cancelling] }
     package var completed: Int { targets - open }
     package var errors: Int { self[.failed] + self[.executionTimedOut] }
 

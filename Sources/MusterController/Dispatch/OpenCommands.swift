@@ -27,9 +27,16 @@ struct OpenCommands {
         /// The frames of each target that have no answer yet. Only those of this life: what another said cannot be told apart.
         var unanswered: [Int: Set<UUID>] = [:]
         var traces: [Int: String] = [:]
+        /// When each target was first sent the job; nil of those of which there is nothing more to measure.
+        var sentAt: [Int: Int64?] = [:]
+        let acceptedAt: Int64
         var isTouched = true
 
-        init(_ nodes: [NodeID], _ generations: [Int], _ stepPositions: [String: Int], _ template: JobTemplate, _ machine: DispatchMachine) {
+        init(
+            _ nodes: [NodeID], _ generations: [Int], _ stepPositions: [String: Int], _ template: JobTemplate, _ machine: DispatchMachine,
+            acceptedAt: Int64
+        ) {
+            self.acceptedAt = acceptedAt
             self.nodes = nodes
             self.generations = generations
             self.positions = Dictionary(zip(nodes, nodes.indices), uniquingKeysWith: { first, _ in first })
@@ -47,6 +54,7 @@ struct OpenCommands {
     private var commandsByNode: [NodeID: Set<CommandID>] = [:]
     private var touched: [CommandID] = []
     private(set) var connected: [NodeID: Int]
+    private var delays = DispatchMetrics.Delays()
 
     init(settings: Settings, connected: [NodeID: Int]) {
         self.settings = settings
@@ -54,6 +62,18 @@ struct OpenCommands {
     }
 
     var count: Int { entries.count }
+    var inFlight: Int { entries.values.reduce(0) { $0 + $1.machine.tally.inFlight } }
+
+    mutating func takeDelays() -> DispatchMetrics.Delays {
+        defer { delays = DispatchMetrics.Delays() }
+        return delays
+    }
+
+    private mutating func answered(_ entry: Entry, _ position: Int, at now: Int64) {
+        guard case .some(.some(let sent)) = entry.sentAt[position] else { return }
+        delays.untilAnswered.append(now - sent)
+        entry.sentAt[position] = .some(nil)
+    }
 
     func contains(_ id: CommandID) -> Bool { entries[id] != nil }
 
@@ -81,7 +101,9 @@ struct OpenCommands {
         let entry = Entry(
             loaded.invocations.map(\.node), loaded.invocations.map(\.generation),
             Dictionary(zip(loaded.stepNames, loaded.stepNames.indices), uniquingKeysWith: { first, _ in first }),
-            loaded.template, machine)
+            loaded.template, machine, acceptedAt: record.requestedAt.milliseconds)
+        // What was sent before a restart is not measured.
+        for (position, row) in loaded.invocations.enumerated() where row.state != .pending { entry.sentAt[position] = .some(nil) }
         entries[record.id] = entry
         cancelIDs[entry.template.cancelID] = record.id
         touched.append(record.id)
@@ -126,6 +148,7 @@ struct OpenCommands {
             return
         }
         guard let entry = touch(job.command), let position = entry.positions[job.node] else { return }
+        answered(entry, position, at: now)
         let isOurs = messageID.map { entry.unanswered[position]?.remove($0) != nil } ?? false
         switch JobAcknowledgeCode(rawValue: code) {
         case .accepted, .duplicate: entry.machine.acknowledged(position, .accepted, at: now)
@@ -140,7 +163,7 @@ struct OpenCommands {
     }
 
     /// The steps to be kept are returned, also those of a command that is over.
-    mutating func reported(_ job: JobID, _ report: JobReport) -> [CommandChanges.Step] {
+    mutating func reported(_ job: JobID, _ report: JobReport, at now: Int64) -> [CommandChanges.Step] {
         if let command = cancelIDs[job.command] {
             // A reply about the cancellation itself: it has arrived.
             if let entry = touch(command), let position = entry.positions[job.node] { entry.machine.cancelAcknowledged(position) }
@@ -148,6 +171,7 @@ struct OpenCommands {
         }
         let entry = touch(job.command)
         if let entry, let position = entry.positions[job.node] {
+            answered(entry, position, at: now)
             if let outcome = report.outcome {
                 if !report.trace.isEmpty { entry.traces[position] = report.trace }
                 entry.machine.finished(position, outcome)
@@ -194,6 +218,10 @@ struct OpenCommands {
             }
             for position in actions.jobs {
                 let messageID = UUID()
+                if entry.sentAt[position] == nil {
+                    entry.sentAt[position] = now.milliseconds
+                    delays.untilSent.append(now.milliseconds - entry.acceptedAt)
+                }
                 // A frame that is not remembered stays doubtful, which is the safe side.
                 if entry.unanswered[position]?.count ?? 0 < Self.maximumUnanswered {
                     entry.unanswered[position, default: []].insert(messageID)

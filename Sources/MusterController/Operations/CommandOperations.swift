@@ -146,20 +146,14 @@ package struct CommandOperations: Sendable {
     }
 
     private static func document(_ input: SendCommand.Input) throws -> BuiltInDocument {
-        let given = try input.documentName.required("documentName")
-        // Of an ARN the part after `document/` counts.
-        let parts = given.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        let isARN = given.hasPrefix("arn:") && parts.count == 2 && parts[0].hasSuffix(":document")
-        let name = isARN ? String(parts[1]) : given
-        guard let document = BuiltInDocuments.named(name) else {
-            throw APIError.invalidDocument("Document with name \(name) does not exist.")
-        }
-        guard [nil, "$LATEST", "$DEFAULT", "1"].contains(input.documentVersion) else { throw APIError.invalidDocumentVersion() }
+        let document = try DocumentOperations.find(try input.documentName.required("documentName"), version: input.documentVersion)
         if let hash = input.documentHash, !hash.isEmpty {
-            guard input.documentHashType ?? "Sha256" == "Sha256" else {
-                throw APIError.validation("SendCommand does not serve DocumentHashType Sha1: use Sha256.")
+            let isSHA1 = input.documentHashType == "Sha1"
+            guard let digest = isSHA1 ? SHA1.hash(Array(document.content.utf8)) : SHA256.hash(document.content) else {
+                throw APIError.validation(
+                    "DocumentHashType Sha1 is forbidden by the cryptographic policy of the controller's host: use Sha256.")
             }
-            guard Hex.decode(hash.lowercased()) == SHA256.hash(document.content) else {
+            guard Hex.decode(hash.lowercased()) == digest else {
                 throw APIError.invalidDocument("The document's hash is not the one given in DocumentHash.")
             }
         }

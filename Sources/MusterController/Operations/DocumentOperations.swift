@@ -27,14 +27,14 @@ package struct DocumentOperations: Sendable {
         if let format = input.documentFormat, format != Self.format {
             throw APIError.validation("GetDocument does not serve DocumentFormat \(format) yet: ask for JSON.")
         }
-        let document = try Self.find(input.name, version: input.documentVersion, versionName: input.versionName)
+        let document = try Self.find(input.name.required("name"), version: input.documentVersion, versionName: input.versionName)
         return GetDocument.Output(
             name: document.name, createdDate: Timestamp(milliseconds: document.createdDate * 1000), documentVersion: Self.version,
             content: document.content, documentType: Self.type, documentFormat: Self.format)
     }
 
     @Sendable func describe(_ input: DescribeDocument.Input, _ context: OperationContext) async throws -> DescribeDocument.Output {
-        let document = try Self.find(input.name, version: input.documentVersion, versionName: input.versionName)
+        let document = try Self.find(input.name.required("name"), version: input.documentVersion, versionName: input.versionName)
         let parameters = document.document.parameters.values.sorted { $0.name < $1.name }.map { parameter in
             DocumentParameter(
                 name: parameter.name, type: parameter.reportedType, description: parameter.description,
@@ -51,8 +51,7 @@ package struct DocumentOperations: Sendable {
     }
 
     /// Also by ARN, of which the part after `document/` counts.
-    private static func find(_ name: String?, version: String?, versionName: String?) throws -> BuiltInDocument {
-        let name = try name.required("name")
+    static func find(_ name: String, version: String?, versionName: String? = nil) throws -> BuiltInDocument {
         let parts = name.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
         let isARN = name.hasPrefix("arn:") && parts.count == 2 && parts[0].hasSuffix(":document")
         let wanted = isARN ? String(parts[1]) : name

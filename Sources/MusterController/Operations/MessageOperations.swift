@@ -9,31 +9,26 @@ package import ServiceLifecycle
 /// GetMessages, AcknowledgeMessage, FailMessage, SendReply: the nodes that poll. [service]
 ///
 /// A node opens a connection by a poll with a number that it has never used, as it opens a control channel, and is connected
-/// until it has been silent for too long. Its connection is served by the same code as a WebSocket.
+/// until it has been silent for too long, or until the connection under its poll closes and it does not come back. Its connection is served by the same code as a WebSocket.
 package final class MessageOperations: Service {
     /// How often silent nodes are looked for.
     private static let lookSeconds = 2
 
     private let serve: @Sendable (PollConnection) -> any MessageReceiver
-    private let silence: Duration
     private let logger: Logger
     private let open = NIOLockedValueBox<[NodeID: PollConnection]>([:])
     private let begun: AsyncStream<PollConnection>.Continuation
     private let beginnings: AsyncStream<PollConnection>
 
-    /// - Parameters:
-    ///   - silenceSeconds: a node that has not called for so long is away.
-    ///   - serve: what serves a connection.
-    package init(silenceSeconds: Int, logger: Logger, serve: @escaping @Sendable (PollConnection) -> any MessageReceiver) {
+    /// - Parameter serve: what serves a connection.
+    package init(logger: Logger, serve: @escaping @Sendable (PollConnection) -> any MessageReceiver) {
         self.serve = serve
-        // The look comes up to two seconds late; no less than two whole polls, or honest nodes would flicker.
-        silence = .seconds(max(silenceSeconds - 2 * Self.lookSeconds, 2 * GetMessages.longestWaitSeconds))
         self.logger = logger
         (beginnings, begun) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(10_000))
     }
 
     package func register(in table: inout OperationTable) {
-        table.register(GetMessages.self, permission: "ec2messages:GetMessages", route: .nodes, changes: false, messages)
+        table.register(GetMessages.self, permission: "ec2messages:GetMessages", route: .nodes, changes: false, isHeld: true, messages)
         table.register(AcknowledgeMessage.self, permission: "ec2messages:AcknowledgeMessage", route: .nodes, changes: true, acknowledge)
         table.register(FailMessage.self, permission: "ec2messages:FailMessage", route: .nodes, changes: true, fail)
         table.register(SendReply.self, permission: "ec2messages:SendReply", route: .nodes, changes: true, reply)
@@ -47,22 +42,23 @@ package final class MessageOperations: Service {
             throw APIError.invalidInstanceID("Node \(node.node) cannot fetch the messages of another node.")
         }
         let waits = Duration.seconds(input.waitSeconds ?? GetMessages.longestWaitSeconds)
-        let messages: [PollSession.Message]
+        let batch: PollConnection.Batch
         if input.opensConnection == true {
             let connection = try await begin(node, input, context)
-            messages = try await poll(connection, for: .zero)
+            batch = try await poll(connection, for: .zero, context)
         } else {
             let connection = try connection(node, input.connectionNumber)
             if input.closesConnection == true {
                 await connection.close(.normal, reason: "the agent has left")
-                messages = []
+                batch = PollConnection.Batch()
             } else {
-                messages = try await poll(connection, for: waits)
+                batch = try await poll(connection, for: waits, context)
             }
         }
         return GetMessages.Output(
-            destination: node.node.rawValue, messages: messages.map { Self.shape($0, node.node) },
-            messagesRequestID: try input.messagesRequestID.required("messagesRequestId"))
+            destination: node.node.rawValue, messages: batch.messages.map { Self.shape($0, node.node) },
+            messagesRequestID: try input.messagesRequestID.required("messagesRequestId"),
+            outputRequests: batch.outputs.isEmpty ? nil : batch.outputs)
     }
 
     @Sendable func acknowledge(_ input: AcknowledgeMessage.Input, _ context: OperationContext) async throws -> EmptyOutput {
@@ -137,11 +133,13 @@ package final class MessageOperations: Service {
         return connection
     }
 
-    private func poll(_ connection: PollConnection, for limit: Duration) async throws -> [PollSession.Message] {
+    private func poll(
+        _ connection: PollConnection, for limit: Duration, _ context: OperationContext
+    ) async throws -> PollConnection.Batch {
         try await translating {
             // A process that stops waits for its calls, and this one could take long.
             try await withGracefulShutdownHandler {
-                try await connection.poll(for: limit)
+                try await connection.poll(for: limit, client: context.connectionEnd)
             } onGracefulShutdown: {
                 connection.releaseAll()
             }
@@ -197,9 +195,9 @@ package final class MessageOperations: Service {
                 open = open.filter { $0.value.isOpen }
                 return Array(open.values)
             }
-            for connection in connections where connection.look(silence: silence) {
+            for connection in connections where connection.look() {
                 logger.info("node has stopped polling", metadata: ["node": "\(connection.node.node)"])
-                await connection.close(.goingAway, reason: "the node was silent")
+                await connection.close(.goingAway, reason: "the node polls no more")
             }
             try? await Task.sleep(for: .seconds(Self.lookSeconds))
         }

@@ -7,12 +7,12 @@ package struct NodeOperations: Sendable {
     private let registry: AgentRegistry
     private let events: any AgentEvents
     private let paging: Paging
-    private let latestAgentVersion: String?
+    private let latestAgentVersion: String
     private let logger: Logger
 
     package init(
         database: any SQLDatabase, registry: AgentRegistry, events: any AgentEvents, pageTokenKey: [UInt8],
-        latestAgentVersion: String? = nil, logger: Logger
+        latestAgentVersion: String = ReleaseVersion.current, logger: Logger
     ) {
         self.database = database
         self.registry = registry
@@ -98,7 +98,7 @@ package struct NodeOperations: Sendable {
         return InstanceInformation(
             instanceID: node.id, pingStatus: status, lastPingDateTime: lastPing,
             agentVersion: node.facts.agentVersion,
-            isLatestVersion: latestAgentVersion.map { $0 == node.facts.agentVersion },
+            isLatestVersion: node.facts.agentVersion.map { ReleaseVersion.isCurrent($0, comparedWith: latestAgentVersion) },
             platformType: node.facts.platformType, platformName: node.facts.platformName,
             platformVersion: node.facts.platformVersion, activationID: node.activation, iamRole: node.iamRole,
             registrationDate: node.registeredAt, resourceType: NodeFilter.resourceType, name: node.name,

@@ -173,10 +173,23 @@ package struct RegistrationOperations: Sendable {
     private func issue(
         _ identity: NodeIdentity, _ key: PublicKey, _ context: OperationContext
     ) async throws -> (chain: String, trusted: [String]) {
-        let certificate = try certificates.issue(identity, for: key, at: context.now)
-        let end = Timestamp(milliseconds: certificate.notAfter * 1000)
-        try await database.write { tx in try NodeStore.setCertificateEnd(end, of: identity.node, in: tx) }
-        return (certificates.chain(certificate), certificates.trusted.map { $0.pem() })
+        for _ in 0..<3 {
+            let issued = try certificates.issue(identity, for: key, at: context.now)
+            let end = Timestamp(milliseconds: issued.leaf.notAfter * 1000)
+            let authorities = issued.authorities
+            let isCurrent = try await database.write { tx in
+                // The authorities may have been changed while we signed: nothing goes out under those from before.
+                guard try AuthorityStore.revision(in: tx) == authorities.revision else { return false }
+                try NodeStore.setCertificateEnd(end, of: identity.node, in: tx)
+                try AuthorityStore.gave(
+                    issued.leaf, of: authorities.number, with: authorities.trustedNumbers, to: identity.node, in: tx)
+                return true
+            }
+            if isCurrent { return (issued.chain, authorities.trusted.map { $0.pem() }) }
+            try await certificates.reload()
+        }
+        // Somebody changes them faster than we sign; whoever asked comes again.
+        throw APIError.internalServerError
     }
 
     /// Also for nodes that do not exist: who asks learns nothing.

@@ -1,30 +1,14 @@
-internal import Logging
 internal import MusterWire
-internal import ServiceLifecycle
 
-/// Removes outputs that have served their time, and gives up those that do not come. [service]
-struct OutputRetention: Service {
-    private static let everySeconds = 3_600
+/// Removes outputs that have served their time, and gives up those that do not come.
+struct OutputRetention: Chore {
     /// As long as a node keeps what it has not been able to send.
     private static let waitDays: Int64 = 15
 
     let database: any SQLDatabase
     let uploads: OutputUploads
     let days: Int
-    let logger: Logger
-
-    func run() async throws {
-        await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                do {
-                    try await clean(now: .now())
-                } catch {
-                    logger.error("old outputs not removed", metadata: ["error": "\(error)"])
-                }
-                try? await Task.sleep(for: .seconds(Self.everySeconds))
-            }
-        }
-    }
+    let subject = "old outputs"
 
     func clean(now: Timestamp) async throws {
         let waited = now.adding(seconds: -Self.waitDays * 86_400)

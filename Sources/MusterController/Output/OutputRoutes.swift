@@ -44,7 +44,7 @@ package struct OutputRoutes: Sendable {
             "GetCommandOutput", .get, OutputRoute.read, permission: "muster:GetCommandOutput", route: .operators, bodies: 16, read)
         table.register(
             "FollowCommandOutput", .post, OutputRoute.follow, permission: "muster:GetCommandOutput", route: .operators, bodyBytes: 1 << 20,
-            bodies: 32, follow)
+            bodies: 32, isHeld: true, follow)
     }
 
     // MARK: Nodes

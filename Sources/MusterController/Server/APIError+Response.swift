@@ -18,6 +18,8 @@ struct Answer: Sendable {
     var body: [UInt8]
     var errorType: String?
     var closes = false
+    /// See `OperationTable.Entry.isHeld`.
+    var isHeld = false
 
     static let json = "application/x-amz-json-1.1"
 

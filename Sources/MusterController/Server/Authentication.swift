@@ -33,6 +33,7 @@ package struct Authentication: Sendable {
         let certificate: Certificate?
         let sourceAddress: String
         let userAgent: String
+        let connectionEnd: ConnectionEnd
 
         init(_ request: HTTPRequest, body: [UInt8], connection: UpgradeChannel.Connection) {
             let parts = (request.path ?? "").split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
@@ -47,6 +48,7 @@ package struct Authentication: Sendable {
             certificate = connection.peer?.leaf
             sourceAddress = connection.remoteAddress
             userAgent = request.headerFields[.userAgent] ?? ""
+            connectionEnd = connection.end
         }
 
         var authorization: String? { headers.first { $0.name == "authorization" }?.value }

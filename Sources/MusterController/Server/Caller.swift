@@ -60,10 +60,13 @@ package struct OperationContext: Sendable {
     package let node: NodeIdentity?
     /// The certificate that names `node`.
     package let certificate: Certificate?
+    /// When the client hangs up. Absent where there is no connection.
+    package let connectionEnd: ConnectionEnd?
 
     package init(
         caller: Caller, requestID: String, now: Timestamp, region: String, account: String,
-        retry: RetryKey? = nil, node: NodeIdentity? = nil, certificate: Certificate? = nil
+        retry: RetryKey? = nil, node: NodeIdentity? = nil, certificate: Certificate? = nil,
+        connectionEnd: ConnectionEnd? = nil
     ) {
         self.caller = caller
         self.requestID = requestID
@@ -73,6 +76,7 @@ package struct OperationContext: Sendable {
         self.retry = retry
         self.node = node
         self.certificate = certificate
+        self.connectionEnd = connectionEnd
     }
 
     package func audit(

@@ -217,7 +217,8 @@ package final class ControllerServer: Service {
         let started = ContinuousClock.now
         var answer = try await answer(to: request, requestID: requestID, at: time, connection, listener)
         if request.head.headerFields[.connection]?.lowercased() == "close" || Task.isShuttingDownGracefully { answer.closes = true }
-        metrics.observe("muster_request_duration_seconds", seconds: Self.seconds(since: started))
+        let series = answer.isHeld ? "muster_held_request_duration_seconds" : "muster_request_duration_seconds"
+        metrics.observe(series, seconds: Self.seconds(since: started))
         metrics.count("muster_responses_total", [("status", String(answer.status.code))])
         let body = request.method == .head ? ResponseBody() : ResponseBody(byteBuffer: ByteBuffer(bytes: answer.body))
         try await writer.write(response: answer.head(requestID: requestID, now: time), body: body)
@@ -289,7 +290,8 @@ package final class ControllerServer: Service {
                     reason: "because no policy allows the \(entry.permission) action")
             }
             let output = try await entry.run(format.input(body), context)
-            let answer = try format.success(output, operation: name, requestID: requestID)
+            var answer = try format.success(output, operation: name, requestID: requestID)
+            answer.isHeld = entry.isHeld
             count(name, "success")
             return answer
         } catch is NIOTooManyBytesError {
@@ -366,7 +368,7 @@ package final class ControllerServer: Service {
             let call = RouteCall(path: evidence.path, prefix: entry.prefix, query: evidence.query, body: body)
             let answer = try await entry.run(call, context)
             count(entry.name, "success")
-            return Answer(status: answer.status, contentType: answer.contentType, body: answer.body)
+            return Answer(status: answer.status, contentType: answer.contentType, body: answer.body, isHeld: entry.isHeld)
         } catch is NIOTooManyBytesError {
             count(entry.name, "RequestEntityTooLarge")
             var answer = Answer.failure(.requestTooLarge(limit: entry.bodyBytes))
@@ -460,7 +462,7 @@ package final class ControllerServer: Service {
         }
         return OperationContext(
             caller: caller, requestID: requestID, now: time, region: region, account: account, retry: retry, node: node,
-            certificate: node == nil ? nil : evidence.certificate)
+            certificate: node == nil ? nil : evidence.certificate, connectionEnd: evidence.connectionEnd)
     }
 
     private func refuseOperatorKey(_ evidence: Authentication.Evidence) throws {

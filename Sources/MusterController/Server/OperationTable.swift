@@ -53,6 +53,8 @@ package struct OperationTable: Sendable {
         package let changes: Bool
         /// What AWS grants to whoever has a key: only a policy that forbids it in words takes it away.
         package let allowedUnlessForbidden: Bool
+        /// Waits for news: how long it takes says nothing about this server.
+        let isHeld: Bool
         let run: @Sendable ([UInt8], OperationContext) async throws -> [UInt8]
     }
 
@@ -61,13 +63,14 @@ package struct OperationTable: Sendable {
     package init() {}
 
     package mutating func register<O: Operation>(
-        _ operation: O.Type, permission: Permission, route: OperationRoute, changes: Bool, allowedUnlessForbidden: Bool = false,
+        _ operation: O.Type, permission: Permission, route: OperationRoute, changes: Bool, isHeld: Bool = false,
+        allowedUnlessForbidden: Bool = false,
         _ handler: @escaping @Sendable (O.Input, OperationContext) async throws -> O.Output
     ) {
         precondition(entries[O.name] == nil, "\(O.name) is registered twice")
         entries[O.name] = Entry(
             name: O.name, target: O.target, permission: permission, route: route, changes: changes,
-            allowedUnlessForbidden: allowedUnlessForbidden
+            allowedUnlessForbidden: allowedUnlessForbidden, isHeld: isHeld
         ) { body, context in
             let input = try O.decodeInput(body)
             // Accepted and ignored would be a lie to the caller.

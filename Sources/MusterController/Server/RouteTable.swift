@@ -49,6 +49,8 @@ package struct RouteTable: Sendable {
         let bodyBytes: Int
         /// How many bodies are in memory at a time; those beyond are told to come again.
         let bodies: Int
+        /// As an operation's.
+        let isHeld: Bool
         let run: @Sendable (RouteCall, OperationContext) async throws -> RouteAnswer
     }
 
@@ -58,12 +60,12 @@ package struct RouteTable: Sendable {
 
     package mutating func register(
         _ name: String, _ method: HTTPRequest.Method, _ prefix: String, permission: Permission, route: OperationRoute, bodyBytes: Int = 0,
-        bodies: Int = 64, _ run: @escaping @Sendable (RouteCall, OperationContext) async throws -> RouteAnswer
+        bodies: Int = 64, isHeld: Bool = false, _ run: @escaping @Sendable (RouteCall, OperationContext) async throws -> RouteAnswer
     ) {
         entries.append(
             Entry(
                 name: name, method: method, prefix: prefix, permission: permission, route: route, bodyBytes: bodyBytes, bodies: bodies,
-                run: run))
+                isHeld: isHeld, run: run))
     }
 
     func entry(_ method: HTTPRequest.Method, _ path: String) -> Entry? {

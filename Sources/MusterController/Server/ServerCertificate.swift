@@ -12,26 +12,25 @@ internal import ServiceLifecycle
 /// memory. One from files is read again on request (SIGHUP). New connections get the new one; old ones live on.
 package final class ServerCertificate: Service {
     package enum Source: Sendable {
-        case authority(CertificateAuthority, names: [String], hours: Int)
+        case authority(AuthoritySet, names: [String], hours: Int)
         case files(certificate: String, key: String)
     }
 
     /// The clocks of clients may be a little slow.
     private static let backdatedSeconds: Int64 = 5 * 60
 
-    private let source: Source
-    private let clientAuthorities: [Certificate]?
     private let logger: Logger
     private let current: NIOLockedValueBox<Current>
 
     private struct Current {
+        var source: Source
+        var identity: TLSIdentity
+        var clientAuthorities: [Certificate]?
         var context: TLSContext
         var leaf: Certificate
     }
 
     package init(_ source: Source, clientAuthorities: [Certificate]?, now: Timestamp = .now(), logger: Logger) throws {
-        self.source = source
-        self.clientAuthorities = clientAuthorities
         self.logger = logger
         current = NIOLockedValueBox(try Self.make(source, clientAuthorities, now))
     }
@@ -41,9 +40,25 @@ package final class ServerCertificate: Service {
 
     /// On failure the old certificate stays in use.
     package func renew(now: Timestamp = .now()) throws {
-        let next = try Self.make(source, clientAuthorities, now)
-        current.withLockedValue { $0 = next }
+        try current.withLockedValue { $0 = try Self.make($0.source, $0.clientAuthorities, now) }
     }
+
+    /// From now on ours is issued, and clients' certificates are judged, by these authorities. One from files stays.
+    package func adopt(_ authorities: AuthoritySet, now: Timestamp = .now()) throws {
+        // A context of its own also means new keys for session tickets: nobody resumes under an authority that has gone.
+        try current.withLockedValue { current in
+            let trusted = current.clientAuthorities == nil ? nil : authorities.trusted
+            switch current.source {
+            case .authority(_, let names, let hours):
+                current = try Self.make(.authority(authorities, names: names, hours: hours), trusted, now)
+            case .files:
+                // As it was read: what is in the files by now is SIGHUP's business.
+                if trusted != nil { current = try Self.make(current.source, current.identity, trusted) }
+            }
+        }
+    }
+
+    private var source: Source { current.withLockedValue { $0.source } }
 
     /// Reads the files again; nothing to do for a certificate of our own.
     package func reload() {
@@ -96,26 +111,30 @@ package final class ServerCertificate: Service {
         let chain: [Certificate]
         let key: PrivateKey
         switch source {
-        case .authority(let authority, let names, let hours):
+        case .authority(let authorities, let names, let hours):
             key = try PrivateKey.generate()
             let isAddress: (String) -> Bool = {
                 $0.contains(":") || ($0.split(separator: ".").count == 4 && $0.allSatisfy { $0.isNumber || $0 == "." })
             }
             let seconds = now.milliseconds / 1000
-            let leaf = try authority.issue(
+            let leaf = try authorities.issuing.issue(
                 CertificateTemplate(
                     commonName: names.first ?? "muster-controller", uris: [],
                     dnsNames: names.filter { !isAddress($0) }, ipAddresses: names.filter(isAddress),
                     notBefore: seconds - backdatedSeconds, notAfter: seconds + Int64(hours) * 3600, usage: .server),
                 for: try key.publicKey)
             // The CA goes along, because agents pin it.
-            chain = [leaf, authority.certificate]
+            chain = authorities.serverChain(leaf)
         case .files(let certificatePath, let keyPath):
             chain = try Certificate.chain(pem: try DataDirectory.text(at: certificatePath))
             key = try PrivateKey(pem: try DataDirectory.text(at: keyPath))
         }
-        guard let leaf = chain.first else { throw ControllerError.noCertificate }
-        let context = try TLSContext(.server(identity: TLSIdentity(chain: chain, key: key), clientAuthorities: clientAuthorities))
-        return Current(context: context, leaf: leaf)
+        return try make(source, TLSIdentity(chain: chain, key: key), clientAuthorities)
+    }
+
+    private static func make(_ source: Source, _ identity: TLSIdentity, _ clientAuthorities: [Certificate]?) throws -> Current {
+        guard let leaf = identity.chain.first else { throw ControllerError.noCertificate }
+        let context = try TLSContext(.server(identity: identity, clientAuthorities: clientAuthorities))
+        return Current(source: source, identity: identity, clientAuthorities: clientAuthorities, context: context, leaf: leaf)
     }
 }

@@ -23,6 +23,7 @@ struct UpgradeChannel: ServerChildChannel {
         let peer: TLSPeer?
         let remoteAddress: String
         let isLoopback: Bool
+        let end: ConnectionEnd
     }
 
     struct Limits: Sendable {
@@ -94,8 +95,9 @@ struct UpgradeChannel: ServerChildChannel {
             if let made = known.value { return made }
             let made = Connection(
                 peer: tlsOnLoop.value.peer, remoteAddress: remote,
-                isLoopback: remote == "::1" || remote == "::ffff:127.0.0.1" || remote.hasPrefix("127."))
+                isLoopback: remote == "::1" || remote == "::ffff:127.0.0.1" || remote.hasPrefix("127."), end: ConnectionEnd())
             known.value = made
+            channel.closeFuture.whenComplete { _ in made.end.reached() }
             return made
         }
         let admitted = NIOLoopBoundBox<NodeIdentity?>(nil, eventLoop: channel.eventLoop)

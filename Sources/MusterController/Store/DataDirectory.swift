@@ -2,11 +2,13 @@ internal import Glibc
 
 /// The controller's directory: mode 0700, every file 0600, written whole or not at all.
 ///
-///     ca.pem  ca-key.pem    the certificate authority
+///     ca.pem                the certificate authorities to trust, the one that issues first
+///     ca-key.pem            the first authority's key; ca-2-key.pem is the second's, and so on
 ///     operator-keys.key     seals operators' secrets in the database
 ///     controller.sqlite     everything else
 ///     listening             the bound addresses of the running controller, one a line
 ///     lock                  held by the running controller
+///     ca.lock               held by the command that changes the authorities
 package struct DataDirectory: Sendable {
     package enum File: String, Sendable, CaseIterable {
         case certificate = "ca.pem"
@@ -15,6 +17,7 @@ package struct DataDirectory: Sendable {
         case database = "controller.sqlite"
         case listening = "listening"
         case lock = "lock"
+        case authorityLock = "ca.lock"
     }
 
     package let path: String
@@ -58,16 +61,63 @@ package struct DataDirectory: Sendable {
     /// That every file that is there is a plain file of ours with mode 0600.
     package func verifyFiles() throws {
         try verify()
-        for file in File.allCases {
-            var status = stat()
-            guard lstat(path(of: file), &status) == 0 else { continue }
-            guard status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid() else {
-                throw ControllerError.cannotAccess(path: path(of: file), action: "use", reason: "it is no plain file of this user")
-            }
-            guard status.st_mode & 0o077 == 0 else {
-                throw ControllerError.tooOpen(path: path(of: file), mode: Self.octal(status.st_mode), wanted: "600")
-            }
+        for file in File.allCases { try verifyFile(path(of: file)) }
+        for number in try authorityKeys() { try verifyFile(keyPath(ofAuthority: number)) }
+    }
+
+    private func verifyFile(_ path: String) throws {
+        var status = stat()
+        guard lstat(path, &status) == 0 else { return }
+        guard status.st_mode & S_IFMT == S_IFREG, status.st_uid == geteuid() else {
+            throw ControllerError.cannotAccess(path: path, action: "use", reason: "it is no plain file of this user")
         }
+        guard status.st_mode & 0o077 == 0 else {
+            throw ControllerError.tooOpen(path: path, mode: Self.octal(status.st_mode), wanted: "600")
+        }
+    }
+
+    // MARK: Keys of authorities
+
+    package func keyPath(ofAuthority number: Int) -> String {
+        number == 1 ? path(of: .key) : "\(path)/ca-\(number)-key.pem"
+    }
+
+    /// The numbers of the authorities whose key is here.
+    package func authorityKeys() throws -> Set<Int> {
+        guard let folder = opendir(path) else { throw failure("read", path) }
+        defer { closedir(folder) }
+        var numbers: Set<Int> = []
+        while let entry = readdir(folder) {
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            if name == File.key.rawValue { numbers.insert(1) }
+            guard name.hasPrefix("ca-"), name.hasSuffix("-key.pem"), let number = Int(name.dropFirst(3).dropLast(8)), number > 1 else {
+                continue
+            }
+            numbers.insert(number)
+        }
+        return numbers
+    }
+
+    package func writeKey(_ pem: String, ofAuthority number: Int) throws {
+        try Self.write(pem, to: keyPath(ofAuthority: number))
+    }
+
+    package func key(ofAuthority number: Int) throws -> String {
+        let path = keyPath(ofAuthority: number)
+        var status = stat()
+        guard lstat(path, &status) == 0 else {
+            if errno == ENOENT { throw ControllerError.lost(path: path, directory: self.path) }
+            throw failure("read", path)
+        }
+        try verifyFile(path)
+        return try Self.text(at: path)
+    }
+
+    /// Gone for good when this returns, as far as a file system can promise it.
+    package func removeKey(ofAuthority number: Int) throws {
+        let path = keyPath(ofAuthority: number)
+        guard unlink(path) == 0 || errno == ENOENT else { throw failure("remove", path) }
+        try Self.syncDirectory(self.path)
     }
 
     package func text(_ file: File) throws -> String {
@@ -83,14 +133,15 @@ package struct DataDirectory: Sendable {
     }
 
     /// One controller a directory. The lock ends with the process, however that ends.
-    package func acquireLock() throws -> Lock {
-        let descriptor = open(path(of: .lock), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else { throw failure("open", path(of: .lock)) }
+    package func acquireLock(_ file: File = .lock) throws -> Lock {
+        let descriptor = open(path(of: file), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard descriptor >= 0 else { throw failure("open", path(of: file)) }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             let isHeld = errno == EWOULDBLOCK
-            let error = failure("lock", path(of: .lock))
+            let error = failure("lock", path(of: file))
             close(descriptor)
-            throw isHeld ? ControllerError.inUse(path) : error
+            guard isHeld else { throw error }
+            throw file == .lock ? ControllerError.inUse(path) : ControllerError.authoritiesInUse(path)
         }
         return Lock(descriptor: descriptor)
     }
@@ -134,7 +185,11 @@ package struct DataDirectory: Sendable {
         }
         guard fsync(descriptor) == 0, rename(temporary, path) == 0 else { throw failure("write", path) }
         let directory = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
-        let parent = open(directory.isEmpty ? (path.hasPrefix("/") ? "/" : ".") : directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        try syncDirectory(directory.isEmpty ? (path.hasPrefix("/") ? "/" : ".") : directory)
+    }
+
+    private static func syncDirectory(_ directory: String) throws {
+        let parent = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard parent >= 0 else { throw failure("open", directory) }
         defer { close(parent) }
         guard fsync(parent) == 0 else { throw failure("write", directory) }

@@ -10,6 +10,10 @@ package enum MetaStore {
         /// What the controller's own certificate is issued for, besides the configuration's names; joined by spaces.
         case names
         case initialisedAt = "initialised_at"
+        /// Grows with every change of the certificate authorities, so that a running controller notices it by reading one row.
+        case authorityRevision = "authority_revision"
+        /// Where `init` wrote the first operator's profile: its CA bundle is kept up to date as long as it stays there.
+        case profileDirectory = "profile_directory"
     }
 
     package static func value(_ key: Key, in tx: any SQLTransaction) throws -> String? {

@@ -15,6 +15,7 @@ package enum Migrations {
         Step(version: 3, name: "commands", statements: commands),
         Step(version: 4, name: "output", statements: output),
         Step(version: 30, name: "conveniences", statements: conveniences),
+        Step(version: 31, name: "authorities", statements: authorities),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -213,6 +214,36 @@ package enum Migrations {
             ended_at BIGINT,
             PRIMARY KEY (command_id, node_id, step_name),
             FOREIGN KEY (command_id, node_id) REFERENCES invocations (command_id, node_id) ON DELETE CASCADE)
+        """,
+    ]
+
+    private static let authorities = [
+        // state: next | issuing | former | retired. key_id is the certificate's subject key identifier; bridge is the certificate
+        // that the authority before it issued for its key. Keys are in files.
+        """
+        CREATE TABLE authorities (
+            number BIGINT PRIMARY KEY,
+            state TEXT NOT NULL,
+            key_id TEXT NOT NULL UNIQUE,
+            certificate TEXT NOT NULL,
+            bridge TEXT,
+            prepared_at BIGINT NOT NULL,
+            switched_at BIGINT,
+            retired_at BIGINT)
+        """,
+        // The newest certificate that a node was given, and the newest that it has used, each with its issuer and the authorities
+        // that were handed out with it; numbers joined by spaces.
+        """
+        CREATE TABLE node_certificates (
+            node_id TEXT PRIMARY KEY REFERENCES nodes (node_id) ON DELETE CASCADE,
+            given_serial TEXT NOT NULL,
+            given_issuer BIGINT NOT NULL,
+            given_authorities TEXT NOT NULL,
+            given_until BIGINT NOT NULL,
+            used_serial TEXT,
+            used_issuer BIGINT,
+            used_authorities TEXT,
+            used_until BIGINT)
         """,
     ]
 

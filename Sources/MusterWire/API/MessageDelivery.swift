@@ -2,7 +2,7 @@
 // `X-Amz-Target: EC2WindowsMessageDeliveryService.<Operation>`, as amazon-ssm-agent (agent/runcommand/mds) makes them.
 //
 // A message is an `agent_job`: its MessageId is the job's id, its Payload the job's content. The members ConnectionNumber,
-// IdentityGeneration, OpensConnection, ClosesConnection, WaitSeconds and StatusCode are ours.
+// IdentityGeneration, OpensConnection, ClosesConnection, WaitSeconds, StatusCode and OutputRequests are ours.
 
 extension APIError {
     /// The agent has to open a connection with a number that it has not used before.
@@ -70,17 +70,23 @@ package enum GetMessages: Operation {
         package var destination: String
         package var messages: [Message]
         package var messagesRequestID: String
+        /// Somebody watches these commands: what `agent_output` says on a control channel. Absent when there are none.
+        package var outputRequests: [AgentOutputRequest]?
 
-        package init(destination: String, messages: [Message], messagesRequestID: String) {
+        package init(
+            destination: String, messages: [Message], messagesRequestID: String, outputRequests: [AgentOutputRequest]? = nil
+        ) {
             self.destination = destination
             self.messages = messages
             self.messagesRequestID = messagesRequestID
+            self.outputRequests = outputRequests
         }
 
         enum CodingKeys: String, CodingKey {
             case destination = "Destination"
             case messages = "Messages"
             case messagesRequestID = "MessagesRequestId"
+            case outputRequests = "OutputRequests"
         }
     }
 

@@ -49,10 +49,55 @@ struct ControlChannelMachineTests {
         var delays: [Duration] = []
         for ticket in 1...4 {
             _ = machine.opened(at: start)
-            if case .wait(let delay, _) = machine.ended(nil, at: start + .seconds(1), random: 1) { delays.append(delay) }
+            if case .wait(let delay, _) = machine.ended(nil, at: start + .milliseconds(900), random: 1) { delays.append(delay) }
             _ = machine.delayElapsed(ticket: ticket)
         }
         #expect(delays == [.milliseconds(500), .seconds(1), .seconds(2), .seconds(4)])
+        _ = machine.opened(at: start)
+        #expect(machine.ended(nil, at: start + .seconds(1), random: 1) == .wait(.zero, ticket: 5))
+    }
+
+    @Test func aChannelThatServedBeginsTheBackOffAnewHoweverShortItWas() {
+        var machine = ControlChannelMachine()
+        _ = machine.start()
+        for ticket in 1...5 {
+            _ = machine.ended(.unreachable(""), at: start, random: 1)
+            _ = machine.delayElapsed(ticket: ticket)
+        }
+        _ = machine.opened(at: start)
+        machine.served()
+        #expect(machine.ended(.unreachable("dropped"), at: start + .milliseconds(100), random: 1) == .wait(.zero, ticket: 6))
+        // Once; the next one that soon goes on from there.
+        for (ticket, delay) in [(6, Duration.milliseconds(500)), (7, .seconds(1))] {
+            _ = machine.delayElapsed(ticket: ticket)
+            _ = machine.opened(at: start + .seconds(1))
+            machine.served()
+            #expect(machine.ended(nil, at: start + .seconds(2), random: 1) == .wait(delay, ticket: ticket + 1))
+        }
+        _ = machine.delayElapsed(ticket: 8)
+        _ = machine.opened(at: start + .seconds(20))
+        machine.served()
+        #expect(machine.ended(nil, at: start + .seconds(21), random: 1) == .wait(.zero, ticket: 9))
+    }
+
+    @Test func aControllerThatCrashesAllTheTimeIsNotHammered() {
+        for serves in [true, false] {
+            var machine = ControlChannelMachine(backoff: Backoff(cap: .seconds(35)))
+            _ = machine.start()
+            var now = start
+            var tries = 0
+            while now < start + .seconds(3600) {
+                _ = machine.opened(at: now)
+                if serves { machine.served() }
+                guard case .wait(let delay, let ticket) = machine.ended(.unreachable("crashed"), at: now, random: 0.5) else { break }
+                tries += 1
+                now += delay
+                #expect(machine.delayElapsed(ticket: ticket) == .connect)
+            }
+            // Seven within each twenty seconds and more, or one every 17.5 s when nothing was ever said.
+            #expect(tries < (serves ? 1200 : 220))
+            #expect(tries > 200)
+        }
     }
 
     @Test func aDeniedNodeKeepsTryingAtTheCap() {

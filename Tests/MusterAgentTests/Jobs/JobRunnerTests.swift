@@ -31,17 +31,22 @@ import Testing
         }
 
         func final(_ id: CommandID) async throws -> (id: UUID, content: JobReplyContent) {
-            func find() -> (id: UUID, content: JobReplyContent)? { contents(id).last { $0.content.documentStatus != "InProgress" } }
+            func find() -> (id: UUID, content: JobReplyContent)? {
+                contents(id).last { !["InProgress", "SuccessAndReboot"].contains($0.content.documentStatus) }
+            }
             _ = try await eventually(within: 20) { find() != nil }
             return try #require(find())
         }
     }
 
-    private func configuration(parallel: Int = 5, queued: Int = 5, program: String = AgentProgram.path) -> JobRunnerConfiguration {
+    private func configuration(
+        parallel: Int = 5, queued: Int = 5, program: String = AgentProgram.path, reboot: HostReboot.Settings? = nil
+    ) -> JobRunnerConfiguration {
         JobRunnerConfiguration(
             stateDirectory: temporary.path + "/state", node: node, region: "eu-test-1", agentVersion: "3.3.1.0", platformName: "Debian",
             platformVersion: "12",
-            maximumParallelJobs: parallel, queuedJobs: queued, identityGeneration: 2, agentExecutable: program)
+            maximumParallelJobs: parallel, queuedJobs: queued, identityGeneration: 2, agentExecutable: program,
+            reboot: reboot, bootIDFile: reboot == nil ? ProcessTable.bootIDFile : temporary.path + "/boot")
     }
 
     /// An agent's life: from its start to its end, which leaves its supervisors alone as kill -9 would.
@@ -310,6 +315,135 @@ import Testing
                 #expect(try await cancel(id, at: runner) == "200")
                 #expect(try await controller.final(id).content.documentStatus == "Cancelled")
             }
+        }
+    }
+
+    // MARK: Reboots
+
+    /// A host that is asked to reboot, and does when the test says so.
+    private func reboots(_ command: String = "echo asked >> asked", patience: Duration = .seconds(60)) -> JobRunnerConfiguration {
+        configuration(
+            reboot: HostReboot.Settings(command: ["sh", "-c", "cd \(temporary.path); \(command)"], patience: patience))
+    }
+
+    private func boot(_ name: String) throws { try Data(name.utf8).write(to: URL(filePath: temporary.path + "/boot")) }
+
+    private func hasAsked(_ id: CommandID, _ controller: Controller) -> Bool {
+        controller.contents(id).contains { $0.content.documentStatus == "SuccessAndReboot" } && text(temporary.path + "/asked") == "asked\n"
+    }
+
+    @Test func afterARebootTheStepThatAskedForItGoesOnAndNoOther() async throws {
+        let id = CommandID.random()
+        let folder = temporary.path
+        let document = steps([
+            ("one", "echo x >> \(folder)/one", [:]),
+            ("two", "echo x >> \(folder)/two; echo run $(wc -l < \(folder)/two); [ $(wc -l < \(folder)/two) -gt 1 ] || exit 194", [:]),
+            ("three", "echo x >> \(folder)/three", [:]),
+        ])
+        try boot("first")
+        try await withAgent(reboots()) { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job([], id: id, document: document), to: runner) == "200")
+            #expect(try await eventually { hasAsked(id, controller) })
+            let step = try #require(controller.contents(id).last?.content.runtimeStatus?["two"])
+            #expect(step.status == .successAndReboot && step.output == "run 1\n")
+        }
+        // Not rebooted: the next agent waits as well, and asks once more.
+        try await withAgent(reboots()) { (_: JobRunner, _: Controller) async throws in
+            #expect(try await eventually { text(folder + "/asked") == "asked\nasked\n" })
+        }
+        #expect(text(folder + "/two") == "x\n" && text(folder + "/three") == "")
+        try boot("second")
+        try await withAgent(reboots()) { (_: JobRunner, controller: Controller) async throws in
+            let final = try await controller.final(id).content
+            #expect(final.documentStatus == "Success")
+            #expect(final.runtimeStatus?["two"]?.output == "run 1\nrun 2\n")
+        }
+        #expect([text(folder + "/one"), text(folder + "/two"), text(folder + "/three")] == ["x\n", "x\nx\n", "x\n"])
+        #expect(text(folder + "/asked") == "asked\nasked\n")
+    }
+
+    /// Where between two runs it is interrupted makes no difference.
+    @Test(arguments: 0...4) func theNextRunBeginsOnceWhereverItsBeginningWasInterrupted(_ stage: Int) async throws {
+        let id = CommandID.random()
+        let folder = temporary.path
+        let script = "echo x >> \(folder)/runs; [ $(wc -l < \(folder)/runs) -gt 1 ] || exit 194"
+        try boot("first")
+        try await withAgent(reboots()) { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job([script], id: id, startBy: Timestamp.now().milliseconds + 1500), to: runner) == "200")
+            #expect(try await eventually { hasAsked(id, controller) })
+        }
+        let step = try Folder.open("\(folder)/state/jobs/\(id)/step.run")
+        if stage >= 1 { try step.createFile(StepFolder.attempt, containing: Array("2 5 0 0\n".utf8)) }
+        if stage >= 2 { try step.replaceFile(StepFolder.started, containing: Array("second".utf8), sync: false) }
+        if stage >= 3 { try step.removeFile(StepFolder.result) }
+        if stage >= 4 { for name in [StepFolder.launched, StepFolder.lock] { try step.removeFile(name) } }
+        // Interrupted on one boot, and gone on with on the next.
+        try boot(stage.isMultiple(of: 2) ? "second" : "third")
+        // That the job may no longer be started does not concern one that has been.
+        try await Task.sleep(for: .milliseconds(1600))
+        try await withAgent(reboots()) { (_: JobRunner, controller: Controller) async throws in
+            #expect(try await controller.final(id).content.documentStatus == "Success")
+        }
+        #expect(text(folder + "/runs") == "x\nx\n")
+        #expect(try StepAttempt.read(in: step).number == 2)
+        #expect(try StepAttempt.RebootMark.read(in: step) == nil)
+    }
+
+    @Test func aRebootInTheMiddleOfTheNextRunIsUnknown() async throws {
+        let id = CommandID.random()
+        let folder = temporary.path
+        try boot("first")
+        try await withAgent(reboots()) { (runner: JobRunner, controller: Controller) async throws in
+            let script =
+                "echo $$ > \(folder)/pid; echo x >> \(folder)/runs; [ $(wc -l < \(folder)/runs) -gt 1 ] || exit 194; exec sleep 1000"
+            #expect(try await deliver(job([script], id: id), to: runner) == "200")
+            #expect(try await eventually { hasAsked(id, controller) })
+        }
+        try boot("second")
+        try await withAgent(reboots()) { (_: JobRunner, _: Controller) async throws in
+            #expect(try await eventually { text(folder + "/runs") == "x\nx\n" })
+        }
+        let supervisor = try #require(StepFolder.decode(Array(text("\(folder)/state/jobs/\(id)/step.run/lock").utf8)))
+        let script = try #require(StepFolder.decode(Array(text("\(folder)/state/jobs/\(id)/step.run/launched").utf8)))
+        for pid in [supervisor.pid, script.pid, try await pid(in: folder + "/pid")] { kill(pid, SIGKILL) }
+        try boot("third")
+        try await withAgent(reboots()) { (_: JobRunner, controller: Controller) async throws in
+            let final = try await controller.final(id).content
+            #expect(final.documentStatus == "Failed" && final.runtimeStatus?["run"]?.standardError.contains("Outcome unknown") == true)
+        }
+        #expect(text(folder + "/runs") == "x\nx\n")
+    }
+
+    @Test func aRebootThatDoesNotComeAboutIsAFailureInWords() async throws {
+        try boot("first")
+        let cases: [(String, Duration, String)] = [
+            ("exit 3", .seconds(60), "ended with exit status 3"),
+            ("exec sleep 60", .milliseconds(100), "asked to reboot 3 times, and did not"),
+            ("exit 0", .milliseconds(100), "asked to reboot 3 times, and did not"),
+        ]
+        for (command, patience, words) in cases {
+            let id = CommandID.random()
+            try await withAgent(reboots(command, patience: patience)) { (runner: JobRunner, controller: Controller) async throws in
+                #expect(try await deliver(job(["exit 194"], id: id), to: runner) == "200")
+                let final = try await controller.final(id).content
+                #expect(final.documentStatus == "Failed" && final.runtimeStatus?["run"]?.code == 194)
+                #expect(final.runtimeStatus?["run"]?.standardError.contains(words) == true)
+                // The node goes on.
+                let next = CommandID.random()
+                #expect(try await deliver(job(["echo on"], id: next), to: runner) == "200")
+                #expect(try await controller.final(next).content.documentStatus == "Success")
+            }
+        }
+    }
+
+    @Test func aJobIsCancelledWhileItWaitsForAReboot() async throws {
+        let id = CommandID.random()
+        try boot("first")
+        try await withAgent(reboots()) { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job(["exit 194"], id: id), to: runner) == "200")
+            #expect(try await eventually { hasAsked(id, controller) })
+            #expect(try await cancel(id, at: runner) == "200")
+            #expect(try await controller.final(id).content.documentStatus == "Cancelled")
         }
     }
 

@@ -55,7 +55,7 @@ import Testing
     }
 
     @Test(arguments: [
-        (0, "Success"), (1, "Failed"), (137, "TimedOut"), (143, "Failed"), (168, "Success"), (169, "Failed"), (194, "Failed"),
+        (0, "Success"), (1, "Failed"), (137, "TimedOut"), (143, "Failed"), (168, "Success"), (169, "Failed"), (194, "SuccessAndReboot"),
         (255, "Failed"),
     ])
     func exitCodes(_ code: Int, _ status: String) {
@@ -72,7 +72,13 @@ import Testing
     }
 
     @Test func aRebootIsRefusedInWords() {
-        #expect(error(outcome(.exited, 194)).contains("does not reboot hosts"))
+        var outcome = outcome(.exited, 194)
+        #expect(error(outcome) == "")
+        outcome.rebootFailed("It was asked to reboot 3 times, and did not.")
+        #expect(outcome.status.rawValue == "Failed" && outcome.code == 194 && outcome.isDecidedHere)
+        #expect(
+            error(outcome).contains(
+                "It was asked to reboot 3 times, and did not. The step counts as failed.\nfailed to run commands: exit status 194"))
     }
 
     @Test func problemsAreShown() {

@@ -75,7 +75,7 @@ import Testing
         }
         #expect(session.isFull)
         let answers = session.polled(1, at: start)
-        guard case .answer(1, let batch)? = answers.first else { Issue.record("no answer"); return }
+        guard case .answer(1, let batch, _)? = answers.first else { Issue.record("no answer"); return }
         #expect(batch.count == PollSession.maximumBatch)
         _ = session.acknowledged("job-0", at: start)
         #expect(!session.isFull)
@@ -89,11 +89,55 @@ import Testing
 
     @Test func silenceIsCountedFromTheLastCall() {
         var session = PollSession(at: start)
-        #expect(!session.isSilent(for: .seconds(56), at: start + .seconds(55)))
-        #expect(session.isSilent(for: .seconds(56), at: start + .seconds(56)))
-        _ = session.polled(1, at: start + .seconds(50))
-        #expect(!session.isSilent(for: .seconds(56), at: start + .seconds(100)))
-        _ = session.acknowledged("unknown", at: start + .seconds(100))
-        #expect(!session.isSilent(for: .seconds(56), at: start + .seconds(150)))
+        let limit = PollSession.longestSilence
+        #expect(!session.isLost(at: start + limit - .seconds(1)))
+        #expect(session.isLost(at: start + limit))
+        _ = session.polled(1, at: start + limit)
+        #expect(!session.isLost(at: start + limit * 2 - .seconds(1)))
+        _ = session.acknowledged("unknown", at: start + limit * 2)
+        #expect(!session.isLost(at: start + limit * 3 - .seconds(1)))
+    }
+
+    @Test func aBrokenPollIsASignUnlessTheNodeComesBack() {
+        var session = PollSession(at: start)
+        _ = session.polled(1, at: start)
+        #expect(session.broken(2, at: start) == [])
+        #expect(session.broken(1, at: start) == [.answer(poll: 1, [])])
+        #expect(!session.isLost(at: start + .seconds(4)))
+        #expect(session.isLost(at: start + PollSession.longestGap))
+        _ = session.polled(2, at: start + .seconds(4))
+        #expect(!session.isLost(at: start + .seconds(20)))
+        // The end of a connection whose poll was answered says nothing.
+        _ = session.released(2)
+        #expect(session.broken(2, at: start + .seconds(21)) == [])
+        #expect(!session.isLost(at: start + .seconds(30)))
+    }
+
+    @Test func nothingIsHandedToABrokenPoll() {
+        var session = PollSession(at: start)
+        let job = message("a")
+        _ = session.polled(1, at: start)
+        _ = session.broken(1, at: start)
+        #expect(session.offered(job) == [])
+        #expect(session.polled(2, at: start) == [.answer(poll: 2, [job])])
+    }
+
+    @Test func whoWatchesIsToldOnceAndBesideTheMessages() {
+        var session = PollSession(at: start)
+        let (job, request) = (message("a"), AgentOutputRequest(commandID: "c", seconds: 60))
+        _ = session.polled(1, at: start)
+        #expect(session.asked(request) == [.answer(poll: 1, [], outputs: [request])])
+        #expect(session.asked(request) == [])
+        #expect(session.asked(AgentOutputRequest(commandID: "c", seconds: 30)) == [])
+        _ = session.offered(job)
+        #expect(session.polled(2, at: start) == [.answer(poll: 2, [job], outputs: [AgentOutputRequest(commandID: "c", seconds: 30)])])
+        #expect(session.polled(3, at: start) == [.answer(poll: 3, [job])])
+    }
+
+    @Test func watchersOfManyCommandsAreBounded() {
+        var session = PollSession(at: start)
+        for number in 0..<2 * PollSession.maximumOutputs { _ = session.asked(AgentOutputRequest(commandID: "\(number)", seconds: 1)) }
+        guard case .answer(1, [], let outputs)? = session.polled(1, at: start).first else { Issue.record("no answer"); return }
+        #expect(outputs.count == PollSession.maximumOutputs)
     }
 }

@@ -114,7 +114,14 @@ import Testing
     @Test func theRightHashIsAccepted() async throws {
         try await withBench { (bench: DispatchBench, operations: CommandOperations) async throws in
             var input = SendCommand.Input.shell([bench.nodes[0]])
-            input.documentHash = Hex.encode(SHA256.hash(try #require(BuiltInDocuments.named("AWS-RunShellScript")).content))
+            let content = try #require(BuiltInDocuments.named("AWS-RunShellScript")).content
+            input.documentHash = Hex.encode(SHA256.hash(content))
+            input.documentHashType = "Sha1"
+            #expect(try await refusal(bench, operations, input)?.code == "InvalidDocument")
+            input.documentHashType = nil
+            _ = try await operations.send(input, bench.context)
+            input.documentHashType = "Sha1"
+            input.documentHash = Hex.encode(try #require(SHA1.hash(Array(content.utf8)))).uppercased()
             _ = try await operations.send(input, bench.context)
         }
     }

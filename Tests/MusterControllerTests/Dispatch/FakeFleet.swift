@@ -143,7 +143,8 @@ final class FakeFleet: AgentDelivery {
                 agents.withLock { _ = $0[node]?.unacknowledged.removeValue(forKey: job) }
                 return
             } catch {
-                try? await Task.sleep(for: .milliseconds(5))
+                // The store did not take it; an agent says it again.
+                await Task.yield()
             }
         }
     }
@@ -163,7 +164,7 @@ final class FakeFleet: AgentDelivery {
 /// A store in a folder of its own, nodes in it, and one dispatcher after the other.
 struct DispatchBench {
     let folder: String
-    let database: SQLiteDatabase
+    let database: ObservedDatabase
     let nodes: [NodeID]
     let fleet: FakeFleet
     let context: OperationContext
@@ -171,7 +172,7 @@ struct DispatchBench {
     init(nodes count: Int, platform: String? = "Linux") async throws {
         folder = "/tmp/muster-dispatch-\(Hex.encode(RandomBytes.make(8)))"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        database = try SQLiteDatabase(path: folder + "/store.sqlite")
+        database = ObservedDatabase(try SQLiteDatabase(path: folder + "/store.sqlite"))
         try await Migrations.run(on: database, now: 0)
         let nodes = (0..<count).map { _ in NodeID.random() }.sorted()
         self.nodes = nodes
@@ -242,11 +243,13 @@ struct DispatchBench {
 
     /// Waits for the store to show it, a few seconds at most.
     func until(_ id: CommandID, _ holds: @Sendable ([InvocationState], CommandRecord) -> Bool) async throws {
-        for _ in 0..<2_000 {
+        let deadline = ContinuousClock.now + .seconds(20)
+        repeat {
+            let seen = database.commits.count
             let record = try await command(id)
             if holds(try await states(id), record) { return }
-            try await Task.sleep(for: .milliseconds(10))
-        }
+            guard try await database.commits.next(after: seen, until: deadline) else { break }
+        } while true
         throw Late(text: "\(try await states(id)) \(try await command(id).progress)")
     }
 

@@ -16,7 +16,7 @@ import Testing
         self.fixture = fixture
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        operations = MessageOperations(silenceSeconds: 60, logger: logger) { [logger] connection in
+        operations = MessageOperations(logger: logger) { [logger] connection in
             AgentConnection(
                 peer: connection.peer, certificate: connection.certificate, registry: fixture.registry, events: fixture.events,
                 database: fixture.database, now: { fixture.clock.now }, logger: logger)
@@ -126,6 +126,36 @@ import Testing
             _ = try await operations.messages(last, context)
             await fixture.events.wait(for: .disconnected(node.node))
             #expect(await fixture.registry.connectedNodes().isEmpty)
+        }
+    }
+
+    @Test func aFollowersWishReachesAHeldPoll() async throws {
+        try await serving { node, context in
+            _ = try await operations.messages(input(node, number: 1, opens: true), context)
+            let request = AgentOutputRequest(commandID: "c", seconds: 60)
+            let frame = try AgentMessage(.agentOutput, createdDate: fixture.clock.now, payload: request)
+            async let held = operations.messages(input(node, number: 1), context)
+            #expect(await fixture.registry.send(frame, to: node.node))
+            let output = try await held
+            #expect(output.messages == [] && output.outputRequests == [request])
+            #expect(try await operations.messages(input(node, number: 1, waits: 1), context).outputRequests == nil)
+        }
+    }
+
+    @Test func aPollWhoseClientHangsUpEndsTheConnectionSoon() async throws {
+        try await serving { node, context in
+            _ = try await operations.messages(input(node, number: 1, opens: true), context)
+            let end = ConnectionEnd()
+            let dying = OperationContext(
+                caller: context.caller, requestID: "r", now: context.now, region: "local", account: context.account, node: node,
+                certificate: context.certificate, connectionEnd: end)
+            async let held = operations.messages(input(node, number: 1), dying)
+            end.reached()
+            #expect(try await held.messages == [])
+            let began = ContinuousClock.now
+            await fixture.events.wait(for: .disconnected(node.node))
+            #expect(ContinuousClock.now - began < PollSession.longestSilence / 2)
+            #expect(await code { _ = try await operations.messages(input(node, number: 1), context) } == "ConnectionNotOpen")
         }
     }
 

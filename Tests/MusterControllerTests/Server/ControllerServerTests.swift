@@ -198,10 +198,13 @@ import Testing
                 #expect(try await live.call("NodeEcho", #"{"text":"x"}"#, signed: false, certificate: "stranger").status < 0)
             }
             var denied: [AuditLog.Entry] = []
-            for _ in 0..<500 where denied.isEmpty {
+            let deadline = ContinuousClock.now + .seconds(5)
+            repeat {
+                let seen = live.database.commits.count
                 denied = try await live.audit().filter { $0.outcome == "denied" }
-                try await Task.sleep(for: .milliseconds(10))
-            }
+                guard denied.isEmpty else { break }
+                guard try await live.database.commits.next(after: seen, until: deadline) else { break }
+            } while true
             #expect(denied.map(\.operation) == ["TLSHandshake"])
         }
     }
@@ -247,7 +250,7 @@ import Testing
         limits.handshakeSeconds = 1
         try await LiveServer.run(limits: limits) { (live) async throws in
             let silent = try PlainConnection(port: live.address)
-            for _ in 0..<500 where !silent.isClosed { try await Task.sleep(for: .milliseconds(10)) }
+            await PlainConnection.awaitEnd(of: [silent], seconds: 5)
             #expect(silent.isClosed)
             // The handshake alone does not earn more time.
             let mute = try SecureClient(live)
@@ -265,10 +268,14 @@ import Testing
             let client = try SecureClient(live)
             try client.send("POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSSM.Echo\r\nContent-Length: 1000\r\n\r\n{")
             let start = ContinuousClock.now
-            let isCut = try await client.wait(seconds: 6) { client in
-                try? client.send(" ")
-                return client.isClosed
+            let drip = Task {
+                while !Task.isCancelled {
+                    try? client.send(" ")
+                    try? await Task.sleep(for: .milliseconds(5))
+                }
             }
+            defer { drip.cancel() }
+            let isCut = try await client.wait(seconds: 6) { $0.isClosed }
             #expect(isCut && ContinuousClock.now - start < .seconds(6))
         }
     }
@@ -279,9 +286,9 @@ import Testing
         try await LiveServer.run(limits: limits) { (live) async throws in
             // They are accepted on several loops, so which of them are refused is open; how many are not.
             var held = try (0..<6).map { _ in try PlainConnection(port: live.address) }
-            for _ in 0..<500 where held.count > 3 {
+            for _ in 0..<3 where held.count > 3 {
+                await PlainConnection.awaitEnd(of: held, seconds: 5)
                 held.removeAll { $0.isClosed }
-                try await Task.sleep(for: .milliseconds(10))
             }
             #expect(held.count == 3)
             held.removeAll()
@@ -354,7 +361,7 @@ import Testing
             try client.send(frame: 0x0, Data("two".utf8))
             #expect(try await client.wait { $0.bytes.range(of: Data([0x82, 7] + Array("one two".utf8))) != nil })
             try client.send(frame: 0x2, Data(count: 400_000))
-            #expect(try await client.wait { _ in live.received.contains("\(LiveServer.node) 400000 bytes") })
+            #expect(try await live.receives("\(LiveServer.node) 400000 bytes"))
             #expect(live.received.first == "\(LiveServer.node) hello")
             try client.send(frame: 0x8, Data([0x03, 0xE8]))
             #expect(try await client.wait { $0.isClosed })

@@ -16,26 +16,37 @@ final class LiveServer: Sendable {
     static let otherNode = NodeID("mi-0123456789abcdef1")!
 
     let directory: TemporaryDirectory
-    let database: SQLiteDatabase
+    let database: ObservedDatabase
     let credentials: Credentials
     let authority: CertificateAuthority
     let certificate: ServerCertificate
     private let port = NIOLockedValueBox("")
     private let channels = NIOLockedValueBox<[String]>([])
+    let arrivals = Changes()
 
     var address: String { "127.0.0.1:\(port.withLockedValue { $0 })" }
     /// What the control channels have received, as text.
     var received: [String] { channels.withLockedValue { $0 } }
 
+    func receives(_ text: String) async throws -> Bool {
+        let deadline = ContinuousClock.now + .seconds(10)
+        while true {
+            let seen = arrivals.count
+            if received.contains(text) { return true }
+            guard try await arrivals.next(after: seen, until: deadline) else { return false }
+        }
+    }
+
     private init() async throws {
         directory = try TemporaryDirectory()
-        database = try SQLiteDatabase(path: directory.file("store.sqlite"))
+        database = ObservedDatabase(try SQLiteDatabase(path: directory.file("store.sqlite")))
         try await Migrations.run(on: database, now: 1)
         let seconds = Timestamp.now().milliseconds / 1000
         authority = try CertificateAuthority.create(
             commonName: "Test CA", notBefore: seconds - 300, notAfter: seconds + 86_400, key: .generate())
         certificate = try ServerCertificate(
-            .authority(authority, names: ["localhost", "127.0.0.1"], hours: 1), clientAuthorities: [authority.certificate],
+            .authority(AuthoritySet(issuing: authority), names: ["localhost", "127.0.0.1"], hours: 1),
+            clientAuthorities: [authority.certificate],
             logger: Self.logger)
         credentials = try await Self.keys(database).create(
             userName: "administrator", now: .now(),
@@ -44,7 +55,7 @@ final class LiveServer: Sendable {
         for (name, node, generation) in [("node", Self.node, 1), ("other", Self.otherNode, 1), ("old", Self.node, 7)] {
             let key = try PrivateKey.generate()
             let identity = NodeIdentity(node: node, generation: generation)
-            let leaf = try NodeCertificates(authority: authority, hours: 24).issue(identity, for: key.publicKey, at: .now())
+            let leaf = try NodeCertificates(authority: authority, hours: 24).issue(identity, for: key.publicKey, at: .now()).leaf
             try DataDirectory.write(leaf.pem(), to: directory.file("\(name).pem"))
             try DataDirectory.write(key.pem(), to: directory.file("\(name)-key.pem"))
             guard name != "old" else { continue }
@@ -58,7 +69,8 @@ final class LiveServer: Sendable {
             commonName: "Stranger CA", notBefore: seconds - 300, notAfter: seconds + 86_400, key: .generate())
         let key = try PrivateKey.generate()
         let leaf = try NodeCertificates(authority: stranger, hours: 24).issue(
-            NodeIdentity(node: Self.node, generation: 1), for: key.publicKey, at: .now())
+            NodeIdentity(node: Self.node, generation: 1), for: key.publicKey, at: .now()
+        ).leaf
         try DataDirectory.write(leaf.pem(), to: directory.file("stranger.pem"))
         try DataDirectory.write(key.pem(), to: directory.file("stranger-key.pem"))
     }
@@ -69,7 +81,7 @@ final class LiveServer: Sendable {
         return logger
     }
 
-    private static func keys(_ database: SQLiteDatabase) throws -> OperatorKeyStore {
+    private static func keys(_ database: any SQLDatabase) throws -> OperatorKeyStore {
         OperatorKeyStore(database: database, cipher: try AuthenticatedCipher(key: [UInt8](repeating: 1, count: 32)))
     }
 
@@ -119,9 +131,11 @@ final class LiveServer: Sendable {
             switch message {
             case .text(let text):
                 live.channels.withLockedValue { $0.append("\(node) \(text)") }
+                live.arrivals.happened()
                 try? await peer.send(text: "heard \(text)")
             case .binary(let bytes):
                 live.channels.withLockedValue { $0.append("\(node) \(bytes.readableBytes) bytes") }
+                live.arrivals.happened()
                 try? await peer.send(binary: bytes)
             }
             return true

@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 
 /// TCP without TLS, from a client that says nothing.
@@ -19,6 +20,19 @@ final class PlainConnection {
     }
 
     deinit { close(descriptor) }
+
+    /// Waits until the other side has closed one of them, or the time is over.
+    static func awaitEnd(of connections: [PlainConnection], seconds: Int32) async {
+        let descriptors = connections.map(\.descriptor)
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            DispatchQueue.global().async {
+                var watched = descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+                while poll(&watched, nfds_t(watched.count), seconds * 1000) < 0 && errno == EINTR {}
+                continuation.resume()
+            }
+        }
+        withExtendedLifetime(connections) {}
+    }
 
     var isClosed: Bool {
         var byte: UInt8 = 0

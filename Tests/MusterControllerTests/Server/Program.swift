@@ -52,6 +52,7 @@ final class SecureClient: @unchecked Sendable {
     private let lock = NSLock()
     private var heard = Data()
     private var hasEnded = false
+    private let changes = Changes()
 
     init(_ live: LiveServer, certificate: String? = nil) throws {
         process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
@@ -70,6 +71,7 @@ final class SecureClient: @unchecked Sendable {
                     heard += data
                     if data.isEmpty { hasEnded = true }
                 }
+                changes.happened()
                 if data.isEmpty { return }
             }
         }
@@ -106,10 +108,10 @@ final class SecureClient: @unchecked Sendable {
     /// Whether it became so within the time.
     func wait(seconds: Double = 10, until condition: (SecureClient) -> Bool) async throws -> Bool {
         let end = ContinuousClock.now + .seconds(seconds)
-        while !condition(self) {
-            if ContinuousClock.now > end { return false }
-            try await Task.sleep(for: .milliseconds(5))
+        while true {
+            let seen = changes.count
+            if condition(self) { return true }
+            guard try await changes.next(after: seen, until: end) else { return false }
         }
-        return true
     }
 }
