@@ -74,6 +74,12 @@ struct Report {
         }
         if all.count > 1 {
             lines.append("")
+            // What every fleet shares, such as the cache of the store, is not in it.
+            for figure in [Figure.residentPerAgent, .residentPerAgentLater] {
+                guard let from = first.values[figure], let to = last.values[figure], last.agents > first.agents else { continue }
+                let more = (to * Double(last.agents) - from * Double(first.agents)) / Double(last.agents - first.agents)
+                lines.append("\(figure.name), for each of those above \(first.agents): \(number(more)) KB")
+            }
             lines.append(
                 "growth: the figure at \(last.agents) agents over that at \(first.agents), which are \(number(Double(last.agents) / Double(first.agents))) times as many."
             )

@@ -105,10 +105,10 @@ package struct Controller: Sendable {
             storeEpoch: facts.storeEpoch, logger: logger
         ).register(in: &table)
 
-        let polling = MessageOperations(logger: logger) { [logger] peer in
-            await AgentConnection(
-                peer: peer, registry: registry, events: events, database: database, sessions: broker, logger: logger
-            ).run()
+        let polling = MessageOperations(logger: logger) { [logger] connection in
+            AgentConnection(
+                peer: connection.peer, certificate: connection.certificate, registry: registry, events: events, database: database,
+                sessions: broker, logger: logger)
         }
         polling.register(in: &table)
 
@@ -123,10 +123,10 @@ package struct Controller: Sendable {
         let server = server(
             table, routes, certificates, database: database,
             keys: OperatorKeyStore(database: database, cipher: cipher), dataChannels: DataChannelEntry(broker: broker, logger: logger)
-        ) { [logger] peer, _ in
-            await AgentConnection(
-                peer: peer, registry: registry, events: events, database: database, sessions: broker, logger: logger
-            ).run()
+        ) { [logger] peer, _, certificate in
+            AgentConnection(
+                peer: peer, certificate: certificate, registry: registry, events: events, database: database, sessions: broker,
+                logger: logger)
         }
         let housekeeping = Housekeeping(
             chores: [
@@ -190,7 +190,7 @@ package struct Controller: Sendable {
     private func server(
         _ table: OperationTable, _ routes: RouteTable, _ certificates: [ServerCertificate], database: any SQLDatabase,
         keys: OperatorKeyStore, dataChannels: DataChannelEntry,
-        serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity) async -> Void
+        serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
     ) -> ControllerServer {
         var limits = ControllerServer.Limits()
         limits.bodyBytes = configuration.maximumBodyBytes

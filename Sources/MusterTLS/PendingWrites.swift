@@ -12,7 +12,8 @@ struct PendingWrites {
     /// A few records: what OpenSSL encrypts at once, so that a large buffer never has its whole ciphertext beside it.
     private static let pieceBytes = 4 * TLSConnection.recordBytes
 
-    private var writes = CircularBuffer<(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)>()
+    /// Most connections never have more than one.
+    private var writes = CircularBuffer<(bytes: ByteBuffer, promise: EventLoopPromise<Void>?)>(initialCapacity: 1)
     private var flushed = 0
     private(set) var bytes = 0
 
@@ -66,7 +67,7 @@ struct PendingWrites {
 
     mutating func fail(_ error: any Error) {
         let failed = writes
-        writes = CircularBuffer()
+        writes = CircularBuffer(initialCapacity: 1)
         flushed = 0
         bytes = 0
         for (_, promise) in failed { promise?.fail(error) }

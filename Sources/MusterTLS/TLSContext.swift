@@ -34,7 +34,7 @@ package final class TLSContext: Sendable {
         guard PeerVerification.configure(self, handle: context) else {
             throw .drained(.configuration, "set up the trusted certificate authorities")
         }
-        if let identity = configuration.identity { try Self.use(identity, context) }
+        if let identity = configuration.identity { try Self.use(identity, context, isServer: configuration.isServer) }
         try configureSessions()
     }
 
@@ -42,12 +42,16 @@ package final class TLSContext: Sendable {
         SSL_CTX_free(context)
     }
 
-    private static func use(_ identity: TLSIdentity, _ context: OpaquePointer) throws(TLSError) {
+    /// A client keeps its root to itself (RFC 8446 §4.4.2): the server has it or will not believe it, and would hold it in memory once
+    /// more for every connection. Servers send theirs: a new client may know nothing of it but the digest.
+    private static func use(_ identity: TLSIdentity, _ context: OpaquePointer, isServer: Bool) throws(TLSError) {
         let attempt = "use the certificate \(identity.chain.first?.description ?? "(none)") and its key for TLS"
         guard let leaf = identity.chain.first else { throw TLSError(.configuration, attempt, reasons: ["the chain is empty"]) }
         guard let above = OPENSSL_sk_new_null() else { throw .drained(.configuration, attempt) }
         defer { OPENSSL_sk_free(above) }
-        for certificate in identity.chain.dropFirst() { certificate.withHandle { _ = OPENSSL_sk_push(above, UnsafeRawPointer($0)) } }
+        for certificate in identity.chain.dropFirst() {
+            certificate.withHandle { if isServer || X509_self_signed($0, 0) != 1 { OPENSSL_sk_push(above, UnsafeRawPointer($0)) } }
+        }
         let isUsed = leaf.withHandle { leaf in
             identity.key.withHandle { key in SSL_CTX_use_cert_and_key(context, leaf, key, above, 1) }
         }

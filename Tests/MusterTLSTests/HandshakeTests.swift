@@ -185,6 +185,15 @@ struct HandshakeTests {
         #expect(!pair.client.channel.isActive && !pair.server.channel.isActive)
     }
 
+    @Test("a client keeps its root to itself")
+    func rootOfClient() throws {
+        let authority = try TestAuthority(), other = try TestAuthority()
+        let pair = try EmbeddedPair(authority.client(identity: other.identity(.client)), authority.server())
+        try pair.exchange()
+        // With the root OpenSSL would speak of a self-signed certificate in the chain.
+        #expect(pair.server.observer.reasons.contains("local issuer"), "\(pair.server.observer.reasons)")
+    }
+
     @Test("an identity whose key and certificate do not belong together, or without a certificate")
     func wrongIdentity() throws {
         let authority = try TestAuthority(), chain = try authority.identity(.server).chain

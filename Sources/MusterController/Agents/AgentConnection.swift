@@ -1,8 +1,9 @@
 import FoundationEssentials
 package import Logging
 import Metrics
-import MusterCrypto
+package import MusterCrypto
 package import MusterWire
+import NIOConcurrencyHelpers
 import NIOCore
 
 /// One control channel, from the upgrade to its end. [service]
@@ -11,7 +12,15 @@ import NIOCore
 ///
 /// The layout of the frames and the sequence of `agent_job`, `agent_job_ack`, `agent_job_reply` and `agent_job_reply_ack` are
 /// those of amazon-ssm-agent (agent/messageservice, agent/session/contracts).
-package struct AgentConnection: Sendable {
+package final class AgentConnection: MessageReceiver {
+    private struct State {
+        var id: AgentRegistry.ConnectionID?
+        var node: NodeIdentity?
+        var hasHello = false
+        /// Not needed any more when the node has been let in.
+        var certificate: Certificate?
+    }
+
     private let peer: WebSocketPeer
     private let registry: AgentRegistry
     private let events: any AgentEvents
@@ -19,9 +28,13 @@ package struct AgentConnection: Sendable {
     private let sessions: SessionBroker?
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
+    private let outbox: AgentOutbox
+    private let state: NIOLockedValueBox<State>
 
+    /// - Parameter certificate: the client's, verified against the controller's CA. Whether it still counts is asked here.
     package init(
-        peer: WebSocketPeer, registry: AgentRegistry, events: any AgentEvents, database: any SQLDatabase, sessions: SessionBroker? = nil,
+        peer: WebSocketPeer, certificate: Certificate?, registry: AgentRegistry, events: any AgentEvents, database: any SQLDatabase,
+        sessions: SessionBroker? = nil,
         now: @escaping @Sendable () -> Timestamp = { .now() }, logger: Logger
     ) {
         self.peer = peer
@@ -31,32 +44,38 @@ package struct AgentConnection: Sendable {
         self.sessions = sessions
         self.now = now
         self.logger = logger
+        outbox = AgentOutbox { [peer] frame, written in peer.post(binary: frame, written: written) }
+        state = NIOLockedValueBox(State(certificate: certificate))
     }
 
-    /// Returns when the connection has ended. Every end but the agent's own is a close frame with the reason.
-    ///
-    /// This task lives as long as the connection and does nothing but wait for the next message. What a message leads to runs in
-    /// a child: a task keeps the memory of its deepest call until it ends, and there are thousands of these.
-    package func run() async {
+    // MARK: News of the connection. Every end but the agent's own is a close frame with the reason.
+
+    package func began() async {
         let id = await registry.began(peer)
-        var inbound = peer.inbound.makeAsyncIterator()
-        let first = await inbound.next()
-        let outbox = AgentOutbox { [peer] frame, written in peer.post(binary: frame, written: written) }
-        if let node = await aside({ await self.enter(id, first, outbox) }) {
-            while let message = await inbound.next() {
-                guard await aside({ await self.received(message, from: node, outbox) }) else { break }
-            }
+        state.withLockedValue { $0.id = id }
+    }
+
+    package func received(_ message: WebSocketPeer.Message) async -> Bool {
+        let (id, node) = state.withLockedValue { state in
+            state.hasHello = true
+            return (state.id, state.node)
+        }
+        if let node { return await received(message, from: node, outbox) }
+        guard let id, let entered = await enter(id, message, outbox) else { return false }
+        state.withLockedValue { $0.node = entered }
+        return true
+    }
+
+    package func ended() async {
+        let state = state.withLockedValue { $0 }
+        guard let id = state.id else { return }
+        if let node = state.node {
             outbox.close()
-            await aside { await self.left(id, node) }
+            await left(id, node)
+        } else if !state.hasHello {
+            _ = await enter(id, nil, outbox)
         }
         await registry.ended(id)
-    }
-
-    /// Not inlined: the child's place would then be part of the waiting task's own frame.
-    @inline(never)
-    private func aside<T: Sendable>(_ body: @escaping @Sendable () async -> T) async -> T {
-        async let result = body()
-        return await result
     }
 
     /// Who it is, once the channel is open and the node's place is taken; nil when it has been closed instead.
@@ -120,7 +139,7 @@ package struct AgentConnection: Sendable {
 
     /// Admission and claim are one transaction, so a deregistration comes either before both or after both.
     private func claim(_ number: UInt64, generation: Int?) async throws -> Claim {
-        guard let certificate = peer.peerCertificate else { return .refused(.notANodeCertificate) }
+        guard let certificate = state.withLockedValue({ $0.certificate }) else { return .refused(.notANodeCertificate) }
         let time = now()
         let remote = peer.remoteAddress
         return try await database.write { tx in
@@ -158,8 +177,15 @@ package struct AgentConnection: Sendable {
     private func enter(
         _ id: AgentRegistry.ConnectionID, _ node: NodeIdentity, number: UInt64, _ outbox: AgentOutbox
     ) async -> NodeIdentity? {
-        let endsAt = Timestamp(milliseconds: (peer.peerCertificate?.notAfter ?? 0) * 1000)
-        switch await registry.connected(id, node, number: number, peer: peer, outbox: outbox, endsAt: endsAt) {
+        let certificate = state.withLockedValue { state in
+            defer { state.certificate = nil }
+            return state.certificate
+        }
+        guard let certificate else { return nil }
+        switch await registry.connected(
+            id, node, number: number, peer: peer, outbox: outbox,
+            endsAt: Timestamp(milliseconds: certificate.notAfter * 1000), authority: certificate.authorityKeyIdentifier)
+        {
         case .superseded:
             await peer.close(.policyViolation, reason: Self.replaced)
             return nil
@@ -167,7 +193,7 @@ package struct AgentConnection: Sendable {
             await former?.close(.policyViolation, reason: Self.replaced)
         }
         // A deregistration, a quarantine or the end of an authority that was committed between the claim and the registry found nothing to close.
-        if let refusal = await currentRefusal(of: node) {
+        if let refusal = await currentRefusal(of: node, under: certificate) {
             await registry.close(node.node, reason: refusal)
             outbox.close()
             await left(id, node)
@@ -196,12 +222,10 @@ package struct AgentConnection: Sendable {
         }
     }
 
-    private func currentRefusal(of node: NodeIdentity) async -> String? {
+    private func currentRefusal(of node: NodeIdentity, under certificate: Certificate) async -> String? {
         do {
-            let (certificate, time) = (peer.peerCertificate, now())
-            let admission = try await database.read { tx in
-                if let certificate { try NodeAdmission.admit(certificate, at: time, in: tx) } else { try NodeAdmission.admit(node, in: tx) }
-            }
+            let time = now()
+            let admission = try await database.read { tx in try NodeAdmission.admit(certificate, at: time, in: tx) }
             guard case .failure(let refusal) = admission else { return nil }
             return refusal.description
         } catch {

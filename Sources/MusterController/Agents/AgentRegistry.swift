@@ -43,6 +43,8 @@ package actor AgentRegistry: AgentDelivery, Service {
         let peer: WebSocketPeer
         let outbox: AgentOutbox
         let endsAt: Timestamp
+        /// The key of the authority that issued the certificate; the certificate itself is not kept.
+        let authority: String?
         var nextPing: Timestamp
         var isPinging = false
     }
@@ -90,7 +92,8 @@ package actor AgentRegistry: AgentDelivery, Service {
 
     /// Puts the connection in the node's place.
     package func connected(
-        _ id: ConnectionID, _ node: NodeIdentity, number: UInt64, peer: WebSocketPeer, outbox: AgentOutbox, endsAt: Timestamp
+        _ id: ConnectionID, _ node: NodeIdentity, number: UInt64, peer: WebSocketPeer, outbox: AgentOutbox, endsAt: Timestamp,
+        authority: String?
     ) -> Entry {
         opening.removeValue(forKey: id)
         let former = open[node.node]
@@ -98,7 +101,7 @@ package actor AgentRegistry: AgentDelivery, Service {
         let time = now()
         open[node.node] = Open(
             id: id, generation: node.generation, number: number, peer: peer, outbox: outbox, endsAt: endsAt,
-            nextPing: time.adding(seconds: timing.pingSeconds))
+            authority: authority, nextPing: time.adding(seconds: timing.pingSeconds))
         unwrittenPings[node.node] = time
         connectedGauge.record(open.count)
         former?.outbox.close()
@@ -132,7 +135,7 @@ package actor AgentRegistry: AgentDelivery, Service {
     /// Ends every connection under a certificate of this authority.
     package func close(issuedBy authority: Certificate, reason: String) async {
         guard let key = authority.subjectKeyIdentifier else { return }
-        let ended = open.filter { $0.value.peer.peerCertificate?.authorityKeyIdentifier == key }
+        let ended = open.filter { $0.value.authority == key }
         for (node, entry) in ended {
             open.removeValue(forKey: node)
             entry.outbox.close()

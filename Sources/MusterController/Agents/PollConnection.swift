@@ -54,7 +54,7 @@ package final class PollConnection: WebSocketTransport {
     private let state: NIOLockedValueBox<State>
     private let stream: AsyncStream<WebSocketPeer.Message>
     private let continuation: AsyncStream<WebSocketPeer.Message>.Continuation
-    private let certificate: Certificate?
+    package let certificate: Certificate?
     private let remoteAddress: String
 
     package init(node: NodeIdentity, number: UInt64, certificate: Certificate?, remoteAddress: String) {
@@ -67,9 +67,14 @@ package final class PollConnection: WebSocketTransport {
         (stream, continuation) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
     }
 
-    package var peer: WebSocketPeer {
-        let inbound = WebSocketPeer.Inbound(stream) { [state] _ in state.withLockedValue { $0.unread -= 1 } }
-        return WebSocketPeer(transport: self, inbound: inbound, peerCertificate: certificate, remoteAddress: remoteAddress)
+    package var peer: WebSocketPeer { WebSocketPeer(transport: self, remoteAddress: remoteAddress) }
+
+    /// What the node says, as frames. Read by one task only.
+    package var messages: some AsyncSequence<WebSocketPeer.Message, Never> & Sendable {
+        stream.map { [state] message in
+            state.withLockedValue { $0.unread -= 1 }
+            return message
+        }
     }
 
     package var isOpen: Bool { state.withLockedValue { $0.isAdmitted && $0.closed == nil } }

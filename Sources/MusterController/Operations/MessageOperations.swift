@@ -14,14 +14,14 @@ package final class MessageOperations: Service {
     /// How often silent nodes are looked for.
     private static let lookSeconds = 2
 
-    private let serve: @Sendable (WebSocketPeer) async -> Void
+    private let serve: @Sendable (PollConnection) -> any MessageReceiver
     private let logger: Logger
     private let open = NIOLockedValueBox<[NodeID: PollConnection]>([:])
     private let begun: AsyncStream<PollConnection>.Continuation
     private let beginnings: AsyncStream<PollConnection>
 
-    /// - Parameter serve: serves a connection until it ends.
-    package init(logger: Logger, serve: @escaping @Sendable (WebSocketPeer) async -> Void) {
+    /// - Parameter serve: what serves a connection.
+    package init(logger: Logger, serve: @escaping @Sendable (PollConnection) -> any MessageReceiver) {
         self.serve = serve
         self.logger = logger
         (beginnings, begun) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(10_000))
@@ -172,7 +172,7 @@ package final class MessageOperations: Service {
                 group.addTask { await self.look() }
                 for await connection in beginnings {
                     group.addTask {
-                        await self.serve(connection.peer)
+                        await self.serve(connection).run(connection.messages)
                         await connection.close(.goingAway, reason: "the connection has ended")
                         self.open.withLockedValue { open in
                             if open[connection.node.node] === connection { open.removeValue(forKey: connection.node.node) }

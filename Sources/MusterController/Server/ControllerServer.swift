@@ -2,7 +2,7 @@ internal import FoundationEssentials
 internal import HTTPTypes
 internal import HummingbirdCore
 package import Logging
-internal import MusterCrypto
+package import MusterCrypto
 internal import MusterTLS
 package import MusterWire
 internal import NIOConcurrencyHelpers
@@ -72,7 +72,8 @@ package final class ControllerServer: Service {
     private let account: String
     private let defaultRegion: String
     private let metrics: Metrics
-    private let serveNode: @Sendable (WebSocketPeer, NodeIdentity) async -> Void
+    private let serveNode: @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
+    private let channels = ControlChannels()
     private let dataChannels: DataChannelEntry?
     private let listening: @Sendable ([String]) async throws -> Void
     private let now: @Sendable () -> Timestamp
@@ -93,13 +94,14 @@ package final class ControllerServer: Service {
 
     /// - Parameters:
     ///   - policy: what a caller may do.
-    ///   - serveNode: runs a control channel until it ends.
+    ///   - serveNode: what serves a node's new control channel.
     ///   - listening: told the bound addresses, `address:port`, when every listener accepts connections.
     package init(
         listeners: [Listener], limits: Limits = Limits(), table: OperationTable, routes: RouteTable = RouteTable(),
         policy: @escaping @Sendable (Caller) -> Policy, authentication: Authentication, database: any SQLDatabase,
         account: String, defaultRegion: String, metrics: Metrics,
-        serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity) async -> Void, dataChannels: DataChannelEntry? = nil,
+        serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver,
+        dataChannels: DataChannelEntry? = nil,
         listening: @escaping @Sendable ([String]) async throws -> Void,
         now: @escaping @Sendable () -> Timestamp = { .now() }, logger: Logger
     ) {
@@ -127,10 +129,8 @@ package final class ControllerServer: Service {
     package func run() async throws {
         let (bound, continuation) = AsyncStream.makeStream(of: (Int, String).self)
         try await withThrowingTaskGroup(of: Void.self) { group in
-            for (index, listener) in listeners.enumerated() {
-                let server = server(for: listener) { address in continuation.yield((index, address)) }
-                group.addTask { try await self.serve(listener, server) }
-            }
+            group.addTask { await self.channels.run() }
+            group.addTask { try await self.serveAll { index, address in continuation.yield((index, address)) } }
             group.addTask { try await self.announce(bound) }
             group.addTask { await self.writeDenials() }
             group.addTask { await self.writeImpostors() }
@@ -138,6 +138,17 @@ package final class ControllerServer: Service {
         }
         isReady.withLockedValue { $0 = false }
         await flushDenials(all: true)
+    }
+
+    private func serveAll(bound: @escaping @Sendable (Int, String) -> Void) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for (index, listener) in listeners.enumerated() {
+                let server = server(for: listener) { address in bound(index, address) }
+                group.addTask { try await self.serve(listener, server) }
+            }
+            try await group.waitForAll()
+        }
+        channels.stop()
     }
 
     private func serve(_ listener: Listener, _ server: any Service) async throws {
@@ -165,9 +176,10 @@ package final class ControllerServer: Service {
             admit: { path, connection, eventLoop in
                 eventLoop.makeFutureWithTask { try await self.admit(path, connection, listener) }
             },
-            serveNode: { peer, identity in
+            channels: channels,
+            serveNode: { peer, identity, certificate in
                 self.metrics.count("muster_control_channels_total")
-                await self.serveNode(peer, identity)
+                return self.serveNode(peer, identity, certificate)
             },
             openDataChannel: { dataChannel in await self.open(dataChannel) },
             handshakeFailed: { source, error in

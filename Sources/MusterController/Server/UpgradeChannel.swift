@@ -1,6 +1,7 @@
 internal import HTTPTypes
 internal import HummingbirdCore
 internal import Logging
+internal import MusterCrypto
 internal import MusterTLS
 internal import MusterWire
 internal import NIOConcurrencyHelpers
@@ -13,7 +14,7 @@ internal import NIOWebSocket
 /// One accepted connection: TLS, then HTTP or a WebSocket on the same port.
 ///
 ///     bytes ─ TLSHandler ─ HTTP codec ─ UpgradeGate ─ NIO's upgrader ─┬─ HTTP parts ─ SlowClientHandler ─ requests
-///                                                                    ├─ frames ─ WebSocketHandler ─ WebSocketPeer
+///                                                                    ├─ frames ─ WebSocketHandler ─ ControlChannels
 ///                                                                    └─ frames ─ DataChannelHandler ─ SessionRelay
 ///
 /// `setup` must return before the first byte can arrive, hence it hands the upgrade's future to `handle`, which waits for it.
@@ -42,7 +43,8 @@ struct UpgradeChannel: ServerChildChannel {
 
     enum Outcome: Sendable {
         case http(NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>, Connection)
-        case webSocket(WebSocketPeer, NodeIdentity)
+        /// Its messages are dealt with elsewhere.
+        case webSocket
         case dataChannel(DataChannel)
     }
 
@@ -76,7 +78,8 @@ struct UpgradeChannel: ServerChildChannel {
     let respond: Respond
     /// Whether this may be upgraded now, and to what; asked before the upgrade, so that a refusal is an HTTP answer.
     let admit: @Sendable (String, Connection, any EventLoop) -> EventLoopFuture<Admission?>
-    let serveNode: @Sendable (WebSocketPeer, NodeIdentity) async -> Void
+    let channels: ControlChannels
+    let serveNode: @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
     /// Returns when the leg is part of its session or has been refused.
     let openDataChannel: @Sendable (DataChannel) async -> Void
     let handshakeFailed: @Sendable (String, TLSError) -> Void
@@ -101,6 +104,7 @@ struct UpgradeChannel: ServerChildChannel {
     private func addHandlers(
         _ channel: any Channel, remote: String, slot: ConnectionSlot, logger: Logger
     ) throws -> EventLoopFuture<Outcome> {
+        try ReceiveAllocator.use(on: channel)
         let handlers = channel.pipeline.syncOperations
         let tlsHandler = TLSHandler(context: tls(), serverName: nil)
         let encoder = HTTPResponseEncoder()
@@ -140,7 +144,8 @@ struct UpgradeChannel: ServerChildChannel {
                     switch admitted.value {
                     case .controlChannel(let identity):
                         slot.release()
-                        return .webSocket(try addWebSocketHandlers(channel, connection()), identity)
+                        try addWebSocketHandlers(channel, connection(), identity)
+                        return .webSocket
                     case .dataChannel(let admission, let settled):
                         return .dataChannel(
                             try addDataChannelHandlers(channel, connection(), admission, after: tlsOnLoop.value) {
@@ -177,14 +182,16 @@ struct UpgradeChannel: ServerChildChannel {
         return try NIOAsyncChannel(wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
     }
 
-    private func addWebSocketHandlers(_ channel: any Channel, _ connection: Connection) throws -> WebSocketPeer {
+    private func addWebSocketHandlers(_ channel: any Channel, _ connection: Connection, _ identity: NodeIdentity) throws {
         let handler = WebSocketHandler(idleTimeout: limits.webSocketIdle)
         try channel.pipeline.syncOperations.addHandlers([
             NIOWebSocketFrameAggregator(
                 minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 256, maxAccumulatedFrameSize: limits.messageBytes),
             handler,
         ])
-        return handler.makePeer(channel: channel, certificate: connection.peer?.leaf, remoteAddress: connection.remoteAddress)
+        handler.serve(channel, remoteAddress: connection.remoteAddress, in: channels) { peer in
+            serveNode(peer, identity, connection.peer?.leaf)
+        }
     }
 
     private func addDataChannelHandlers(
@@ -238,15 +245,8 @@ struct UpgradeChannel: ServerChildChannel {
             } onCancel: {
                 value.channel.close(promise: nil)
             }
-        case .webSocket(let peer, let identity):
-            await withTaskCancellationHandler {
-                await serveNode(peer, identity)
-                await peer.close(.normal)
-                // Until the close frame is out and the socket is closed; the process must not end before.
-                try? await value.channel.closeFuture.get()
-            } onCancel: {
-                value.channel.close(promise: nil)
-            }
+        case .webSocket:
+            break
         }
     }
 }

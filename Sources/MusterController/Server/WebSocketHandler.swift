@@ -1,26 +1,20 @@
-internal import MusterCrypto
 internal import NIOConcurrencyHelpers
 internal import NIOCore
 internal import NIOWebSocket
 
 /// Moves whole messages between frames and a `WebSocketPeer`. RFC 6455.
 ///
-/// Inbound: stops reading from the socket while too much waits for its consumer. Outbound: a peer that takes nothing for a
+/// Inbound: stops reading from the socket while too much waits in the inbox. Outbound: a peer that takes nothing for a
 /// whole idle period is cut. Pings are answered here, the newest only (section 5.5.3), so that a flood of them queues nothing.
 final class WebSocketHandler: ChannelDuplexHandler {
     typealias InboundIn = WebSocketFrame
     typealias OutboundIn = WebSocketFrame
     typealias OutboundOut = WebSocketFrame
 
-    private static let maximumWaitingMessages = 64
-    private static let maximumWaitingBytes = 2 << 20
     private static let closingTime = TimeAmount.seconds(2)
 
     private let idleTimeout: TimeAmount
-    private let stream: AsyncStream<WebSocketPeer.Message>
-    private let continuation: AsyncStream<WebSocketPeer.Message>.Continuation
-    private var waitingMessages = 0
-    private var waitingBytes = 0
+    private var inbox: Inbox?
     private var isReadHeldBack = false
     private var isPonging = false
     private var isClosing = false
@@ -33,17 +27,17 @@ final class WebSocketHandler: ChannelDuplexHandler {
 
     init(idleTimeout: TimeAmount) {
         self.idleTimeout = idleTimeout
-        (stream, continuation) = AsyncStream.makeStream(bufferingPolicy: .unbounded)
     }
 
-    func makePeer(channel: any Channel, certificate: Certificate?, remoteAddress: String) -> WebSocketPeer {
+    /// Before the first frame.
+    func serve(
+        _ channel: any Channel, remoteAddress: String, in channels: ControlChannels, by receiver: (WebSocketPeer) -> any MessageReceiver
+    ) {
         let handler = NIOLoopBound(self, eventLoop: channel.eventLoop)
-        let inbound = WebSocketPeer.Inbound(stream) { message in
-            channel.eventLoop.execute { handler.value.consumed(message) }
+        let peer = WebSocketPeer(transport: Transport(channel: channel, handler: handler), remoteAddress: remoteAddress)
+        inbox = channels.open(channel, peer, receiver(peer)) {
+            channel.eventLoop.execute { handler.value.readOn() }
         }
-        return WebSocketPeer(
-            transport: Transport(channel: channel, handler: handler), inbound: inbound,
-            peerCertificate: certificate, remoteAddress: remoteAddress)
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -66,7 +60,7 @@ final class WebSocketHandler: ChannelDuplexHandler {
     private func ended() {
         tick?.cancel()
         tick = nil
-        continuation.finish()
+        inbox?.finish()
         context = nil
     }
 
@@ -78,15 +72,15 @@ final class WebSocketHandler: ChannelDuplexHandler {
         guard !isClosing || frame.opcode == .connectionClose else { return }
         switch frame.opcode {
         case .text:
-            deliver(.text(String(buffer: frame.unmaskedData)))
+            inbox?.add(.text(String(buffer: frame.unmaskedData)))
         case .binary:
-            deliver(.binary(frame.unmaskedData))
+            inbox?.add(.binary(frame.unmaskedData))
         case .ping:
             pong(frame.unmaskedData, context)
         case .pong:
             break
         case .connectionClose:
-            continuation.finish()
+            inbox?.finish()
             if isClosing {
                 context.close(promise: nil)
             } else {
@@ -97,27 +91,14 @@ final class WebSocketHandler: ChannelDuplexHandler {
         }
     }
 
-    private func deliver(_ message: WebSocketPeer.Message) {
-        waitingMessages += 1
-        waitingBytes += message.byteCount
-        continuation.yield(message)
-    }
-
-    private func consumed(_ message: WebSocketPeer.Message) {
-        waitingMessages -= 1
-        waitingBytes -= message.byteCount
-        if isReadHeldBack, !isFull, let context {
-            isReadHeldBack = false
-            context.read()
-        }
-    }
-
-    private var isFull: Bool {
-        waitingMessages >= Self.maximumWaitingMessages || waitingBytes >= Self.maximumWaitingBytes
+    private func readOn() {
+        guard isReadHeldBack, let context else { return }
+        isReadHeldBack = false
+        context.read()
     }
 
     func read(context: ChannelHandlerContext) {
-        if isFull, !isClosing { isReadHeldBack = true } else { context.read() }
+        if isClosing || inbox?.hasRoom() ?? true { context.read() } else { isReadHeldBack = true }
     }
 
     private func pong(_ payload: ByteBuffer, _ context: ChannelHandlerContext) {
@@ -138,7 +119,7 @@ final class WebSocketHandler: ChannelDuplexHandler {
         case is NIOWebSocketError:
             // NIO's own handler has already sent the close frame.
             isClosing = true
-            continuation.finish()
+            inbox?.finish()
             context.close(promise: nil)
         default:
             context.close(promise: nil)
@@ -197,7 +178,7 @@ final class WebSocketHandler: ChannelDuplexHandler {
     private func close(_ code: WebSocketPeer.CloseCode, _ reason: String, _ context: ChannelHandlerContext, thenClose: Bool) {
         guard !isClosing else { return }
         isClosing = true
-        continuation.finish()
+        inbox?.finish()
         var data = context.channel.allocator.buffer(capacity: 2 + reason.utf8.count)
         data.write(webSocketErrorCode: WebSocketErrorCode(codeNumber: Int(code.rawValue)))
         data.writeString(String(reason.prefix(60)))
@@ -243,15 +224,6 @@ final class WebSocketHandler: ChannelDuplexHandler {
                 guard let context = handler.value.context else { return }
                 handler.value.close(code, reason, context, thenClose: false)
             }.get()
-        }
-    }
-}
-
-extension WebSocketPeer.Message {
-    fileprivate var byteCount: Int {
-        switch self {
-        case .text(let text): text.utf8.count
-        case .binary(let bytes): bytes.readableBytes
         }
     }
 }

@@ -1,7 +1,6 @@
-package import MusterCrypto
 package import NIOCore
 
-/// One end of an upgraded connection, as the services see it: whole messages in, whole messages out.
+/// The way to the other end of an upgraded connection: whole messages. Those from there come to a `MessageReceiver`.
 ///
 /// The pipeline below answers pings, joins fragments, enforces the size limit and closes what is idle.
 package struct WebSocketPeer: Sendable {
@@ -19,17 +18,11 @@ package struct WebSocketPeer: Sendable {
         case messageTooBig = 1009
     }
 
-    /// Ends when the connection has ended, for whatever reason. Read by one task only.
-    package let inbound: Inbound
-    /// The client's certificate, verified against the controller's CA. The caller checks that it still counts.
-    package let peerCertificate: Certificate?
     package let remoteAddress: String
     private let transport: any WebSocketTransport
 
-    package init(transport: any WebSocketTransport, inbound: Inbound, peerCertificate: Certificate?, remoteAddress: String) {
+    package init(transport: any WebSocketTransport, remoteAddress: String) {
         self.transport = transport
-        self.inbound = inbound
-        self.peerCertificate = peerCertificate
         self.remoteAddress = remoteAddress
     }
 
@@ -47,42 +40,8 @@ package struct WebSocketPeer: Sendable {
     /// Hands the bytes over and does not wait: `written` is called when the operating system has them, or never will.
     package func post(binary: ByteBuffer, written: @escaping @Sendable () -> Void) { transport.post(binary, written: written) }
 
-    /// Sends the close frame and ends the connection; `inbound` then ends. Safe to call twice.
+    /// Sends the close frame and ends the connection; nothing is received after that. Safe to call twice.
     package func close(_ code: CloseCode, reason: String = "") async { await transport.close(code, reason: reason) }
-
-    package struct Inbound: AsyncSequence, Sendable {
-        package typealias Element = Message
-        package typealias Failure = Never
-        private let stream: AsyncStream<Message>
-        private let didConsume: @Sendable (Message) -> Void
-
-        /// `didConsume` tells the pipeline that there is room for more.
-        package init(_ stream: AsyncStream<Message>, didConsume: @escaping @Sendable (Message) -> Void = { _ in }) {
-            self.stream = stream
-            self.didConsume = didConsume
-        }
-
-        package func makeAsyncIterator() -> Iterator {
-            Iterator(base: stream.makeAsyncIterator(), didConsume: didConsume)
-        }
-
-        package struct Iterator: AsyncIteratorProtocol {
-            var base: AsyncStream<Message>.Iterator
-            let didConsume: @Sendable (Message) -> Void
-
-            package mutating func next() async -> Message? {
-                guard let message = await base.next() else { return nil }
-                didConsume(message)
-                return message
-            }
-
-            package mutating func next(isolation actor: isolated (any Actor)?) async -> Message? {
-                guard let message = await base.next(isolation: actor) else { return nil }
-                didConsume(message)
-                return message
-            }
-        }
-    }
 }
 
 /// What a `WebSocketPeer` stands on: the NIO pipeline, the calls of a polling node, or a pair of queues in tests.

@@ -16,15 +16,18 @@ extension SQLValue {
 
 /// One row of an answer, by column name.
 package struct SQLRow: Sendable {
-    private let values: [String: SQLValue]
+    /// Shared by all rows of an answer. There are few, so looking through them is quicker than a table would be.
+    private let columns: [String]
+    private let values: [SQLValue]
 
-    package init(_ values: [String: SQLValue]) {
+    package init(_ columns: [String], _ values: [SQLValue]) {
+        self.columns = columns
         self.values = values
     }
 
     package func value(_ column: String) throws -> SQLValue {
-        guard let value = values[column] else { throw SQLError.noColumn(column) }
-        return value
+        guard let index = columns.firstIndex(of: column), index < values.count else { throw SQLError.noColumn(column) }
+        return values[index]
     }
 
     package func text(_ column: String) throws -> String {

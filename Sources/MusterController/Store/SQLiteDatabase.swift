@@ -205,26 +205,39 @@ private struct SQLiteTransaction: SQLTransaction {
     var changes: Int { db.changesCount }
 
     func execute(_ sql: String, _ arguments: [SQLValue]) throws {
-        try db.cachedStatement(sql: sql).execute(arguments: Self.bind(arguments))
+        try db.cachedStatement(sql: Self.numbered(sql)).execute(arguments: Self.bind(arguments))
     }
 
     func query(_ sql: String, _ arguments: [SQLValue]) throws -> [SQLRow] {
-        let statement = try db.cachedStatement(sql: sql)
-        return try Row.fetchAll(statement, arguments: Self.bind(arguments)).map { row in
-            var values: [String: SQLValue] = [:]
-            values.reserveCapacity(row.count)
-            for (column, value) in row { values[column] = Self.value(value) }
-            return SQLRow(values)
+        let statement = try db.cachedStatement(sql: Self.numbered(sql))
+        let columns = statement.columnNames
+        let rows = try Row.fetchCursor(statement, arguments: Self.bind(arguments))
+        var found: [SQLRow] = []
+        while let row = try rows.next() {
+            found.append(SQLRow(columns, columns.indices.map { Self.value(row[$0]) }))
+        }
+        return found
+    }
+
+    /// SQLite numbers `$n` in order of appearance, and `?n` by n. A dollar before a digit is always a placeholder here: what comes
+    /// from outside is bound, never written into a statement.
+    private static func numbered(_ sql: String) -> String {
+        var sql = sql
+        return sql.withUTF8 { text in
+            String(unsafeUninitializedCapacity: text.count) { target in
+                for index in text.indices {
+                    let isPlaceholder =
+                        text[index] == UInt8(ascii: "$") && index + 1 < text.count
+                        && (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(text[index + 1])
+                    target.initializeElement(at: index, to: isPlaceholder ? UInt8(ascii: "?") : text[index])
+                }
+                return text.count
+            }
         }
     }
 
-    /// By name, because SQLite numbers `$n` in order of appearance and not by n.
     private static func bind(_ arguments: [SQLValue]) -> StatementArguments {
-        var named: [String: (any DatabaseValueConvertible)?] = [:]
-        for (index, argument) in arguments.enumerated() {
-            named[String(index + 1)] = databaseValue(argument)
-        }
-        return StatementArguments(named)
+        StatementArguments(arguments.map(databaseValue))
     }
 
     private static func databaseValue(_ value: SQLValue) -> DatabaseValue {

@@ -1,4 +1,5 @@
 import Logging
+import MusterCrypto
 import MusterWire
 import Testing
 
@@ -13,7 +14,8 @@ import Testing
             let peer = FakePeer(certificate: certificate)
             let id = await fixture.registry.began(peer.peer)
             let entry = await fixture.registry.connected(
-                id, identity, number: number, peer: peer.peer, outbox: AgentOutbox { _, _ in }, endsAt: end)
+                id, identity, number: number, peer: peer.peer, outbox: AgentOutbox { _, _ in }, endsAt: end,
+                authority: certificate.authorityKeyIdentifier)
             if case .entered = entry { return (peer, id, true) }
             return (peer, id, false)
         }

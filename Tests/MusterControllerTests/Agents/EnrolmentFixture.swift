@@ -112,8 +112,9 @@ final class EnrolmentFixture: Sendable {
         logger.logLevel = .critical
         let clock = self.clock
         let connection = AgentConnection(
-            peer: peer.peer, registry: registry, events: events, database: database, now: { clock.now }, logger: logger)
-        peer.task.withLockedValue { $0 = Task { await connection.run() } }
+            peer: peer.peer, certificate: peer.certificate, registry: registry, events: events, database: database, now: { clock.now },
+            logger: logger)
+        peer.task.withLockedValue { $0 = Task { await connection.run(peer.messages) } }
     }
 }
 

@@ -11,6 +11,8 @@ final class FakePeer: Sendable {
 
     let peer: WebSocketPeer
     let task = NIOLockedValueBox<Task<Void, Never>?>(nil)
+    let certificate: Certificate?
+    let messages: AsyncStream<WebSocketPeer.Message>
     private let transport: Transport
     private let inbound: AsyncStream<WebSocketPeer.Message>.Continuation
 
@@ -18,8 +20,9 @@ final class FakePeer: Sendable {
         let (stream, continuation) = AsyncStream.makeStream(of: WebSocketPeer.Message.self)
         inbound = continuation
         transport = Transport(inbound: continuation, takesMessages: takesMessages)
-        peer = WebSocketPeer(
-            transport: transport, inbound: WebSocketPeer.Inbound(stream), peerCertificate: certificate, remoteAddress: "192.0.2.9")
+        messages = stream
+        self.certificate = certificate
+        peer = WebSocketPeer(transport: transport, remoteAddress: "192.0.2.9")
     }
 
     func say(_ message: WebSocketPeer.Message) {

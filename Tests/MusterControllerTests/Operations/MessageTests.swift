@@ -16,11 +16,10 @@ import Testing
         self.fixture = fixture
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        operations = MessageOperations(logger: logger) { [logger] peer in
-            await AgentConnection(
-                peer: peer, registry: fixture.registry, events: fixture.events, database: fixture.database, now: { fixture.clock.now },
-                logger: logger
-            ).run()
+        operations = MessageOperations(logger: logger) { [logger] connection in
+            AgentConnection(
+                peer: connection.peer, certificate: connection.certificate, registry: fixture.registry, events: fixture.events,
+                database: fixture.database, now: { fixture.clock.now }, logger: logger)
         }
     }
 

@@ -96,20 +96,7 @@ final class LiveServer: Sendable {
             table: TestOperations.table(), policy: { _ in policy },
             authentication: Authentication(keys: try keys(live.database), database: live.database, account: "000000000001", regions: []),
             database: live.database, account: "000000000001", defaultRegion: "us-east-1", metrics: Metrics(),
-            serveNode: { peer, identity in
-                for await message in peer.inbound {
-                    switch message {
-                    case .text(let text):
-                        live.channels.withLockedValue { $0.append("\(identity.node) \(text)") }
-                        live.arrivals.happened()
-                        try? await peer.send(text: "heard \(text)")
-                    case .binary(let bytes):
-                        live.channels.withLockedValue { $0.append("\(identity.node) \(bytes.readableBytes) bytes") }
-                        live.arrivals.happened()
-                        try? await peer.send(binary: bytes)
-                    }
-                }
-            },
+            serveNode: { peer, identity, _ in Echo(peer: peer, node: identity.node, live: live) },
             listening: { addresses in
                 live.port.withLockedValue { $0 = addresses[0].split(separator: ":").last.map(String.init) ?? "" }
                 ready.continuation.yield()
@@ -129,6 +116,30 @@ final class LiveServer: Sendable {
             try await tasks.waitForAll()
         }
         try live.database.close()
+    }
+
+    /// Writes down what it receives, and sends it back.
+    private struct Echo: MessageReceiver {
+        let peer: WebSocketPeer
+        let node: NodeID
+        let live: LiveServer
+
+        func began() async {}
+        func ended() async {}
+
+        func received(_ message: WebSocketPeer.Message) async -> Bool {
+            switch message {
+            case .text(let text):
+                live.channels.withLockedValue { $0.append("\(node) \(text)") }
+                live.arrivals.happened()
+                try? await peer.send(text: "heard \(text)")
+            case .binary(let bytes):
+                live.channels.withLockedValue { $0.append("\(node) \(bytes.readableBytes) bytes") }
+                live.arrivals.happened()
+                try? await peer.send(binary: bytes)
+            }
+            return true
+        }
     }
 
     // MARK: Clients
