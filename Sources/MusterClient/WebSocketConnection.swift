@@ -131,7 +131,10 @@ package final class WebSocketConnection: Sendable {
 
     /// For a connection with `delivery: .receiver`; for any other it is the end.
     package func attach(_ receiver: any WebSocketReceiver) {
-        channel.triggerUserOutboundEvent(Attachment(receiver: receiver), promise: nil)
+        let attached = channel.eventLoop.makePromise(of: Void.self)
+        // A connection that is gone already has no handlers left that would say so.
+        attached.futureResult.whenFailure { _ in receiver.ended(ClientError(.closed, "The WebSocket was gone before anybody listened.")) }
+        channel.triggerUserOutboundEvent(Attachment(receiver: receiver), promise: attached)
     }
 
     /// Sends all of them with one flush. The sender bounds what is on its way: `DataChannel` by its window.

@@ -251,7 +251,8 @@ def test_every_unserved_operation_is_refused(sandbox):
         "DescribeActivations", "DeleteActivation", "DeregisterManagedInstance", "DescribeInstanceInformation", "GetConnectionStatus",
         "AddTagsToResource", "RemoveTagsFromResource", "ListTagsForResource", "DescribeInstanceProperties", "UpdateManagedInstanceRole",
         "GetServiceSetting", "UpdateServiceSetting", "ResetServiceSetting", "GetDocument", "DescribeDocument", "ListDocuments",
-        "ListDocumentVersions", "CreateDocument", "UpdateDocument", "UpdateDocumentDefaultVersion", "DeleteDocument"}
+        "ListDocumentVersions", "CreateDocument", "UpdateDocument", "UpdateDocumentDefaultVersion", "DeleteDocument",
+        "StartSession", "ResumeSession", "TerminateSession", "DescribeSessions"}
 
 
 def test_aws_cli(sandbox, nodes):

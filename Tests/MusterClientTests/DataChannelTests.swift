@@ -16,6 +16,8 @@ import Testing
             var frames = 0
             var connections = 0
             var pending: [ByteBuffer] = []
+            /// What a connection that is being closed still delivers is nobody's.
+            var current: ObjectIdentifier?
         }
 
         private let state = Mutex(State())
@@ -29,9 +31,15 @@ import Testing
             let frames = state.withLock { state in
                 state.connections += 1
                 state.frames = 0
+                state.current = ObjectIdentifier(channel)
                 return state.stream.reconnected(now: .now())
             }
             send(frames, on: channel)
+            // What was lost with the connection before is sent again, as every end of a session does.
+            let timer = channel.eventLoop.scheduleRepeatedTask(initialDelay: .milliseconds(50), delay: .milliseconds(50)) { _ in
+                self.send(self.state.withLock { $0.stream.due(now: .now()) }, on: channel)
+            }
+            channel.closeFuture.whenComplete { _ in timer.cancel() }
         }
 
         func frame(_ frame: WebSocketFrame, _ channel: any Channel) {
@@ -41,13 +49,15 @@ import Testing
                 channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .pong, data: bytes), promise: nil)
             case .binary:
                 guard let message = try? bytes.readAgentMessage() else { return }
-                let (answers, drops) = state.withLock { state in
+                let (answers, drops): ([AgentMessage], Bool) = state.withLock { state in
+                    guard state.current == ObjectIdentifier(channel) else { return ([], true) }
                     var step = state.stream.received(message, now: .now(), date: .now())
                     state.pending += step.deliver.map(\.payload)
                     while state.stream.room > 0, !state.pending.isEmpty {
                         step.send += state.stream.send(.output, state.pending.removeFirst(), now: .now(), date: .now())
                     }
                     state.frames += 1
+                    if state.frames > dropAfter { state.current = nil }
                     return (step.send, state.frames > dropAfter)
                 }
                 if drops { return channel.close(promise: nil) }
