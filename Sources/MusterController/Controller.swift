@@ -80,7 +80,8 @@ package struct Controller: Sendable {
         OutputRoutes(database: database, folder: folder, uploads: uploads, followers: followers, delivery: registry).register(in: &routes)
         let recordings = try RecordingArchive(path: directory.path + "/recordings")
         let recorders = SessionRecorders(
-            archive: recordings, database: database, authority: { authorities.current.issuing }, settings: SessionRecorders.Settings(configuration),
+            archive: recordings, database: database, authority: { authorities.current.issuing },
+            settings: SessionRecorders.Settings(configuration),
             logger: logger)
         RecordingRoutes(database: database, archive: recordings, recorders: recorders).register(in: &routes)
         let broker = SessionBroker(database: database, registry: registry, taps: recorders, logger: logger)
