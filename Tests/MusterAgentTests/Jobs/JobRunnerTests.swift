@@ -402,6 +402,9 @@ import Testing
         try boot("second")
         try await withAgent(reboots()) { (_: JobRunner, _: Controller) async throws in
             #expect(try await eventually { text(folder + "/runs") == "x\nx\n" })
+            // The supervisor writes down whom it has started when that one runs already.
+            let launched = "\(folder)/state/jobs/\(id)/step.run/launched"
+            #expect(try await eventually { StepFolder.decode(Array(text(launched).utf8)) != nil })
         }
         let supervisor = try #require(StepFolder.decode(Array(text("\(folder)/state/jobs/\(id)/step.run/lock").utf8)))
         let script = try #require(StepFolder.decode(Array(text("\(folder)/state/jobs/\(id)/step.run/launched").utf8)))
