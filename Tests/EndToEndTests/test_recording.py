@@ -373,7 +373,7 @@ def test_a_recording_is_played_on_a_terminal(tmp_path):
     with terminal.Terminal(BIN / "muster", "session", "replay", cast, env={**os.environ, "TERM": "xterm"}) as t:
         t.expect("first word")
         t.type(" ")
-        for _ in range(12):
+        for _ in range(16):
             t.type("\x1b[C")
             time.sleep(0.02)
         time.sleep(0.3)

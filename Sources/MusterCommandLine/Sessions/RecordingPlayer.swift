@@ -106,9 +106,15 @@ package struct RecordingPlayer {
     }
 
     private static func key() -> Key? {
-        var bytes = [UInt8](repeating: 0, count: 16)
-        let count = read(STDIN_FILENO, &bytes, bytes.count)
+        // One key at a time: several may wait, when keys are pressed faster than a jump takes.
+        var bytes = [UInt8](repeating: 0, count: 3)
+        var count = read(STDIN_FILENO, &bytes, 1)
         guard count > 0 else { return .quit }
+        var entry = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+        // The Escape key alone is followed by nothing.
+        if bytes[0] == 0x1b, poll(&entry, 1, 0) > 0 {
+            count += max(0, bytes.withUnsafeMutableBytes { read(STDIN_FILENO, $0.baseAddress! + 1, 2) })
+        }
         switch bytes.prefix(count) {
         case [0x20]: return .pause
         case [0x1b, 0x5b, 0x43], [0x1b, 0x4f, 0x43]: return .forward
