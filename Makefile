@@ -6,7 +6,9 @@ SWIFT    ?= swift
 PREFIX   ?= /usr/local
 BUILD    := --static-swift-stdlib -Xswiftc -Osize
 RELEASE  := .build/release
-PACKAGES := libssl-dev libsqlite3-dev pkg-config openssl curl procps python3-venv tinyproxy-bin squid
+PACKAGES := libssl-dev libsqlite3-dev pkg-config openssl curl procps python3-venv
+# Programs that tests run muster against: without one its tests skip, or look at less.
+TEST_PACKAGES := tinyproxy-bin squid openssh-server openssh-client rsync zsh fish man-db
 PYTHON   := .venv/bin/python
 AS_ROOT  := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
@@ -19,7 +21,7 @@ demo: build ## Build, enrol three servers on this machine, run commands on them,
 	@PATH="$(CURDIR)/$(RELEASE):$$PATH" bash docs/demo.sh
 
 .PHONY: test
-test: packages python ## Build and run every test: unit, end to end, conformance with boto3 and the AWS CLI
+test: test-packages python ## Build and run every test: unit, end to end, conformance with boto3 and the AWS CLI
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build --no-parallel
 	MUSTER_BIN="$(CURDIR)/.build/debug" $(PYTHON) -m pytest -q Tests/ConformanceTests Tests/EndToEndTests
@@ -52,12 +54,12 @@ swarm: packages ## Measure a controller with thousands of agents in one process 
 	$(RELEASE)/muster-swarm --agents $(SWARM)
 
 .PHONY: crash
-crash: packages python ## Run the crash tests twenty times over
+crash: test-packages python ## Run the crash tests twenty times over
 	$(SWIFT) build
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_CRASH_ROUNDS=20 $(PYTHON) -m pytest -q Tests/EndToEndTests/test_crash.py
 
 .PHONY: soak
-soak: packages python ## Run the tests that take minutes: gigabytes of output, long outages, slow boxes
+soak: test-packages python ## Run the tests that take minutes: gigabytes of output, long outages, slow boxes
 	$(SWIFT) build
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_SOAK=1 $(PYTHON) -m pytest -q -m soak Tests/EndToEndTests
 
@@ -84,11 +86,19 @@ install: pages ## Install binaries, manual pages and completions below PREFIX (d
 	for u in agent-config/muster-agent.service controller-config/muster-controller.service; do \
 	  sed 's#/usr/local/bin#$(PREFIX)/bin#' $$u > $(DESTDIR)/usr/lib/systemd/system/$$(basename $$u); done
 
+define install-missing
+@missing=""; for p in $(1); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+if [ -n "$$missing" ]; then echo "Installing:$$missing"; \
+  $(AS_ROOT) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(AS_ROOT) apt-get install -y -qq --no-install-recommends $$missing; fi
+endef
+
 .PHONY: packages
 packages: # Debian packages that are missing
-	@missing=""; for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
-	if [ -n "$$missing" ]; then echo "Installing:$$missing"; \
-	  $(AS_ROOT) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(AS_ROOT) apt-get install -y -qq --no-install-recommends $$missing; fi
+	$(call install-missing,$(PACKAGES))
+
+.PHONY: test-packages
+test-packages: packages # and those for the tests
+	$(call install-missing,$(TEST_PACKAGES))
 
 .PHONY: python
 python: .venv/stamp # boto3, the AWS CLI and pytest in a folder of this checkout

@@ -5,11 +5,14 @@ Every figure is printed with its target; nothing here fails a build.
 
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+import sessions
 
 BIN = pathlib.Path(os.environ["MUSTER_BIN"])
 
@@ -55,8 +58,22 @@ def fleet(count, rounds):
             muster("sandbox", "down", "--dir", directory)
 
 
+def interactive():
+    """Sessions, beside OpenSSH where it is installed."""
+    with tempfile.TemporaryDirectory(prefix="muster-bench.") as scratch:
+        directory = pathlib.Path(scratch) / "s"
+        muster("sandbox", "up", "--dir", directory, "--agents", 1)
+        try:
+            env = {**os.environ, **environment(directory)}
+            node = re.search(r"mi-[0-9a-f]+", muster("nodes", "-o", "json", env=env))[0]
+            sessions.measure(BIN, node, env, row)
+        finally:
+            muster("sandbox", "down", "--dir", directory)
+
+
 if __name__ == "__main__":
     fleet(int(os.environ.get("MUSTER_BENCH_AGENTS", "50")), 7)
+    interactive()
     # A small one; `make swarm` has the sizes of the targets.
     for program, arguments in (("muster-swarm", ["--agents", "200"]), ("muster-benchmarks", [])):
         if (BIN / program).exists():

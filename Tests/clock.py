@@ -18,7 +18,7 @@ class Clock:
                        check=True, timeout=60)
         self.environment = {"LD_PRELOAD": str(library), "TEST_CLOCK": str(self.file)}
 
-    def advance(self, days):
+    def advance(self, days=0, seconds=0):
         """For everybody under it, running or yet to start, at once."""
         with open(self.file, "r+b") as file:
-            file.write(struct.pack("q", days * 86_400))
+            file.write(struct.pack("q", days * 86_400 + seconds))

@@ -151,6 +151,22 @@ def alive(pid):
         return False
 
 
+def descendants(pid):
+    children = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit():
+                children.setdefault(int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1]), []).append(int(entry.name))
+        except OSError:
+            pass
+    found, look = [], [pid]
+    while look:
+        new = children.get(look.pop(), [])
+        found += new
+        look += new
+    return found
+
+
 @pytest.fixture(scope="session")
 def make_sandbox(tmp_path_factory):
     made = []

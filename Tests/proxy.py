@@ -13,6 +13,7 @@ class Proxy:
     life_cut      closes a tunnel that is so many seconds old
     credentials   "user:password" that CONNECT has to bring
     blackhole()   drops every byte and answers nothing, without closing anything; restore() lets new bytes pass
+    hold()        keeps every byte where it is, as a cut that TCP outlives; release() lets them go on
     """
 
     def __init__(self, idle_cut=None, life_cut=None, credentials=None):
@@ -20,6 +21,8 @@ class Proxy:
         self.tunnels, self.cuts, self.refused, self.asked = 0, 0, 0, []
         self._open = threading.Event()
         self._open.set()
+        self._flow = threading.Event()
+        self._flow.set()
         self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._sockets = {self._listener}
@@ -40,9 +43,16 @@ class Proxy:
     def restore(self):
         self._open.set()
 
+    def hold(self):
+        self._flow.clear()
+
+    def release(self):
+        self._flow.set()
+
     def close(self):
         self._ended.set()
         self._open.set()
+        self._flow.set()
         with self._lock:
             sockets, self._sockets = self._sockets, set()
         for s in sockets:
@@ -91,6 +101,7 @@ class Proxy:
                 if not data or len(head) > 65536:
                     return
                 head += data
+            self._flow.wait()
             if not self._open.is_set():
                 # As a link that is down: not even a refusal. The client gives up first.
                 while client.recv(4096):
@@ -133,6 +144,7 @@ class Proxy:
     def _relay(self, source, target, tunnel):
         try:
             while data := source.recv(65536):
+                self._flow.wait()
                 if not self._open.is_set():
                     # What is lost is lost: a TCP stream with a hole in it never works again.
                     tunnel["dead"] = True

@@ -198,6 +198,27 @@ class Plugin(Leg):
         return self
 
 
+class Showing:
+    """How session-manager-plugin (datachannel/streaming.go) takes frames: it shows the one whose turn it is, acknowledges it, and counts it
+    if the acknowledgement could be written. What is early is acknowledged and kept; what is old is passed over without a word."""
+
+    def __init__(self):
+        self.shown, self.expected, self.early = [], 0, {}
+
+    def take(self, found, acknowledge):
+        """`acknowledge` raises OSError when the connection is broken."""
+        if found.sequence == self.expected:
+            self.shown.append(found.payload)
+            acknowledge(found)
+            self.expected += 1
+            while (kept := self.early.pop(self.expected, None)) is not None:
+                self.shown.append(kept.payload)
+                self.expected += 1
+        elif found.sequence > self.expected:
+            acknowledge(found)
+            self.early[found.sequence] = found
+
+
 class AgentLeg(Leg):
     """The agent's end of a session, under a node's certificate."""
 

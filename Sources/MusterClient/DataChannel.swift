@@ -12,8 +12,8 @@ import Synchronization
 ///
 /// - `run` connects, and connects again with back-off; the stream goes on where it was, so that no byte is lost or doubled.
 /// - A peer that is silent for `silence` is dead: each connection pings, see `open`.
-/// - Back-pressure on the way out: there is `room`, or `send` waits. On the way in: what the reader does not take is held within a bound
-///   and not acknowledged, so the sender's window closes; what comes beyond the bound is dropped and sent again by the peer.
+/// - Back-pressure on the way out: there is `room`, or `send` waits. On the way in: what the reader does not take is held and not
+///   acknowledged, so the sender's window closes. As much is held as a window has; what a peer sends beyond it is dropped.
 /// - Nothing on the way of data waits for a timer. The one timer is for sending again what was not acknowledged.
 ///
 /// A reader that lives on the event loop gives a `DataChannelReceiver` and gets everything without a change of threads.
@@ -31,8 +31,6 @@ package final class DataChannel: Sendable {
 
     /// The silence after which a connection is given up: two and a half times the pings' interval, looked at when it is reached.
     package static let keepAlive = TimeAmount.seconds(5)
-    /// What waits for the reader, at most, before frames are dropped and have to be sent again.
-    private static let heldBytes = 1 << 20
     /// What the reader of `inbound` has not taken yet, before the rest is held.
     private static let queuedBytes = 256 << 10
     /// A channel that lasted this long was a good one.
@@ -51,6 +49,8 @@ package final class DataChannel: Sendable {
         var isReady = true
         var held: CircularBuffer<AgentMessage> = []
         var heldBytes = 0
+        /// What a reader does about one delivery may ask for the next, which then has to wait its turn.
+        var isFeeding = false
         weak var receiver: (any DataChannelReceiver)?
         var queue: CircularBuffer<Incoming> = []
         var queuedBytes = 0
@@ -192,6 +192,8 @@ package final class DataChannel: Sendable {
         state.withLock { state in
             state.outbox.append(contentsOf: state.stream.reconnected(now: .now()))
         }
+        // The reader may have become ready while there was no connection.
+        feedHeld()
         flush()
         wakeSenders()
     }
@@ -319,6 +321,18 @@ package final class DataChannel: Sendable {
         state.outbox.append(contentsOf: state.stream.send(type, part, flags: flags, now: .now(), date: .now()))
     }
 
+    /// What is written within leaves with one flush. On the event loop.
+    package func together(_ body: () -> Void) {
+        let isWithin = state.withLock { state in
+            defer { state.isReading = true }
+            return state.isReading
+        }
+        body()
+        guard !isWithin else { return }
+        state.withLock { $0.isReading = false }
+        flushUnlessReading()
+    }
+
     /// A frame beside the stream, sent once and only while there is a connection. False when there is none.
     @discardableResult
     package func post(_ message: AgentMessage) -> Bool {
@@ -391,6 +405,7 @@ package final class DataChannel: Sendable {
         let (socket, frames): (WebSocketConnection?, [AgentMessage]) = state.withLock { state in
             state.isFlushDue = false
             guard let socket = state.socket else { return (nil, []) }
+            state.outbox.append(contentsOf: state.stream.flushed(now: .now()))
             defer { state.outbox = [] }
             return (socket, state.outbox)
         }
@@ -465,46 +480,49 @@ package final class DataChannel: Sendable {
     }
 
     private func data(_ frame: AgentMessage, _ number: Int) {
-        let isTaken = state.withLock { state in
-            guard state.connection == number, state.end == nil else { return false }
+        state.withLock { state in
+            guard state.connection == number, state.end == nil else { return }
             state.isReading = true
-            guard state.held.isEmpty, Self.isReady(state) else {
-                // A copy of its own: the message may be a slice of something much larger.
-                guard state.heldBytes + frame.payload.readableBytes <= Self.heldBytes, state.held.count < 4096 else { return false }
-                state.held.append(frame)
-                state.heldBytes += frame.payload.readableBytes
-                return false
-            }
-            return true
+            let isNext = state.held.isEmpty && Self.isReady(state)
+            let bytes = frame.payload.readableBytes
+            // Never less than a window: the peer would have to repeat every frame that was dropped.
+            guard isNext || state.heldBytes + bytes <= state.stream.limits.maximumUnacknowledgedBytes,
+                state.held.count < state.stream.limits.maximumReordered
+            else { return }
+            // What is held gets a copy of its own: the message may be a slice of something much larger.
+            state.held.append(isNext ? frame : frame.holdingLittle())
+            state.heldBytes += bytes
         }
-        if isTaken { feed(frame) }
+        feedHeld()
     }
 
     private static func isReady(_ state: State) -> Bool {
         state.receiver == nil ? state.queuedBytes < queuedBytes : state.isReady
     }
 
-    private func feed(_ frame: AgentMessage) {
-        let step = state.withLock { state in
-            let step = state.stream.received(frame, isReady: true, now: .now(), date: .now())
-            state.outbox.append(contentsOf: step.send)
-            return step
-        }
-        for delivery in step.deliver {
-            tell(.data(delivery.type, delivery.payload, isLast: delivery.flags & ReliableStream.isLast != 0))
-        }
-        if let failure = step.failure { fail(failure) }
-    }
-
+    /// Everything that comes in goes this way, one frame after the other. On the event loop.
     private func feedHeld() {
+        let isFeeding = state.withLock { state in
+            defer { state.isFeeding = true }
+            return state.isFeeding
+        }
+        guard !isFeeding else { return }
         while true {
-            let next: AgentMessage? = state.withLock { state in
-                guard state.end == nil, Self.isReady(state), let frame = state.held.popFirst() else { return nil }
+            let next: ReliableStream.Step? = state.withLock { state in
+                guard state.end == nil, Self.isReady(state), let frame = state.held.popFirst() else {
+                    state.isFeeding = false
+                    return nil
+                }
                 state.heldBytes -= frame.payload.readableBytes
-                return frame
+                let step = state.stream.received(frame, isReady: true, now: .now(), date: .now())
+                state.outbox.append(contentsOf: step.send)
+                return step
             }
             guard let next else { break }
-            feed(next)
+            for delivery in next.deliver {
+                tell(.data(delivery.type, delivery.payload, isLast: delivery.flags & ReliableStream.isLast != 0))
+            }
+            if let failure = next.failure { fail(failure) }
         }
         flushUnlessReading()
     }

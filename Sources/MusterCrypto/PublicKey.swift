@@ -14,6 +14,7 @@ package final class PublicKey: Sendable, Equatable, CustomStringConvertible {
     private static let length = prefix.count + 64
 
     package let der: [UInt8]
+    /// Owned; complete before anybody else sees it, and OpenSSL only reads it then.
     private nonisolated(unsafe) let key: OpaquePointer
 
     package init(der: [UInt8]) throws(CryptoError) {

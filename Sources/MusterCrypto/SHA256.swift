@@ -84,6 +84,7 @@ private final class State: @unchecked Sendable {
 }
 
 /// The digest implementation, fetched once: a fetch by name for every message costs more than a short message's digest.
+/// Nothing changes it then, and OpenSSL counts references to it atomically.
 enum Digests {
     static let sha256Length = 32
 

@@ -215,7 +215,7 @@ final class TLSConnection {
     }
 }
 
-/// The kind of BIO that reads and writes a TLSConnection's buffers.
+/// The kind of BIO that reads and writes a TLSConnection's buffers. Complete before anybody sees it, and only read then.
 private enum ByteBufferBIO {
     nonisolated(unsafe) static let method: OpaquePointer? = {
         guard let method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "ByteBuffer") else { return nil }

@@ -13,11 +13,11 @@ import time
 
 
 class Terminal:
-    def __init__(self, *command, env, columns=80, rows=24, stdout=None):
+    def __init__(self, *command, env, columns=80, rows=24, stdout=None, stderr=None):
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.screen = ""
-        self.process = subprocess.Popen([*map(str, command)], env=env, stdin=slave, stdout=stdout or slave, stderr=slave,
+        self.process = subprocess.Popen([*map(str, command)], env=env, stdin=slave, stdout=stdout or slave, stderr=stderr or slave,
                                         preexec_fn=self.take_terminal, close_fds=True)
         os.close(slave)
 

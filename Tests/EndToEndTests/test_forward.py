@@ -18,6 +18,7 @@ import time
 
 import pytest
 from conftest import BIN, eventually
+from sshd import SSHServer
 
 
 @pytest.fixture(scope="module")
@@ -184,44 +185,9 @@ def test_a_local_port_that_is_taken(box, node):
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory):
-    """A real sshd on loopback, for the user that runs the tests."""
-    daemon = shutil.which("sshd") or "/usr/sbin/sshd"
-    if not os.path.exists(daemon) or not shutil.which("ssh"):
-        pytest.skip("OpenSSH is not installed")
-    folder = tmp_path_factory.mktemp("sshd")
-    for key in ("host", "user"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
-    (folder / "authorized").write_text((folder / "user.pub").read_text())
-    with socket.create_server(("127.0.0.1", 0)) as s:
-        port = s.getsockname()[1]
-    if os.geteuid() == 0:
-        os.makedirs("/run/sshd", exist_ok=True)
-    config = folder / "sshd_config"
-    config.write_text(f"""
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {folder}/host
-AuthorizedKeysFile {folder}/authorized
-StrictModes no
-UsePAM no
-PasswordAuthentication no
-PermitRootLogin yes
-PidFile none
-Subsystem sftp internal-sftp
-""")
-    process = subprocess.Popen([daemon, "-D", "-e", "-f", config], stderr=subprocess.DEVNULL)
-
-    def up():
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return True
-        except OSError:
-            return False
-
-    eventually(up, what="sshd")
-    yield port, folder
-    process.terminate()
-    process.wait()
+    server = SSHServer(tmp_path_factory.mktemp("sshd"))
+    yield server.port, server.folder
+    server.stop()
 
 
 @pytest.fixture

@@ -113,11 +113,14 @@ def test_the_agent_dies_before_it_has_written_anything_of_the_reboot(host, tmp_p
     agent = host.sandbox.pids["agent-0"]
     supervisor = re.compile(rf"supervise.{re.escape(str(host.sandbox.directory))}")
 
-    def supervised():
-        return any(supervisor.search(p.read_bytes().replace(b"\0", b" ").decode(errors="replace")) for p in living())
+    def words(process):
+        try:
+            return (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            return ""  # it has ended meanwhile
 
-    def living():
-        return [p / "cmdline" for p in pathlib.Path("/proc").iterdir() if p.name.isdigit() and (p / "cmdline").exists()]
+    def supervised():
+        return any(supervisor.search(words(p)) for p in pathlib.Path("/proc").iterdir() if p.name.isdigit())
 
     host.sandbox.kill("agent-0")
     go.touch()
@@ -132,6 +135,7 @@ def test_the_agent_dies_before_it_has_written_anything_of_the_reboot(host, tmp_p
 def test_a_cancelled_job_runs_no_more(host, tmp_path):
     log = tmp_path / "log"
     command = host.send(f"echo run >> {log}; exit 194")
+    eventually(log.exists, what="the first run")
     eventually(lambda: not alive(host.sandbox.pids["agent-0"]), what="the reboot")
     host.sandbox.client().cancel_command(CommandId=command)
     # It may have begun its next run when the news arrives, and be on its way into the next reboot.

@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -122,16 +123,10 @@ def sealed(box, session, timeout=30):
 
 
 def audit(box, operation, session):
-    rows = subprocess.run(["sqlite3", "-json", str(pathlib.Path(box.directory) / "controller" / "controller.sqlite"),
-                           "SELECT * FROM audit_events"], capture_output=True, text=True)
-    if rows.returncode == 0:
-        found = json.loads(rows.stdout or "[]")
-    else:
-        import sqlite3
-        db = sqlite3.connect(f"file:{pathlib.Path(box.directory) / 'controller' / 'controller.sqlite'}?mode=ro", uri=True)
-        db.row_factory = sqlite3.Row
-        found = [dict(r) for r in db.execute("SELECT * FROM audit_events")]
-        db.close()
+    store = sqlite3.connect(f"file:{pathlib.Path(box.directory) / 'controller' / 'controller.sqlite'}?mode=ro", uri=True)
+    store.row_factory = sqlite3.Row
+    found = [dict(r) for r in store.execute("SELECT * FROM audit_events")]
+    store.close()
     return [r for r in found if r["operation"] == operation and r["resource"] == session]
 
 
@@ -192,6 +187,71 @@ def test_a_session_is_recorded_played_and_proven(box, node, tmp_path):
         assert result.returncode == 1 and f"first bad line {bad}:" in result.stdout, (name, result.stdout)
 
 
+def rechained(session, lines, places):
+    """A chain that fits these lines: who has the controller can always make one."""
+    head, links = hashlib.sha256(f"muster recording 1\n{session}\n".encode()).digest(), []
+    for line, place in zip(lines, places):
+        head = hashlib.sha256(head + line + b"\n" + place.encode()).digest()
+        links.append(f"{head.hex()} {place}\n")
+    return "".join(links)
+
+
+def test_no_line_can_be_changed_removed_swapped_or_cut_off_once_its_commitments_are_away(box, node, tmp_path):
+    """Every line, in each of the four ways, by somebody who rewrites the chain as well and takes the seal away."""
+    t = Terminal(box, node)
+    for number in range(3):
+        t.ask(f"echo line {number}")
+        time.sleep(1.1)
+    t.stream(b"exit 3\r")
+    t.drain(20)
+    assert sealed(box, t.id)["state"] == "complete"
+    out, away, bad = tmp_path / "export", tmp_path / "away.jsonl", tmp_path / "bad"
+    away.write_text(box.muster("session", "commitments", t.id).stdout)
+    box.muster("session", "export", t.id, out)
+    cast = out / f"{t.id}.cast"
+    lines = cast.read_bytes().split(b"\n")[:-1]
+    places = [link.split(" ")[1] for link in (out / f"{t.id}.chain").read_text().splitlines()]
+    marks = [json.loads(line)["mark"]["lines"] for line in away.read_text().splitlines()]
+    assert len(marks) >= 3 and marks[-1] == len(lines) == len(places), "the last commitment covers the end"
+
+    def judged(lines, places):
+        shutil.rmtree(bad, ignore_errors=True)
+        bad.mkdir()
+        (bad / cast.name).write_bytes(b"".join(line + b"\n" for line in lines))
+        (bad / f"{t.id}.chain").write_text(rechained(t.id, lines, places))
+        result = verify(box, bad / cast.name, "--commitments", away, "--ca", box.env["AWS_CA_BUNDLE"], "-o", "json")
+        return result.returncode, json.loads(result.stdout)[0]
+
+    assert judged(lines, places)[0] == 0
+    for i in range(len(lines)):
+        changed = lines[i].replace(b"]", b" ]", 1) if b"]" in lines[i] else lines[i] + b" "
+        attempts = {
+            "changed": (lines[:i] + [changed] + lines[i + 1:], places),
+            "missing": (lines[:i] + lines[i + 1:], places[:i] + places[i + 1:]),
+            "cut off": (lines[:i], places[:i]),
+        }
+        if i + 1 < len(lines):
+            attempts["swapped"] = (lines[:i] + [lines[i + 1], lines[i]] + lines[i + 2:], places[:i] + [places[i + 1], places[i]] + places[i + 2:])
+        for what, (other, where) in attempts.items():
+            status, verdict = judged(other, where)
+            assert status == 1 and verdict["FirstBadLine"] <= i + 1 <= verdict["LastBadLine"], (what, i + 1, verdict)
+
+
+def test_asciinema_plays_it_on_a_terminal(box, node, tmp_path):
+    t = Terminal(box, node)
+    t.ask("echo h\xf6llo \u6f22\u5b57 \U0001f642; seq 500")
+    t.stream(b"exit\r")
+    t.drain(20)
+    sealed(box, t.id)
+    box.muster("session", "export", t.id, tmp_path / "export")
+    cast = tmp_path / "export" / f"{t.id}.cast"
+    # Its home is asked for where it may write.
+    env = {**os.environ, "TERM": "xterm", "HOME": str(tmp_path), "LANG": "C.UTF-8"}
+    with terminal.Terminal(sys.executable, "-m", "asciinema", "play", "-s", "1000", "-i", "0.01", cast, env=env, columns=100, rows=30) as player:
+        assert "h\xf6llo \u6f22\u5b57 \U0001f642" in player.expect(r"\r\n500\r\n", timeout=30)
+        assert player.end()[0] == 0
+
+
 def test_what_was_committed_elsewhere_holds_against_the_controllers_owner(box, node, tmp_path):
     t = Terminal(box, node)
     t.ask("echo innocent")
@@ -215,23 +275,51 @@ def test_what_was_committed_elsewhere_holds_against_the_controllers_owner(box, n
     index = next(i for i, line in enumerate(lines) if b"guilty" in line)
     lines[index] = lines[index].replace(b"guilty", b"grumpy")
     cast.write_bytes(b"\n".join(lines) + b"\n")
-    head, links = hashlib.sha256(f"muster recording 1\n{t.id}\n".encode()).digest(), []
-    for line, link in zip(lines, (out / f"{t.id}.chain").read_text().split("\n")):
-        place = link.split(" ")[1]
-        head = hashlib.sha256(head + line + b"\n" + place.encode()).digest()
-        links.append(f"{head.hex()} {place}\n")
-    (out / f"{t.id}.chain").write_text("".join(links))
+    places = [link.split(" ")[1] for link in (out / f"{t.id}.chain").read_text().splitlines()]
+    (out / f"{t.id}.chain").write_text(rechained(t.id, lines, places))
     (out / f"{t.id}.seal").unlink()
     result = verify(box, cast, "--commitments", away, "-o", "json")
     verdict = json.loads(result.stdout)[0]
     assert result.returncode == 1 and verdict["FirstBadLine"] <= index + 1 <= verdict["LastBadLine"], verdict
 
 
-def test_what_the_user_does_to_the_host_does_not_reach_the_recording(box, node):
+@pytest.fixture
+def state(box):
+    """The agent's folder, which is given back."""
+    folder = pathlib.Path(box.directory) / "agent-0"
+    keep = folder.with_name("agent-0.kept")
+    shutil.copytree(folder, keep, symlinks=True, ignore=lambda d, names: [n for n in names if stat_is_socket(pathlib.Path(d) / n)])
+    yield folder
+    if alive(box.pids["agent-0"]):
+        box.kill("agent-0")
+    shutil.rmtree(folder)
+    shutil.move(keep, folder)
+
+
+@pytest.mark.parametrize("act", ["kill the agent", "remove its state", "both"])
+def test_a_user_acts_against_the_agent_and_the_session_goes_on(box, node, state, act):
+    """Agent and user are the same here, as where an operator is given root."""
     t = Terminal(box, node)
-    state = pathlib.Path(box.directory) / "agent-0"
-    keep = state.with_name("agent-0.kept")
-    shutil.copytree(state, keep, symlinks=True, ignore=lambda d, names: [n for n in names if stat_is_socket(pathlib.Path(d) / n)])
+    t.ask("echo before")
+    agent = box.pids["agent-0"]
+    kill, remove = f"kill -9 {agent}", f"rm -rf {state}/* {state}/.[a-z]*"
+    t.ask({"kill the agent": kill, "remove its state": remove, "both": f"{kill}; {remove}"}[act])
+    if "kill" in act or act == "both":
+        eventually(lambda: not alive(agent), what="the agent's end")
+    if act != "kill the agent":
+        assert not (state / "identity").exists()
+    # It has nobody at the node but the host of the sessions now, and everything it shows is still written first.
+    t.ask("echo after; head -c 3000 /dev/urandom; seq 3000")
+    t.stream(b"echo last words; exit 5\r")
+    t.drain(20)
+    assert b"last words\r\n" in t.shown and t.end["ExitCode"] == 5
+    assert sealed(box, t.id, 60)["state"] == "complete"
+    assert recorded(box, t.id) == t.shown
+    assert verify(box, t.id).returncode == 0
+
+
+def test_what_the_user_does_to_the_host_does_not_reach_the_recording(box, node, state):
+    t = Terminal(box, node)
     t.ask("echo before")
     agent = box.pids["agent-0"]
     # The agent, the host of the sessions and all of its state, from inside of the session.
@@ -244,8 +332,6 @@ def test_what_the_user_does_to_the_host_does_not_reach_the_recording(box, node):
     assert recorded(box, t.id) == t.shown
     assert verify(box, t.id).returncode == 0
     eventually(lambda: not alive(agent), what="the agent's end")
-    shutil.rmtree(state)
-    shutil.move(keep, state)
 
 
 def stat_is_socket(path):

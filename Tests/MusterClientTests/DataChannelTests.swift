@@ -18,6 +18,7 @@ import Testing
             var pending: [ByteBuffer] = []
             /// What a connection that is being closed still delivers is nobody's.
             var current: ObjectIdentifier?
+            var channel: (any Channel)?
         }
 
         private let state = Mutex(State())
@@ -27,11 +28,16 @@ import Testing
 
         var connections: Int { state.withLock { $0.connections } }
 
+        func cut() {
+            state.withLock { $0.channel }?.close(promise: nil)
+        }
+
         func opened(_ channel: any Channel) {
             let frames = state.withLock { state in
                 state.connections += 1
                 state.frames = 0
                 state.current = ObjectIdentifier(channel)
+                state.channel = channel
                 return state.stream.reconnected(now: .now())
             }
             send(frames, on: channel)
@@ -139,6 +145,77 @@ import Testing
         #expect(outcome.isWhole && outcome.connections > 1)
     }
 
+    /// Stops after each delivery: goes on within the delivery, a little later, or when the connection it has cut is lost.
+    private final class Hesitant: DataChannelReceiver {
+        struct State {
+            var received = 0
+            var deliveries = 0
+            var isRight = true
+            var waitsForCut = false
+        }
+
+        let state = Mutex(State())
+        private let total: Int
+        private let isDone: AsyncStream<Void>.Continuation
+        private let channel: DataChannel
+        private let echo: Echo
+
+        init(_ channel: DataChannel, _ echo: Echo, total: Int, isDone: AsyncStream<Void>.Continuation) {
+            self.channel = channel
+            self.echo = echo
+            self.total = total
+            self.isDone = isDone
+        }
+
+        func deliver(_ incoming: DataChannel.Incoming) {
+            if case .disconnected = incoming, state.withLock({ $0.waitsForCut }) {
+                state.withLock { $0.waitsForCut = false }
+                return channel.resumeDelivery()
+            }
+            guard case .data(_, let payload, _) = incoming else { return }
+            channel.pauseDelivery()
+            let turn = state.withLock { state in
+                for byte in payload.readableBytesView {
+                    if byte != UInt8(truncatingIfNeeded: state.received &* 31 &+ state.received >> 8) { state.isRight = false }
+                    state.received += 1
+                }
+                if state.received >= total { isDone.finish() }
+                state.deliveries += 1
+                state.waitsForCut = state.deliveries % 7 == 0
+                return state.deliveries % 7
+            }
+            switch turn {
+            case 0: echo.cut()
+            case 1: Task { channel.resumeDelivery() }
+            default: channel.resumeDelivery()
+            }
+        }
+
+        func acknowledged() {}
+    }
+
+    @Test(.timeLimit(.minutes(2))) func aReaderThatStopsAndGoesOnGetsEverythingInOrder() async throws {
+        let total = 1_500_000
+        let echo = Echo(dropAfter: .max)
+        let authority = try TestAuthority()
+        try await TestServer.withWebSocket(authority, open: { echo.opened($0) }, frame: { echo.frame($0, $1) }) { server, group in
+            let channel = try channel(to: server, authority, group: group)
+            let (done, isDone) = AsyncStream<Void>.makeStream()
+            let reader = Hesitant(channel, echo, total: total, isDone: isDone)
+            channel.attach(reader)
+            async let end = channel.run()
+            for start in stride(from: 0, to: total, by: 100_000) {
+                let bytes = (start..<(start + 100_000)).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
+                try await channel.send(.output, ByteBuffer(bytes: bytes))
+            }
+            for await _ in done {}
+            await channel.close()
+            _ = await end
+            let outcome = reader.state.withLock { $0 }
+            #expect(outcome.isRight && outcome.received == total && echo.connections > 1)
+        }
+    }
+
     @Test(.timeLimit(.minutes(1))) func aSessionThatIsOverIsNotTriedAgain() async throws {
         let channel = DataChannel(
             role: .client, limits: .native, connect: { _ in throw DataChannelGone("over") }, logger: Logger(label: "test"))
@@ -165,7 +242,7 @@ import Testing
         for count in 0..<40 {
             let key: UInt32 = 0x0102_0304
             var bytes = (0..<count).map { UInt8($0) }
-            bytes.withUnsafeMutableBytes { MaskedFrame.mask($0, with: key) }
+            bytes.withUnsafeMutableBytes { WebSocketMask.apply(key, to: $0) }
             let expected = (0..<count).map { UInt8($0) ^ [1, 2, 3, 4][$0 % 4] }
             #expect(bytes == expected)
         }

@@ -96,7 +96,8 @@ package struct ProcessExecutor: Sendable {
     }
 
     /// The supervisor that holds the lock. It locks first and writes its number a moment later, so that moment is
-    /// waited for.
+    /// waited for. By looking again: what a file holds is nothing that poll(2) tells of, and inotify(7), which does, is given out by
+    /// number for all of a user's processes, so that the way without it would be needed all the same.
     private func adopt(_ folder: Folder) throws(FileError) -> Supervisor? {
         for _ in 0..<200 {
             if let bytes = try folder.read(StepFolder.lock, atMost: 256), let identity = StepFolder.decode(bytes) {

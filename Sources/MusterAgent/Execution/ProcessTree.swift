@@ -12,7 +12,6 @@ package enum ProcessTree {
     /// Returns how many would not die.
     package static func end(_ members: () -> [ProcessTable.Entry], reap: () -> Void = {}) -> Int {
         let deadline = monotonicSeconds() + patienceSeconds
-        var pause: UInt32 = 200
         while true {
             stop(members)
             for member in members() { signal(member, SIGKILL) }
@@ -22,11 +21,21 @@ package enum ProcessTree {
                 reap()
                 return left.count
             }
-            // Between SIGKILL and the end of a process the kernel frees its memory; nothing announces that for
-            // processes which are not our children.
-            usleep(pause)
-            pause = min(pause * 2, 50_000)
+            // Between SIGKILL and the end of a process the kernel frees its memory.
+            awaitEnd(of: left[0])
         }
+    }
+
+    /// Until the process has ended, whosever child it is (pidfd_open(2)); not for long, because others may have come meanwhile.
+    private static func awaitEnd(of member: ProcessTable.Entry) {
+        let pidfd = muster_pidfd_open(member.identity.pid)
+        if pidfd < 0, errno == ESRCH { return }
+        defer { if pidfd >= 0 { close(pidfd) } }
+        // Opened first and compared then: what the descriptor stands for cannot change any more.
+        guard ProcessTable.entry(of: member.identity.pid)?.identity == member.identity else { return }
+        // Without a descriptor to spare, poll(2) leaves out the negative one and waits all the same.
+        var entry = pollfd(fd: pidfd, events: Int16(POLLIN), revents: 0)
+        _ = poll(&entry, 1, pidfd < 0 ? 5 : 50)
     }
 
     /// Stops everybody, until a round finds nobody new. Bounded, so that a fork bomb is killed rather than chased.

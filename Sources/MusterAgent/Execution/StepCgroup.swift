@@ -12,6 +12,7 @@ package struct StepCgroup: Sendable {
 
     private static let procs = "cgroup.procs"
     private static let kill = "cgroup.kill"
+    private static let events = "cgroup.events"
 
     package let path: String
     private let home: String
@@ -50,14 +51,26 @@ package struct StepCgroup: Sendable {
 
     /// What is still in it lives on, in the agent's own group.
     package func dissolve() {
+        let events = muster_open("\(path)/\(Self.events)", O_RDONLY, 0)
+        defer { if events >= 0 { close(events) } }
         for round in 0..<20 {
             if rmdir(path) == 0 || errno == ENOENT { return }
-            if round > 0 { usleep(1000) }
+            if round > 0 { Self.awaitChange(events) }
             guard let members = ProcessTable.contents("\(path)/\(Self.procs)", atMost: 1 << 20) else { continue }
             for pid in members.split(separator: 0x0A) {
                 _ = Self.write(String(decoding: pid, as: UTF8.self), to: "\(home)/\(Self.procs)")
             }
         }
+    }
+
+    /// Until the group has become empty (cgroups(7), "cgroup.events"); not for long, because what was forked meanwhile has to be moved too.
+    private static func awaitChange(_ events: Int32) {
+        var bytes = [UInt8](repeating: 0, count: 128)
+        // News is what comes after the last reading.
+        let count = pread(events, &bytes, bytes.count, 0)
+        if bytes.prefix(max(0, count)).starts(with: "populated 0".utf8) { return }
+        var entry = pollfd(fd: events, events: Int16(POLLPRI), revents: 0)
+        _ = poll(&entry, 1, 5)
     }
 
     /// Removes groups that supervisors had no time to remove. One in which something lives cannot be removed.

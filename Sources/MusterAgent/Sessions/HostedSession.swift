@@ -262,12 +262,18 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
         var payload = payload
         if !client.isNative, !plan.isPort, type == .output || type == .standardError {
             payload = cutters[type, default: UTF8Cutter()].push(payload)
-            // A frame ends with a character too.
-            while payload.readableBytes > client.limits.maximumPayload {
-                let length = UTF8Cutter.prefix(of: payload, limit: client.limits.maximumPayload)
-                guard let piece = payload.readSlice(length: length) else { break }
-                send(type, piece)
-            }
+            return channel.together { sendCharacters(type, payload) }
+        }
+        if payload.readableBytes > 0 { send(type, payload) }
+    }
+
+    /// A frame ends with a character too.
+    private func sendCharacters(_ type: PayloadType, _ payload: ByteBuffer) {
+        var payload = payload
+        while payload.readableBytes > client.limits.maximumPayload {
+            let length = UTF8Cutter.prefix(of: payload, limit: client.limits.maximumPayload)
+            guard let piece = payload.readSlice(length: length) else { break }
+            send(type, piece)
         }
         if payload.readableBytes > 0 { send(type, payload) }
     }

@@ -71,4 +71,22 @@ package struct LaunchOrder: Sendable, Equatable {
         }
         return bytes.count <= Self.maximumBytes ? bytes : nil
     }
+
+    /// The variables of the program, each once. What PAM says takes the place of ours, as with login(1); by the session's id the
+    /// processes are known, to auditd and to an agent that has to clear up, so that is nobody else's to say.
+    package func environment(replacedBy entries: [String]) -> [String] {
+        func name(_ entry: String) -> Substring { entry.prefix { $0 != "=" } }
+        let own = Set(SessionOrder.identifiers.map { $0[...] })
+        var whole: [String] = []
+        var places: [Substring: Int] = [:]
+        for entry in environment + entries.filter({ !own.contains(name($0)) }) where entry.utf8.contains(UInt8(ascii: "=")) {
+            if let place = places[name(entry)] {
+                whole[place] = entry
+            } else {
+                places[name(entry)] = whole.endIndex
+                whole.append(entry)
+            }
+        }
+        return whole
+    }
 }

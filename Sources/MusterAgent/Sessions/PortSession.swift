@@ -126,7 +126,7 @@ final class PortSession: SessionWorker {
             owner?.output(.output, bytes)
             return
         }
-        connection.rest.writeImmutableBuffer(bytes)
+        if connection.rest.readableBytes == 0 { connection.rest = bytes } else { connection.rest.writeImmutableBuffer(bytes) }
         multiplexer?.write(id, &connection.rest)
         flush()
     }

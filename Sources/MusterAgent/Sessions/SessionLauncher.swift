@@ -89,7 +89,7 @@ private struct Launch {
                 let terminal = order.kind == .terminal ? descriptors.first.flatMap { ttyname($0) }.map { String(cString: $0) } : nil
                 let opened = try PAMSession(service: order.pamService, user: order.user, terminal: terminal)
                 pam = opened
-                environment += opened.environment
+                environment = order.environment(replacedBy: opened.environment)
             } catch {
                 Self.report("failed \(error)", to: control)
                 return 1

@@ -7,6 +7,8 @@ enum SessionOrder {
     private static let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     /// By which a session's processes are known: to auditd, to their user, and to an agent that has to clear up.
     static let marker = "MUSTER_SESSION_ID"
+    /// Every name under which the environment has the session's id.
+    static let identifiers = [marker, "AWS_SSM_SESSION_ID"]
 
     static func make(
         _ plan: SessionPlan, client: SessionClient, user: RunAsUser?, session: SessionID, pamService: String?

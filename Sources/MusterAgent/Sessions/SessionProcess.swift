@@ -16,6 +16,14 @@ final class SessionProcess: SessionWorker {
             reportsTransfers: Bool = false)
     }
 
+    /// Where the session's input goes. What comes before the descriptor is a channel waits for it.
+    private enum Input {
+        case opening([(ByteBuffer, isLast: Bool)])
+        case open(any Channel)
+        /// The program takes no more.
+        case closed
+    }
+
     private let order: LaunchOrder
     private let shape: Shape
     private let launchers: LauncherServer
@@ -24,7 +32,7 @@ final class SessionProcess: SessionWorker {
 
     private var control: (any Channel)?
     private var terminal: FileDescriptor?
-    private var input: (any Channel)?
+    private var input = Input.opening([])
     private var outputs: [any Channel] = []
     /// Pumps that have not come to their end.
     private var reading = 0
@@ -74,9 +82,9 @@ final class SessionProcess: SessionWorker {
             let reader = try duplicate(masterEnd)
             reading += 1
             open(reader, .both, type: .output) { channel in
-                self.input = channel
                 self.outputs.append(channel)
                 if !profile.isEmpty { channel.writeAndFlush(channel.allocator.buffer(string: profile + "\n"), promise: nil) }
+                self.inputOpened(channel)
             }
         case .pipes(let separate, let standardOutputPrefix, let standardErrorPrefix, let takesInput, _):
             let stdin = try takesInput ? pipe() : (FileDescriptor(muster_open("/dev/null", O_RDONLY, 0)), nil)
@@ -88,7 +96,7 @@ final class SessionProcess: SessionWorker {
                 (.output, LinePrefix(standardOutputPrefix)), (.standardError, LinePrefix(standardErrorPrefix)),
             ]
             if let writer = stdin.1 {
-                open(try duplicate(writer), .writing, type: .output) { self.input = $0 }
+                open(try duplicate(writer), .writing, type: .output) { self.inputOpened($0) }
             }
             reading += 1
             open(try duplicate(stdout.0), .reading, type: .output) { self.outputs.append($0) }
@@ -155,7 +163,8 @@ final class SessionProcess: SessionWorker {
                 if isWritable { self?.owner?.inputDrained() } else { self?.owner?.inputFull() }
             },
             closed: { [weak self] in
-                guard let self, reads else { return }
+                guard let self else { return }
+                if !reads { return self.inputClosed() }
                 self.reading -= 1
                 self.settle()
             })
@@ -263,7 +272,9 @@ final class SessionProcess: SessionWorker {
         guard !isOver else { return }
         isOver = true
         deadline?.cancel()
-        for channel in outputs + [input, control].compactMap({ $0 }) { channel.close(promise: nil) }
+        for channel in outputs { channel.close(promise: nil) }
+        if case .open(let channel) = input { channel.close(promise: nil) }
+        control?.close(promise: nil)
         terminal = nil
         let owner = self.owner
         self.owner = nil
@@ -274,18 +285,31 @@ final class SessionProcess: SessionWorker {
 
     func input(_ payload: ByteBuffer, isLast: Bool) {
         guard !isOver else { return }
-        switch shape {
-        case .terminal:
-            if payload.readableBytes > 0 { input?.writeAndFlush(payload, promise: nil) }
-        case .pipes(_, _, _, let takesInput, _):
-            guard takesInput else { return signals(in: payload) }
-            guard let input else { return }
-            if payload.readableBytes > 0 { input.writeAndFlush(payload, promise: nil) }
-            if isLast {
-                // After what was written before it.
-                input.writeAndFlush(ByteBuffer()).whenComplete { _ in input.close(promise: nil) }
-            }
+        if case .pipes(_, _, _, takesInput: false, _) = shape { return signals(in: payload) }
+        switch input {
+        case .opening(let early): input = .opening(early + [(payload, isLast)])
+        case .open(let channel): write(payload, isLast: isLast, to: channel)
+        case .closed: break
         }
+    }
+
+    private func write(_ payload: ByteBuffer, isLast: Bool, to channel: any Channel) {
+        if payload.readableBytes > 0 { channel.writeAndFlush(payload, promise: nil) }
+        // After what was written before it. A terminal has no end of input but Ctrl-D.
+        guard isLast, case .pipes = shape else { return }
+        channel.writeAndFlush(ByteBuffer()).whenComplete { _ in channel.close(promise: nil) }
+    }
+
+    private func inputOpened(_ channel: any Channel) {
+        guard case .opening(let early) = input else { return }
+        input = .open(channel)
+        for (payload, isLast) in early { write(payload, isLast: isLast, to: channel) }
+    }
+
+    /// What still comes is dropped, and does not hold up what is not input: the end of the session, the size of its terminal.
+    private func inputClosed() {
+        input = .closed
+        owner?.inputDrained()
     }
 
     /// A command without standard input still hears Ctrl-C and Ctrl-\ (as with the stock agent).

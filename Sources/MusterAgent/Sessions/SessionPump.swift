@@ -11,8 +11,10 @@ final class SessionPump: ChannelInboundHandler {
     private let received: (ByteBuffer) -> Void
     private let writable: (Bool) -> Void
     private let closed: () -> Void
-    /// What one wake-up brought.
+    /// What one wake-up brought, while it is little: the bytes of a program that writes letter by letter go out together, and those of one
+    /// that pours are not copied.
     private var gathered: ByteBuffer?
+    private static let little = 16 << 10
     private var isClosed = false
 
     init(
@@ -33,6 +35,7 @@ final class SessionPump: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var piece = Self.unwrapInboundIn(data)
         if gathered?.writeBuffer(&piece) == nil { gathered = piece }
+        if gathered.map({ $0.readableBytes >= Self.little }) ?? false { deliver() }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {

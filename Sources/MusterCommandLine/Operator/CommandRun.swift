@@ -66,8 +66,8 @@ package struct CommandRun: Sendable {
         // Before anything runs: a folder that cannot be written to is better known now.
         let save = try request.saveDirectory.map { try OutputFiles(directory: $0) }
         // From here on there may be a command: an interruption has to name it.
-        Interrupts.hold()
-        defer { Interrupts.release() }
+        Signals.hold()
+        defer { Signals.release() }
         guard let (command, wasInterrupted) = try await send(input) else {
             printer.note("Interrupted while the command was being sent: it may have been accepted. `muster commands` lists the latest.")
             return 130
@@ -96,7 +96,7 @@ package struct CommandRun: Sendable {
         try await withThrowingTaskGroup(of: SendStep.self) { group in
             group.addTask { .answered(try await caller.api.call(SendCommand.self, input).command) }
             group.addTask {
-                for await _ in Interrupts.stream() { break }
+                for await _ in Signals.stream() { break }
                 return .interrupted
             }
             defer { group.cancelAll() }
@@ -127,8 +127,8 @@ package struct CommandRun: Sendable {
     package func watch(_ commandID: String, names: [NodeID: String], follows: Bool = false, wasInterrupted: Bool = false) async throws
         -> Int32
     {
-        Interrupts.hold()
-        defer { Interrupts.release() }
+        Signals.hold()
+        defer { Signals.release() }
         var isInterrupted = wasInterrupted
         let follower = CommandFollower(api: caller.api, commandID: commandID)
         // Outlives an interruption: what was not shown before it is shown after it.
@@ -152,7 +152,7 @@ package struct CommandRun: Sendable {
                         return .ended(command, invocations)
                     }
                     group.addTask {
-                        for await _ in Interrupts.stream() { return .interrupted }
+                        for await _ in Signals.stream() { return .interrupted }
                         return .interrupted
                     }
                     if follows {
@@ -186,7 +186,7 @@ package struct CommandRun: Sendable {
                 return command.status == .success ? 0 : 1
             case .interrupted, .followed:
                 // At the question Ctrl-C means what it always means.
-                Interrupts.release()
+                Signals.release()
                 guard
                     let answer = printer.ask(
                         "\nInterrupted. Cancel the command on all nodes (c), leave it running (l) or go on watching (w)? [l]")
@@ -201,7 +201,7 @@ package struct CommandRun: Sendable {
                     printer.note("Asked \(commandID) to be cancelled.")
                     return 130
                 case "w", "watch":
-                    Interrupts.hold()
+                    Signals.hold()
                     isInterrupted = false
                 default:
                     printer.note(

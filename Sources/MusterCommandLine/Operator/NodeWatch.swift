@@ -20,12 +20,12 @@ package struct NodeWatch: Sendable {
         if isLive { Printer.write("\u{1b}[?1049h\u{1b}[?25l", to: STDOUT_FILENO) }
         defer { if isLive { Printer.write("\u{1b}[?25h\u{1b}[?1049l", to: STDOUT_FILENO) } }
         let signals = [SIGINT, SIGTERM, SIGHUP]
-        Interrupts.hold(signals)
-        defer { Interrupts.release(signals) }
+        Signals.hold(signals)
+        defer { Signals.release(signals) }
         return try await withThrowingTaskGroup(of: Int32.self) { group in
             group.addTask { try await watch() }
             group.addTask {
-                for await _ in Interrupts.stream() { break }
+                for await _ in Signals.stream() { break }
                 return 0
             }
             defer { group.cancelAll() }

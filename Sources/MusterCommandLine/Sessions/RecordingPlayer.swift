@@ -44,7 +44,8 @@ package struct RecordingPlayer {
 
     /// On a terminal, until the end or `q`.
     package mutating func play() throws {
-        let terminal = try RawTerminal(keepsSignals: false)
+        let terminal = try RawTerminal(for: .keys(keepsSignals: false))
+        try terminal.enter()
         defer { terminal.restore() }
         var target = from
         while true {
@@ -124,31 +125,5 @@ package struct RecordingPlayer {
         case [UInt8(ascii: "q")], [0x03], [0x04]: return .quit
         default: return nil
         }
-    }
-}
-
-/// A terminal that hands over keys as they are pressed and shows none of them (termios(3)).
-struct RawTerminal {
-    private let saved: termios
-
-    /// - Parameter keepsSignals: Ctrl-C goes on being a signal.
-    init(keepsSignals: Bool) throws {
-        var settings = termios()
-        guard tcgetattr(STDIN_FILENO, &settings) == 0 else {
-            throw CommandLineError("Standard input is no terminal, so there are no keys to listen to.")
-        }
-        saved = settings
-        settings.c_lflag &= ~tcflag_t(ECHO | ICANON)
-        if !keepsSignals { settings.c_lflag &= ~tcflag_t(ISIG) }
-        guard tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings) == 0 else {
-            throw CommandLineError("Cannot change the terminal: \(String(cString: strerror(errno))).")
-        }
-    }
-
-    /// Colours, cursor, margins and screen too are as anybody expects them.
-    func restore() {
-        Printer.write("\u{1b}[0m\u{1b}[r\u{1b}[?25h\u{1b}[?1049l\u{1b}(B\r\n", to: STDOUT_FILENO)
-        var settings = saved
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
     }
 }

@@ -23,15 +23,16 @@ package struct SessionWatch: Sendable {
             throw CommandLineError("The session \(session) is over. See it with: muster session replay \(session)")
         }
         let isLive = Terminal.isThere(STDOUT_FILENO)
-        let terminal = isLive && Terminal.isThere(STDIN_FILENO) ? try RawTerminal(keepsSignals: true) : nil
+        let terminal = isLive && Terminal.isThere(STDIN_FILENO) ? try RawTerminal(for: .keys(keepsSignals: true)) : nil
+        try terminal?.enter()
         defer { terminal?.restore() }
         let signals = [SIGINT, SIGTERM, SIGHUP]
-        Interrupts.hold(signals)
-        defer { Interrupts.release(signals) }
+        Signals.hold(signals)
+        defer { Signals.release(signals) }
         return try await withThrowingTaskGroup(of: Int32.self) { group in
             group.addTask { try await follow(session, reader, isLive: isLive) }
             group.addTask {
-                for await _ in Interrupts.stream() { break }
+                for await _ in Signals.stream() { break }
                 return 0
             }
             defer { group.cancelAll() }

@@ -20,17 +20,10 @@ struct CommandListFilters: Sendable {
     let details: [String]
 
     func apply(_ filters: [CommandFilter], to selection: inout CommandStore.Selection) throws {
-        var seen: Set<String> = []
-        for filter in filters {
-            let key = try filter.key.required("filters.key")
-            let value = try filter.value.required("filters.value")
-            guard keys.contains(key) else {
-                throw APIError.invalidFilterKey("'\(key)' is not a filter here: use \(keys.joined(separator: ", ")).")
-            }
-            guard seen.insert(key).inserted else { throw APIError.validation("The filter \(key) is given twice.") }
+        try ListFilters.forEach(filters.map { ($0.key, $0.value) }, keys: keys) { key, value in
             switch key {
-            case "InvokedAfter": selection.after = try time(value, key)
-            case "InvokedBefore": selection.before = try time(value, key)
+            case "InvokedAfter": selection.after = try ListFilters.time(value, key)
+            case "InvokedBefore": selection.before = try ListFilters.time(value, key)
             case "DocumentName": selection.documentName = value
             case "ExecutionStage":
                 guard value == "Executing" || value == "Complete" else {
@@ -47,12 +40,5 @@ struct CommandListFilters: Sendable {
                 }
             }
         }
-    }
-
-    private func time(_ text: String, _ key: String) throws -> Timestamp {
-        guard let time = Timestamp(iso8601: text) else {
-            throw APIError.validation("The filter \(key) takes a time such as 2026-07-07T00:00:00Z.")
-        }
-        return time
     }
 }

@@ -57,11 +57,9 @@ package struct DocumentOperations: Sendable {
 
     private static func owner(of document: DocumentRecord, account: String) -> String { document.isBuiltIn ? "Amazon" : account }
 
-    /// A document that commands run. Also by ARN, of which the part after `document/` counts.
+    /// A document that commands run: one that is built in, by name or by ARN.
     static func command(_ name: String, version: String?) throws -> BuiltInDocument {
-        let parts = name.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
-        let isARN = name.hasPrefix("arn:") && parts.count == 2 && parts[0].hasSuffix(":document")
-        let wanted = isARN ? String(parts[1]) : name
+        let wanted = DocumentStore.plainName(name)
         guard let document = BuiltInDocuments.named(wanted) else {
             throw APIError.invalidDocument("Document with name \(wanted) does not exist.")
         }

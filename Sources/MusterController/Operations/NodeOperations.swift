@@ -43,10 +43,9 @@ package struct NodeOperations: Sendable {
         let bound = filters.map { [$0.key] + $0.values }
         let position = try paging.position(input.nextToken, operation: DescribeInstanceInformation.name, filters: bound)
         let limit = input.maxResults ?? 50
-        let connected = await registry.connectedNodes()
-        let pings = await registry.recentPings()
+        let listing = await NodeListing(registry)
         let (page, next, tags) = try await database.read { tx in
-            let tagged = try Self.tagged(filter, in: tx)
+            let tagged = try NodeListing.tags(filter.tagKeys, in: tx)
             let (page, next) = try Paging.fill(
                 from: position, limit: limit, key: { (node: Node) in node.id.description },
                 fetch: { position, count in
@@ -57,13 +56,13 @@ package struct NodeOperations: Sendable {
                     }
                 },
                 matches: { node in
-                    filter.matches(node, status: Self.status(node, connected), tags: tagged[node.id.description] ?? [:])
+                    filter.matches(node, status: listing.status(node), tags: tagged[node.id.description] ?? [:])
                 })
             let tags = try page.map { try TagStore.tags(of: $0.id.description, type: TagStore.managedInstance, in: tx) }
             return (page, next, tags)
         }
         return DescribeInstanceInformation.Output(
-            instanceInformationList: zip(page, tags).map { shape($0, tags: $1, status: Self.status($0, connected), ping: pings[$0.id]) },
+            instanceInformationList: zip(page, tags).map { shape($0, tags: $1, listing) },
             nextToken: try paging.token(after: next, operation: DescribeInstanceInformation.name, filters: bound))
     }
 
@@ -77,34 +76,11 @@ package struct NodeOperations: Sendable {
             + new.map { (try $0.key.required("key"), try $0.values.required("values")) }
     }
 
-    /// Only the tags that the filter looks at.
-    private static func tagged(_ filter: NodeFilter, in tx: any SQLTransaction) throws -> [String: [String: String]] {
-        var tagged: [String: [String: String]] = [:]
-        for key in filter.tagKeys {
-            for (node, value) in try TagStore.values(of: key, type: TagStore.managedInstance, in: tx) {
-                tagged[node, default: [:]][key] = value
-            }
-        }
-        return tagged
-    }
-
-    /// The control channel says whether a node is there. Nothing is sent to a node in quarantine, so it is not.
-    static func status(_ node: Node, _ connected: [NodeID: Int]) -> PingStatus {
-        node.state == .registered && connected[node.id] == node.generation ? .online : .connectionLost
-    }
-
-    private func shape(_ node: Node, tags: [String: String], status: PingStatus, ping: Timestamp?) -> InstanceInformation {
-        let lastPing = [node.lastPingAt, ping, node.registeredAt].compactMap { $0 }.max()
-        return InstanceInformation(
-            instanceID: node.id, pingStatus: status, lastPingDateTime: lastPing,
-            agentVersion: node.facts.agentVersion,
-            isLatestVersion: node.facts.agentVersion.map { ReleaseVersion.isCurrent($0, comparedWith: latestAgentVersion) },
-            platformType: node.facts.platformType, platformName: node.facts.platformName,
-            platformVersion: node.facts.platformVersion, activationID: node.activation, iamRole: node.iamRole,
-            registrationDate: node.registeredAt, resourceType: NodeFilter.resourceType, name: node.name,
-            ipAddress: node.facts.ipAddress, computerName: node.facts.computerName,
-            sourceID: node.id.description, sourceType: NodeFilter.sourceType,
-            tags: tags.sorted { $0.key < $1.key }.map { Tag(key: $0.key, value: $0.value) })
+    private func shape(_ node: Node, tags: [String: String], _ listing: NodeListing) -> InstanceInformation {
+        var shape = listing.shape(node)
+        shape.isLatestVersion = node.facts.agentVersion.map { ReleaseVersion.isCurrent($0, comparedWith: latestAgentVersion) }
+        shape.tags = tags.sorted { $0.key < $1.key }.map { Tag(key: $0.key, value: $0.value) }
+        return shape
     }
 
     @Sendable func connectionStatus(
@@ -124,13 +100,9 @@ package struct NodeOperations: Sendable {
         _ input: DeregisterManagedInstance.Input, _ context: OperationContext
     ) async throws -> DeregisterManagedInstance.Output {
         let text = try input.instanceID.required("instanceId")
-        guard text.hasPrefix("mi-"), let id = NodeID(text) else {
-            throw APIError.invalidInstanceID("'\(text.prefix(128))' is not the id of a managed node.")
-        }
+        let id = try NodeListing.id(text)
         try await database.write { tx in
-            guard let node = try NodeStore.node(id, in: tx), node.state != .deregistered else {
-                throw APIError.invalidInstanceID("Managed node \(id) is not registered.")
-            }
+            let node = try NodeListing.present(id, in: tx)
             try NodeStore.setState(.deregistered, of: id, now: context.now, in: tx)
             try TagStore.removeAll(of: id.description, type: TagStore.managedInstance, in: tx)
             try AuditLog.append(

@@ -46,7 +46,8 @@ package struct Recording: Sendable {
 
     private static func receiver(expecting number: Int64) -> StreamReceiver {
         StreamReceiver(
-            maximumWaiting: maximumEarly, maximumWaitingBytes: maximumEarlyBytes, remembering: remembered, expected: number)
+            maximumWaiting: maximumEarly, maximumWaitingBytes: maximumEarlyBytes, remembering: remembered, expected: number,
+            takesOpeners: true)
     }
 
     // MARK: Lines

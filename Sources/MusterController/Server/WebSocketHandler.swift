@@ -72,11 +72,11 @@ final class WebSocketHandler: ChannelDuplexHandler {
         guard !isClosing || frame.opcode == .connectionClose else { return }
         switch frame.opcode {
         case .text:
-            inbox?.add(.text(String(buffer: frame.unmaskedData)))
+            inbox?.add(.text(String(buffer: frame.unmasked)))
         case .binary:
-            inbox?.add(.binary(frame.unmaskedData))
+            inbox?.add(.binary(frame.unmasked))
         case .ping:
-            pong(frame.unmaskedData, context)
+            pong(frame.unmasked, context)
         case .pong:
             break
         case .connectionClose:

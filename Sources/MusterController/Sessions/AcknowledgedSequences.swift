@@ -36,7 +36,9 @@ struct AcknowledgedSequences: Sendable, Equatable {
     func answer(to frame: AgentMessage) -> ByteBuffer? {
         guard frame.messageType == .outputStreamData, contains(frame.sequenceNumber) else { return nil }
         var bytes = ByteBuffer()
-        bytes.writeAgentMessage(.acknowledging(frame, createdDate: frame.createdDate))
+        var answer = AgentMessage.acknowledging(frame, createdDate: frame.createdDate)
+        answer.flags |= AgentMessage.isAnswerOfRelay
+        bytes.writeAgentMessage(answer)
         return bytes
     }
 }

@@ -113,11 +113,11 @@ final class DataChannelHandler: ChannelDuplexHandler {
         lastHeard = .now()
         switch frame.opcode {
         case .binary:
-            received(frame.unmaskedData)
+            received(frame.unmasked)
         case .text:
-            opened(String(buffer: frame.unmaskedData))
+            opened(String(buffer: frame.unmasked))
         case .ping:
-            pong(frame.unmaskedData, context)
+            pong(frame.unmasked, context)
         case .pong:
             break
         case .connectionClose:

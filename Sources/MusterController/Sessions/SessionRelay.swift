@@ -77,8 +77,11 @@ package final class SessionRelay: Sendable {
 
     /// The leg takes its side's place; the one that was there is returned, and passes nothing any more.
     package func attach(_ leg: RelayLeg) -> RelayLeg? {
+        let start = leg.side == .client ? publication() : nil
         let former = state.withLockedValue { state -> RelayLeg? in
             let former = state[leg.side].leg
+            // Before anything that the new leg can acknowledge: the agent has to know which of its frames went another way.
+            if leg.side == .client, let start { _ = state.agent.leg?.offer(start, from: nil) }
             let unsent = (former?.takeQueue() ?? []) + state[leg.side].held
             state[leg.side].leg = leg
             state[leg.side].held = []
@@ -88,6 +91,14 @@ package final class SessionRelay: Sendable {
         }
         leg.attach(to: self)
         return former
+    }
+
+    private func publication() -> ByteBuffer? {
+        let payload = Publication(sessionID: id)
+        guard let message = try? AgentMessage(.startPublication, createdDate: .now(), payload: payload) else { return nil }
+        var bytes = ByteBuffer()
+        bytes.writeAgentMessage(message)
+        return bytes
     }
 
     package func isHere(_ side: SessionSide) -> Bool {

@@ -45,11 +45,13 @@ package enum DescribeInstanceProperties: Operation {
         }
     }
 
+    /// SSM has a shape of its own here, InstanceProperty. What of it has a meaning for managed nodes are members of InstanceInformation,
+    /// with the same names; the others are about EC2 (InstanceType, KeyName, …) and are left out, as SSM does.
     package struct Output: Codable, Sendable, Equatable {
-        package var instanceProperties: [InstanceProperty]
+        package var instanceProperties: [InstanceInformation]
         package var nextToken: String?
 
-        package init(instanceProperties: [InstanceProperty], nextToken: String? = nil) {
+        package init(instanceProperties: [InstanceInformation], nextToken: String? = nil) {
             self.instanceProperties = instanceProperties
             self.nextToken = nextToken
         }
@@ -58,69 +60,6 @@ package enum DescribeInstanceProperties: Operation {
             case instanceProperties = "InstanceProperties"
             case nextToken = "NextToken"
         }
-    }
-}
-
-/// What is known of a node. The members about EC2 (InstanceType, KeyName, …) have no meaning for managed nodes and are left out, as SSM does.
-package struct InstanceProperty: Codable, Sendable, Equatable {
-    package var name: String?
-    package var instanceID: NodeID
-    package var ipAddress: String?
-    package var pingStatus: PingStatus
-    package var lastPingDateTime: Timestamp?
-    package var agentVersion: String?
-    package var platformType: String?
-    package var platformName: String?
-    package var platformVersion: String?
-    package var activationID: ActivationID?
-    package var iamRole: String?
-    package var registrationDate: Timestamp?
-    package var resourceType: String
-    package var computerName: String?
-    package var sourceID: String?
-    package var sourceType: String?
-
-    package init(
-        name: String? = nil, instanceID: NodeID, ipAddress: String? = nil, pingStatus: PingStatus, lastPingDateTime: Timestamp? = nil,
-        agentVersion: String? = nil, platformType: String? = nil, platformName: String? = nil, platformVersion: String? = nil,
-        activationID: ActivationID? = nil, iamRole: String? = nil, registrationDate: Timestamp? = nil,
-        resourceType: String = "ManagedInstance", computerName: String? = nil, sourceID: String? = nil, sourceType: String? = nil
-    ) {
-        self.name = name
-        self.instanceID = instanceID
-        self.ipAddress = ipAddress
-        self.pingStatus = pingStatus
-        self.lastPingDateTime = lastPingDateTime
-        self.agentVersion = agentVersion
-        self.platformType = platformType
-        self.platformName = platformName
-        self.platformVersion = platformVersion
-        self.activationID = activationID
-        self.iamRole = iamRole
-        self.registrationDate = registrationDate
-        self.resourceType = resourceType
-        self.computerName = computerName
-        self.sourceID = sourceID
-        self.sourceType = sourceType
-    }
-
-    enum CodingKeys: String, CodingKey {
-        case name = "Name"
-        case instanceID = "InstanceId"
-        case ipAddress = "IPAddress"
-        case pingStatus = "PingStatus"
-        case lastPingDateTime = "LastPingDateTime"
-        case agentVersion = "AgentVersion"
-        case platformType = "PlatformType"
-        case platformName = "PlatformName"
-        case platformVersion = "PlatformVersion"
-        case activationID = "ActivationId"
-        case iamRole = "IamRole"
-        case registrationDate = "RegistrationDate"
-        case resourceType = "ResourceType"
-        case computerName = "ComputerName"
-        case sourceID = "SourceId"
-        case sourceType = "SourceType"
     }
 }
 

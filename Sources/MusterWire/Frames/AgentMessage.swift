@@ -34,7 +34,7 @@ package struct AgentMessage: Sendable, Equatable {
 
     package init(
         messageType: MessageType, schemaVersion: UInt32 = 1, createdDate: Timestamp, sequenceNumber: Int64 = 0, flags: UInt64 = 0,
-        messageID: UUID = UUID(), payloadType: PayloadType = .none, payload: ByteBuffer
+        messageID: UUID = .frame(), payloadType: PayloadType = .none, payload: ByteBuffer
     ) {
         self.messageType = messageType
         self.schemaVersion = schemaVersion
@@ -81,7 +81,7 @@ package struct AgentMessage: Sendable, Equatable {
     }
 
     /// A control frame with a JSON payload.
-    package init(_ type: MessageType, createdDate: Timestamp, messageID: UUID = UUID(), payload: some Encodable) throws(FrameError) {
+    package init(_ type: MessageType, createdDate: Timestamp, messageID: UUID = .frame(), payload: some Encodable) throws(FrameError) {
         let bytes: [UInt8]
         do {
             bytes = try JSONCoding.encode(payload)

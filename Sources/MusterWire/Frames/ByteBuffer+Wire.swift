@@ -1,5 +1,20 @@
-import FoundationEssentials
+package import FoundationEssentials
 import NIOCore
+
+extension UUID {
+    /// A new one, version 4 (RFC 9562 §5.4). Foundation's opens and reads a device for each, which every key of a shell would wait for.
+    package static func frame() -> UUID {
+        var random = SystemRandomNumberGenerator()
+        let high = random.next() & ~0xF000 | 0x4000
+        let low = random.next() & ~(0xC0 << 56) | 0x80 << 56
+        func byte(_ word: UInt64, _ index: UInt64) -> UInt8 { UInt8(truncatingIfNeeded: word >> (56 - 8 * index)) }
+        return UUID(
+            uuid: (
+                byte(high, 0), byte(high, 1), byte(high, 2), byte(high, 3), byte(high, 4), byte(high, 5), byte(high, 6), byte(high, 7),
+                byte(low, 0), byte(low, 1), byte(low, 2), byte(low, 3), byte(low, 4), byte(low, 5), byte(low, 6), byte(low, 7)
+            ))
+    }
+}
 
 extension ByteBuffer {
     /// A UUID as frames carry it: bytes 8 to 15 first, then 0 to 7.

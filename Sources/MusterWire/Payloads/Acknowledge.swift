@@ -41,6 +41,9 @@ extension AgentMessage {
     private static let identifierText = Array(#"","AcknowledgedMessageId":""#.utf8)
     private static let closingText = Array(#","IsSequentialMessage":true}"#.utf8)
 
+    /// In Flags of an acknowledgement that the controller repeats: it comes faster than the client's own of frames sent before.
+    package static let isAnswerOfRelay: UInt64 = 4
+
     /// Carries Flags 3, as every acknowledgement does.
     package static func acknowledging(_ message: AgentMessage, createdDate: Timestamp) -> AgentMessage {
         var payload = ByteBuffer()

@@ -126,9 +126,7 @@ package struct RecordingVerifier: Sendable {
         if fault == nil, let suspect { fault = Self.judge(suspect, followedBy: nil, nextLink) }
         if fault == nil, nextLink != nil { fault = Fault(line: chain.lines + 1, "is missing: the recording was cut off") }
         if fault == nil, nextCommitment < commitments.count, let last = commitments.last {
-            fault = Fault(
-                line: chain.lines + 1, lastLine: last.mark.lines,
-                "missing: \(last.mark.lines) lines had been committed by \(last.time) (audit event \(last.sequence))")
+            fault = tooFew("\(last.mark.lines) had been committed by \(last.time) (audit event \(last.sequence))", of: last.mark)
         }
         var proof = Proof.none
         var doubt: String?
@@ -158,11 +156,16 @@ package struct RecordingVerifier: Sendable {
             committedLines: nextCommitment > 0 ? agreed : nil, commitments: nextCommitment, state: record?.state, doubt: doubt)
     }
 
+    /// The chain may have been made anew over what is left, so the lines that are there need not be the first ones.
+    private func tooFew(_ words: String, of mark: RecordingMark) -> Fault {
+        Fault(
+            line: agreed + 1, lastLine: mark.lines,
+            "were cut off, or are missing before that: \(chain.lines) lines are here, and \(words)")
+    }
+
     private func differences(from mark: RecordingMark) -> Fault? {
         if mark == chain.mark { return nil }
-        if mark.lines > chain.lines {
-            return Fault(line: chain.lines + 1, lastLine: mark.lines, "missing: the seal covers \(mark.lines) lines")
-        }
+        if mark.lines > chain.lines { return tooFew("the seal covers \(mark.lines)", of: mark) }
         if mark.lines < chain.lines { return Fault(line: mark.lines + 1, "was added: the seal covers \(mark.lines) lines") }
         return Fault(line: agreed + 1, lastLine: chain.lines, "changed, together with the chain; the seal is of other lines")
     }

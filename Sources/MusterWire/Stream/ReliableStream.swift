@@ -11,13 +11,22 @@ package import NIOCore
 /// - after a connection was lost, in order, up to a window; the rest as acknowledgements come in;
 /// - when frames sent after it have been acknowledged: a WebSocket keeps order, so it got lost on the way (as RFC 8985 has it). At most
 ///   two such frames go out for each acknowledgement, so that recovery doubles each round trip and never bursts;
-/// - when nothing has been acknowledged for a round-trip timeout: the one that was sent longest ago, alone. The timeout starts again with
+/// - when nothing has been acknowledged for a round-trip timeout: the first one, alone; the others may wait for it at the other end, with
+///   no room to be taken. To a stock client, the one that was sent longest ago. The timeout starts again with
 ///   every acknowledgement (RFC 6298, 5.3), and doubles up to a bound that grows with the frame: a slow link is not filled with repeats.
 ///
 /// The last byte of a frame's MessageId counts its copies. Receivers give the id back, so that it is certain which copy arrived: a late
 /// acknowledgement of the first one is a round trip, not a loss.
 ///
 /// The stock ends send only the oldest frame again, every 100 ms, and recover one frame a round trip; both understand the above.
+///
+/// The stock client needs two things more (`Limits.isForStockClient`, decision 65):
+///
+/// - It shows a frame, acknowledges it, and counts it only when the acknowledgement could be written: the frame that is being shown when a
+///   connection breaks would be shown again. What it took early it shows without another word. So data goes out behind its turn: each
+///   flush is [k+1, …, k+n, k], and frame k, the opener, is empty.
+/// - It never acknowledges a frame twice. A connection keeps order, and so does the relay: what was sent before a frame that has been
+///   acknowledged, over the same connections, has been taken. An empty frame behind all that is repeated has that said soon.
 package struct ReliableStream: Sendable {
     package enum Role: Sendable {
         case client, agent
@@ -32,17 +41,24 @@ package struct ReliableStream: Sendable {
         package var maximumUnacknowledgedMessages: Int
         /// Frames that wait for an earlier one; their bytes are bounded by `maximumUnacknowledgedBytes`.
         package var maximumReordered: Int
+        /// Of an agent: at the other end is the plugin of the AWS CLI.
+        package var isForStockClient: Bool
 
-        package init(maximumPayload: Int, maximumUnacknowledgedBytes: Int, maximumUnacknowledgedMessages: Int, maximumReordered: Int) {
+        package init(
+            maximumPayload: Int, maximumUnacknowledgedBytes: Int, maximumUnacknowledgedMessages: Int, maximumReordered: Int,
+            isForStockClient: Bool = false
+        ) {
             self.maximumPayload = maximumPayload
             self.maximumUnacknowledgedBytes = maximumUnacknowledgedBytes
             self.maximumUnacknowledgedMessages = maximumUnacknowledgedMessages
             self.maximumReordered = maximumReordered
+            self.isForStockClient = isForStockClient
         }
 
         /// The other end is the plugin of the AWS CLI: it reorders 10,000 frames and expects 1,024 bytes in one.
         package static let stock = Limits(
-            maximumPayload: 1024, maximumUnacknowledgedBytes: 1 << 20, maximumUnacknowledgedMessages: 4096, maximumReordered: 10_000)
+            maximumPayload: 1024, maximumUnacknowledgedBytes: 1 << 20, maximumUnacknowledgedMessages: 4096, maximumReordered: 10_000,
+            isForStockClient: true)
         /// Both ends are ours.
         package static let native = Limits(
             maximumPayload: 64 << 10, maximumUnacknowledgedBytes: 4 << 20, maximumUnacknowledgedMessages: 4096, maximumReordered: 10_000)
@@ -66,6 +82,8 @@ package struct ReliableStream: Sendable {
     /// Bits of Flags.
     package static let isFirst: UInt64 = 1
     package static let isLast: UInt64 = 2
+    /// The frame with the number before this one is empty, and follows.
+    package static let hasOpener: UInt64 = 4
 
     private struct Outstanding: Sendable {
         var message: AgentMessage
@@ -76,6 +94,8 @@ package struct ReliableStream: Sendable {
         var firstOrder: UInt64
         var firstSent: NIODeadline?
         var repeats = 0
+        /// Where it stands when everything is sent again: an opener behind its data.
+        var place: Int64
     }
 
     private struct Transmission: Sendable {
@@ -108,6 +128,15 @@ package struct ReliableStream: Sendable {
     private var timeouts = 0
 
     private var receiver: StreamReceiver
+
+    /// The stock client takes frames without having its handler, and drops those whose turn it is; after its first input it has one.
+    private var isClientReady = false
+    /// The number of the opener of what has been sent since the last flush.
+    private var openBatch: Int64?
+    /// Transmissions from here on went over the connections that there are now, to a client that was ready.
+    private var settling: UInt64 = .max
+    /// The empty frame behind what was sent again.
+    private var probe: Int64?
 
     package init(role: Role, limits: Limits) {
         self.role = role
@@ -158,10 +187,14 @@ package struct ReliableStream: Sendable {
     private mutating func frame(
         _ type: PayloadType, _ payload: ByteBuffer, _ flags: UInt64, _ now: NIODeadline, _ date: Timestamp
     ) -> AgentMessage? {
+        // The stock agent marks its first frame, and only that; the stock client none.
+        var mark = self.role == .agent && self.nextSequence == 0 ? Self.isFirst : 0
+        if self.servesStockClient, self.isClientReady, self.openBatch == nil {
+            self.openBatch = self.reserveOpener(date)
+            mark |= Self.hasOpener
+        }
         let sequence = self.nextSequence
         self.nextSequence += 1
-        // The stock agent marks its first frame, and only that; the stock client none.
-        let mark = self.role == .agent && sequence == 0 ? Self.isFirst : 0
         var message = AgentMessage(
             messageType: self.role.outgoing, createdDate: date, sequenceNumber: sequence, flags: flags | mark, payloadType: type,
             payload: payload
@@ -171,11 +204,80 @@ package struct ReliableStream: Sendable {
         let goesOut = self.isConnected && !self.isPaused
         let sent = goesOut ? now : nil
         self.outstanding[sequence] = Outstanding(
-            message: message, order: self.nextOrder, sent: sent, firstOrder: self.nextOrder, firstSent: sent)
+            message: message, order: self.nextOrder, sent: sent, firstOrder: self.nextOrder, firstSent: sent,
+            place: 2 * sequence)
         self.unacknowledgedBytes += payload.readableBytes
         self.transmitted(sequence)
         if self.waitingSince == nil { self.waitingSince = now }
         return goesOut ? message : nil
+    }
+
+    // MARK: The stock client
+
+    private var servesStockClient: Bool { self.role == .agent && self.limits.isForStockClient }
+
+    /// Kept from now on, sent by `flushed`.
+    private mutating func reserveOpener(_ date: Timestamp) -> Int64 {
+        let sequence = self.nextSequence
+        self.nextSequence += 1
+        var message = AgentMessage(
+            messageType: self.role.outgoing, createdDate: date, sequenceNumber: sequence, payloadType: .output, payload: ByteBuffer())
+        message.keepDigest()
+        message.messageID = message.messageID.copy(0)
+        self.outstanding[sequence] = Outstanding(message: message, order: .max, firstOrder: .max, place: .max)
+        return sequence
+    }
+
+    /// What was sent since the last time leaves now: says what has to leave behind it.
+    package mutating func flushed(now: NIODeadline) -> [AgentMessage] {
+        guard let opener = self.openBatch else { return [] }
+        self.openBatch = nil
+        guard var entry = self.outstanding[opener] else { return [] }
+        entry.place = 2 * (self.nextSequence - 1) + 1
+        entry.order = self.nextOrder
+        entry.firstOrder = self.nextOrder
+        let goesOut = self.isConnected && !self.isPaused
+        if goesOut {
+            entry.sent = now
+            entry.firstSent = now
+        }
+        self.outstanding[opener] = entry
+        self.transmitted(opener)
+        if self.waitingSince == nil { self.waitingSince = now }
+        return goesOut ? [entry.message] : []
+    }
+
+    /// The client has its handler: it acknowledges everything that it has not had.
+    private mutating func heard(_ delivered: [Delivery]) {
+        guard self.servesStockClient, !self.isClientReady else { return }
+        guard delivered.contains(where: { $0.type == .output || $0.type == .size }) else { return }
+        self.isClientReady = true
+        if self.isConnected, !self.isPaused { self.settling = self.nextOrder }
+    }
+
+    /// What was sent before something that has arrived, and is not acknowledged: the client had it already.
+    private mutating func settleOvertaken() {
+        guard self.servesStockClient, self.isClientReady else { return }
+        while let first = self.transmissions.first, first.order < self.arrived {
+            if let entry = self.outstanding[first.sequence], entry.order == first.order {
+                guard first.order >= self.settling else { return }
+                self.settle(first.sequence)
+            }
+            self.transmissions.removeFirst()
+        }
+    }
+
+    private mutating func settle(_ sequence: Int64) {
+        guard let entry = self.outstanding.removeValue(forKey: sequence) else { return }
+        self.unacknowledgedBytes -= entry.message.payload.readableBytes
+    }
+
+    /// The empty frame behind what was sent again has arrived: what it overtook is settled, and what there was no window for is next.
+    private mutating func probed(_ now: NIODeadline, _ send: inout [AgentMessage]) {
+        self.probe = nil
+        let (settling, arrived) = (self.settling, self.arrived)
+        for (sequence, entry) in self.outstanding where entry.order >= settling && entry.order < arrived { self.settle(sequence) }
+        if self.outstanding.contains(where: { $0.value.order < settling }) { send += self.repeatAll(now, before: settling) }
     }
 
     // MARK: Receiving
@@ -199,16 +301,19 @@ package struct ReliableStream: Sendable {
             } catch {
                 step.failure = error
             }
+            self.heard(step.deliver)
         case .acknowledge:
             guard let (sequence, copy) = message.acknowledged else {
                 step.failure = .acknowledgement
                 return step
             }
             self.resumed(now, &step.send)
-            self.acknowledged(sequence, copy, now, &step.send)
+            self.acknowledged(sequence, copy, isOfRelay: message.flags & AgentMessage.isAnswerOfRelay != 0, now, &step.send)
         case .pausePublication:
             self.isPaused = true
         case .startPublication:
+            // Another connection of the client: what was on its way to the former one is lost, or its acknowledgements are.
+            if self.servesStockClient { self.isPaused = true }
             self.resumed(now, &step.send)
         default:
             break
@@ -216,13 +321,17 @@ package struct ReliableStream: Sendable {
         return step
     }
 
-    private mutating func acknowledged(_ sequence: Int64, _ copy: UInt8?, _ now: NIODeadline, _ send: inout [AgentMessage]) {
+    private mutating func acknowledged(
+        _ sequence: Int64, _ copy: UInt8?, isOfRelay: Bool, _ now: NIODeadline, _ send: inout [AgentMessage]
+    ) {
         guard let entry = self.outstanding.removeValue(forKey: sequence) else { return }
         let bytes = entry.message.payload.readableBytes
         let wasFull = self.unacknowledgedBytes >= self.window.bytes / 2
         self.unacknowledgedBytes -= bytes
         self.timeouts = 0
         self.waitingSince = self.outstanding.isEmpty ? nil : now
+        // It has overtaken what is on its way to the client, and says nothing of the way.
+        if isOfRelay { return self.skipSettled() }
 
         var sent: NIODeadline?
         if entry.repeats == 0 || copy == UInt8(truncatingIfNeeded: entry.repeats) {
@@ -235,6 +344,9 @@ package struct ReliableStream: Sendable {
         let sample = sent.map { now - $0 }
         if let sample { self.roundTrip.measured(sample) }
         self.window.acknowledged(bytes, wasFull: wasFull, sample: sample, now: now)
+        self.settleOvertaken()
+        if sequence == self.probe { self.probed(now, &send) }
+        if self.outstanding.isEmpty { self.waitingSince = nil }
         self.repeatLost(now, &send)
         self.skipSettled()
     }
@@ -307,13 +419,19 @@ package struct ReliableStream: Sendable {
     package mutating func due(now: NIODeadline) -> [AgentMessage] {
         guard self.isConnected, !self.isPaused else { return [] }
         self.skipSettled()
-        guard let deadline = self.timeoutDeadline, deadline <= now, let first = self.transmissions.first else { return [] }
+        guard let deadline = self.timeoutDeadline, deadline <= now, let sequence = self.overdue else { return [] }
         var send: [AgentMessage] = []
-        self.transmissions.removeFirst()
         self.timeouts += 1
         self.waitingSince = now
-        self.repeatNow(first.sequence, now, &send)
+        self.repeatNow(sequence, now, &send)
+        self.skipSettled()
         return send
+    }
+
+    /// What a timeout repeats. A stock client that has taken a frame does not say so again: there, each has its turn.
+    private var overdue: Int64? {
+        if !self.servesStockClient { return self.outstanding.keys.min() }
+        return self.transmissions.first { self.outstanding[$0.sequence]?.order == $0.order }?.sequence
     }
 
     private var timeoutDeadline: NIODeadline? {
@@ -357,17 +475,30 @@ package struct ReliableStream: Sendable {
         if self.isConnected { send += self.repeatAll(now) }
     }
 
-    private mutating func repeatAll(_ now: NIODeadline) -> [AgentMessage] {
+    /// - Parameter before: only what was sent before this transmission.
+    private mutating func repeatAll(_ now: NIODeadline, before: UInt64 = .max) -> [AgentMessage] {
+        if before == .max {
+            // Other connections than before. What is not flushed yet is among what is sent now.
+            _ = self.flushed(now: now)
+            if self.isClientReady { self.settling = self.nextOrder }
+        }
         self.timeouts = 0
         self.waitingSince = self.outstanding.isEmpty ? nil : now
         // What is left over was sent before all of this: the acknowledgements will show it as lost.
         var send: [AgentMessage] = []
         var bytes = 0
-        for sequence in self.outstanding.keys.sorted() {
+        let inOrder = self.outstanding.filter { $0.value.order < before }.map { (place: $0.value.place, sequence: $0.key) }
+        for (_, sequence) in inOrder.sorted(by: { $0.place < $1.place }) {
             guard let entry = self.outstanding[sequence] else { continue }
             bytes += entry.message.payload.readableBytes + AgentMessage.payloadOffset
             if !send.isEmpty, bytes > self.window.bytes { break }
             self.repeatNow(sequence, now, &send)
+        }
+        if self.isClientReady, let date = send.last?.createdDate {
+            let probe = self.reserveOpener(date)
+            self.outstanding[probe]?.place = 2 * probe
+            self.probe = probe
+            self.repeatNow(probe, now, &send)
         }
         self.skipSettled()
         return send

@@ -38,8 +38,13 @@ package struct StreamReceiver: Sendable {
     /// The digests of the last accepted numbers, the last one at the end.
     private var remembered = CircularBuffer<Remembered>()
     private let maximumRemembered: Int
+    private let takesOpeners: Bool
 
-    package init(maximumWaiting: Int, maximumWaitingBytes: Int, remembering: Int = 0, expected: Int64 = 0) {
+    /// - Parameter takesOpeners: a frame that says so stands for the empty one before it as well, which then is a repeat when it comes.
+    package init(
+        maximumWaiting: Int, maximumWaitingBytes: Int, remembering: Int = 0, expected: Int64 = 0, takesOpeners: Bool = false
+    ) {
+        self.takesOpeners = takesOpeners
         self.maximumWaiting = maximumWaiting
         self.maximumWaitingBytes = maximumWaitingBytes
         self.maximumRemembered = remembering
@@ -60,6 +65,15 @@ package struct StreamReceiver: Sendable {
     ) throws(StreamFailure) -> Outcome {
         let sequence = message.sequenceNumber
         guard sequence >= 0, sequence < .max else { throw .sequence(sequence) }
+        if self.takesOpeners, isReady, message.flags & ReliableStream.hasOpener != 0, sequence - 1 == self.expected {
+            var opener = message
+            opener.sequenceNumber -= 1
+            opener.flags = 0
+            opener.payloadType = .output
+            opener.payload = ByteBuffer()
+            opener.keepDigest()
+            self.accept(opener, deliver)
+        }
         if sequence == self.expected {
             guard isReady else { return .refused }
             self.accept(message, deliver)

@@ -392,6 +392,7 @@ import Testing
         #expect(try await client.value?.wait { $0.isClosed } == true)
     }
 
+    /// Set inside of the server's life and read after it, by the same test.
     private final class Held<T>: @unchecked Sendable { var value: T? }
 
     // MARK: Certificates

@@ -46,6 +46,8 @@ enum Program {
 }
 
 /// `openssl s_client` with a pipe each way: bytes of our own making over somebody else's TLS.
+///
+/// Sendable: `lock` guards what is heard; the process and its input are the test's alone.
 final class SecureClient: @unchecked Sendable {
     private let process = Process()
     private let toServer = Pipe()

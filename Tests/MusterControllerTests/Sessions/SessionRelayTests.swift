@@ -141,10 +141,14 @@ import Testing
         #expect(fixture.reports.withLockedValue { $0.isEmpty })
     }
 
-    @Test func aLegThatWasReplacedSaysNothingMore() {
+    @Test func aLegThatWasReplacedSaysNothingMore() throws {
         let fixture = Fixture()
         let (former, agent) = (fixture.attach(.client), fixture.attach(.agent))
         let client = fixture.attach(.client)
+        // The agent hears of each new leg of the client before that can acknowledge anything.
+        var heard = agent.written()
+        #expect(heard.count == 1)
+        #expect(try heard[0].readAgentMessage().messageType == .startPublication)
         _ = fixture.relay.received(Self.frame(.inputStreamData, 9), from: former.leg)
         #expect(agent.written().isEmpty)
         _ = fixture.relay.received(Self.frame(.inputStreamData, 0), from: client.leg)

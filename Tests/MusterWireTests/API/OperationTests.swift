@@ -125,13 +125,15 @@ import Testing
     @Test func nodePropertiesSettingsAndIdentity() throws {
         #expect(
             try text(
-                InstanceProperty(
-                    name: "n", instanceID: NodeID("mi-0123456789abcdef0")!, ipAddress: "192.0.2.1", pingStatus: .online,
-                    lastPingDateTime: Timestamp(milliseconds: 1500), agentVersion: "1.0.0.0", platformType: "Linux", platformName: "Debian",
-                    platformVersion: "13", activationID: ActivationID("0f7c1c3e-7d33-4b0c-8a5e-9a1c0b8f8c11"), iamRole: "r",
-                    registrationDate: Timestamp(milliseconds: 1000), computerName: "c", sourceID: "s",
-                    sourceType: "AWS::SSM::ManagedInstance"))
-                == #"{"ActivationId":"0f7c1c3e-7d33-4b0c-8a5e-9a1c0b8f8c11","AgentVersion":"1.0.0.0","ComputerName":"c","IPAddress":"192.0.2.1","IamRole":"r","InstanceId":"mi-0123456789abcdef0","LastPingDateTime":1.5,"Name":"n","PingStatus":"Online","PlatformName":"Debian","PlatformType":"Linux","PlatformVersion":"13","RegistrationDate":1,"ResourceType":"ManagedInstance","SourceId":"s","SourceType":"AWS::SSM::ManagedInstance"}"#
+                DescribeInstanceProperties.Output(instanceProperties: [
+                    InstanceInformation(
+                        instanceID: NodeID("mi-0123456789abcdef0")!, pingStatus: .online, lastPingDateTime: Timestamp(milliseconds: 1500),
+                        agentVersion: "1.0.0.0", platformType: "Linux", platformName: "Debian", platformVersion: "13",
+                        activationID: ActivationID("0f7c1c3e-7d33-4b0c-8a5e-9a1c0b8f8c11"), iamRole: "r",
+                        registrationDate: Timestamp(milliseconds: 1000), name: "n", ipAddress: "192.0.2.1", computerName: "c",
+                        sourceID: "s", sourceType: "AWS::SSM::ManagedInstance")
+                ]))
+                == #"{"InstanceProperties":[{"ActivationId":"0f7c1c3e-7d33-4b0c-8a5e-9a1c0b8f8c11","AgentVersion":"1.0.0.0","ComputerName":"c","IPAddress":"192.0.2.1","IamRole":"r","InstanceId":"mi-0123456789abcdef0","LastPingDateTime":1.5,"Name":"n","PingStatus":"Online","PlatformName":"Debian","PlatformType":"Linux","PlatformVersion":"13","RegistrationDate":1,"ResourceType":"ManagedInstance","SourceId":"s","SourceType":"AWS::SSM::ManagedInstance"}]}"#
         )
         #expect(
             try text(

@@ -133,9 +133,23 @@ import Testing
         let cut = Written(Array(Self.lines.prefix(length)))
         #expect(cut.verdict().fault == nil && !cut.verdict().isProven)
         #expect(cut.verdict(whole.marks).fault?.line == Int64(length + 1))
-        #expect(
-            cut.verdict(seal: try Self.seal(whole.marks[11]), authority: try Self.authority.get().certificate).fault?.line
-                == Int64(length + 1))
+        let sealed = cut.verdict(seal: try Self.seal(whole.marks[11]), authority: try Self.authority.get().certificate).fault
+        #expect(sealed.map { $0.line <= length + 1 && $0.lastLine == 12 } == true)
+    }
+
+    /// The line that is missing may be one before the last of those that are left.
+    @Test(arguments: 0..<lines.count) func aLineThatIsMissingFromANewChainIsAmongThoseThatAreNamed(number: Int) throws {
+        let whole = Written(Self.lines)
+        var lines = Self.lines
+        lines.remove(at: number)
+        let (forged, line) = (Written(lines), Int64(number + 1))
+        for committed in [[whole.marks[11]], [whole.marks[4], whole.marks[11]], [whole.marks[10], whole.marks[11]]] {
+            let fault = try #require(forged.verdict(committed).fault)
+            #expect((fault.line...(fault.lastLine ?? fault.line)).contains(line))
+        }
+        let seal = try Self.seal(whole.marks[11])
+        let fault = try #require(forged.verdict([], seal: seal, authority: try Self.authority.get().certificate).fault)
+        #expect((fault.line...(fault.lastLine ?? fault.line)).contains(line))
     }
 
     /// Somebody who has the controller's key writes the end anew, with chain and seal. Commitments that had left the machine tell.

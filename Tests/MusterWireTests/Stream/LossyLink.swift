@@ -42,6 +42,8 @@ protocol StreamEnd {
     mutating func received(_ message: AgentMessage, isReady: Bool, now: NIODeadline) -> [AgentMessage]
     mutating func due(now: NIODeadline) -> [AgentMessage]
     mutating func disconnected()
+    /// What it had received when its connection broke, and can answer no more.
+    mutating func receivedInVain(_ messages: [AgentMessage])
     mutating func reconnected(now: NIODeadline) -> [AgentMessage]
     var nextDeadline: NIODeadline? { get }
     var output: [UInt8] { get }
@@ -125,6 +127,7 @@ struct LossyLink<Client: StreamEnd, Agent: StreamEnd> {
             self.disconnectAt = nil
             self.connection += 1
             self.report.connections += 1
+            self.client.receivedInVain(self.flights.prefix(8).filter { !$0.toAgent }.map(\.message))
             self.client.disconnected()
             self.agent.disconnected()
             self.reconnectAt = self.now + .milliseconds(Int64.random(in: 1...500, using: &self.random))

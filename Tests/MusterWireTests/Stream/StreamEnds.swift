@@ -9,8 +9,13 @@ struct MusterEnd: StreamEnd {
     private(set) var output: [UInt8] = []
     private(set) var failure: StreamFailure?
     private let largestWrite: Int
+    /// Sends nothing before it has got something.
+    private let isQuietAtFirst: Bool
 
-    init(_ role: ReliableStream.Role, _ limits: ReliableStream.Limits, largestWrite: Int = 100_000) {
+    init(
+        _ role: ReliableStream.Role, _ limits: ReliableStream.Limits, largestWrite: Int = 100_000, isQuietAtFirst: Bool = false
+    ) {
+        self.isQuietAtFirst = isQuietAtFirst
         self.stream = ReliableStream(role: role, limits: limits)
         self.largestWrite = largestWrite
     }
@@ -19,13 +24,14 @@ struct MusterEnd: StreamEnd {
 
     mutating func pump(now: NIODeadline) -> [AgentMessage] {
         var frames: [AgentMessage] = []
+        if self.isQuietAtFirst, self.output.isEmpty { return [] }
         while self.input.readableBytes > 0, self.stream.room > 0 {
             guard let piece = self.input.readSlice(length: min(self.stream.room, self.input.readableBytes, self.largestWrite)) else {
                 break
             }
             frames += self.stream.send(.output, piece, now: now, date: StreamTime.date)
         }
-        return frames
+        return frames + self.stream.flushed(now: now)
     }
 
     mutating func received(_ message: AgentMessage, isReady: Bool, now: NIODeadline) -> [AgentMessage] {
@@ -37,6 +43,7 @@ struct MusterEnd: StreamEnd {
 
     mutating func due(now: NIODeadline) -> [AgentMessage] { self.stream.due(now: now) }
     mutating func disconnected() { self.stream.disconnected() }
+    mutating func receivedInVain(_ messages: [AgentMessage]) {}
     mutating func reconnected(now: NIODeadline) -> [AgentMessage] { self.stream.reconnected(now: now) }
     var nextDeadline: NIODeadline? { self.stream.nextDeadline }
     var isDrained: Bool { self.input.readableBytes == 0 && self.stream.isDrained }
@@ -142,6 +149,13 @@ struct StockEnd: StreamEnd {
     }
 
     mutating func disconnected() {}
+
+    /// The plugin shows a frame before it acknowledges it, and counts it only when the acknowledgement could be written.
+    mutating func receivedInVain(_ messages: [AgentMessage]) {
+        guard self.role == .client, let next = messages.first(where: { $0.sequenceNumber == self.expected }) else { return }
+        self.output += next.payload.readableBytesView
+    }
+
     mutating func reconnected(now: NIODeadline) -> [AgentMessage] {
         self.isPaused = false
         return []

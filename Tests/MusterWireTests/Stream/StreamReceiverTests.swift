@@ -46,4 +46,26 @@ import Testing
         #expect(throws: StreamFailure.repeatDiffers(sequence: 98)) { try receiver.received(frame(98, "x")) { _ in } }
         #expect(try receiver.received(frame(100, "100")) { _ in } == .delivered)
     }
+
+    @Test func aFrameStandsForItsOpener() throws {
+        var receiver = StreamReceiver(maximumWaiting: 10, maximumWaitingBytes: 1000, remembering: 4, takesOpeners: true)
+        var seen: [(Int64, Int)] = []
+        func pass(_ sequence: Int64, _ text: String, flags: UInt64 = 0) throws -> StreamReceiver.Outcome {
+            var message = frame(sequence, text)
+            message.flags = flags
+            return try receiver.received(message) { seen.append(($0.sequenceNumber, $0.payload.readableBytes)) }
+        }
+        #expect(try pass(1, "a", flags: ReliableStream.hasOpener) == .delivered)
+        #expect(try pass(0, "") == .repeated)
+        #expect(try pass(2, "b") == .delivered)
+        // Out of its turn it is like any other.
+        #expect(try pass(5, "c", flags: ReliableStream.hasOpener) == .waiting)
+        #expect(try pass(3, "d") == .delivered)
+        #expect(try pass(4, "") == .delivered)
+        #expect(seen.map(\.0) == Array(0...5))
+        #expect(seen.map(\.1) == [0, 1, 1, 1, 0, 1])
+        // Who says that it is empty may not send another one afterwards.
+        #expect(try pass(7, "e", flags: ReliableStream.hasOpener) == .delivered)
+        #expect(throws: StreamFailure.repeatDiffers(sequence: 6)) { try pass(6, "rm -rf") }
+    }
 }

@@ -43,7 +43,7 @@ private final class Attachment: Sendable {
     private let session: OpenedSession
     private let node: String
     private let pipe: SessionPipe
-    private let terminal: SessionTerminal?
+    private let terminal: RawTerminal?
     /// We ended it, with this status.
     private let decided = Mutex<Int32?>(nil)
     private let interrupts = Mutex<Int>(0)
@@ -52,7 +52,8 @@ private final class Attachment: Sendable {
         self.kind = kind
         self.session = session
         self.node = node
-        let terminal = kind == .shell ? SessionTerminal() : nil
+        let isOnTerminal = kind == .shell && Terminal.isThere(STDIN_FILENO) && Terminal.isThere(STDOUT_FILENO)
+        let terminal = isOnTerminal ? try? RawTerminal(for: .session) : nil
         self.terminal = terminal
         let speaks = kind == .shell || isatty(STDERR_FILENO) == 1
         pipe = SessionPipe(channel: session.channel, awaitsHandshake: kind != .shell) { news in
@@ -81,7 +82,8 @@ private final class Attachment: Sendable {
         pipe.connect(.standardError, to: errors)
         session.channel.attach(pipe)
         try watchSignals()
-        terminal?.enter()
+        // A terminal that cannot be changed is used as it is.
+        try? terminal?.enter()
         defer { terminal?.restore() }
         if kind == .shell { sendSize() }
         if takesInput {
@@ -181,7 +183,7 @@ private final class Attachment: Sendable {
             case .command: [SIGINT, SIGQUIT, SIGTERM, SIGHUP]
             case .connection: [SIGTERM, SIGHUP, SIGINT]
             }
-        try SignalWatch.start(numbers) { [weak self] in self?.signalled($0) }
+        try Signals.handle(numbers) { [weak self] in self?.signalled($0) }
     }
 
     private func signalled(_ number: Int32) {

@@ -1,6 +1,8 @@
 import Glibc
 
 /// A mutex with a condition, for the threads that wait for a terminal, a pipe or the network (pthread_cond_wait(3)).
+///
+/// Sendable: the pointers never change, and what they point at is made for all threads.
 final class Condition: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)

@@ -42,7 +42,7 @@ package struct CopyCommand: Sendable {
         pipe.connect(.output, to: stream)
         session.channel.attach(pipe)
         let interrupted = Mutex<Int32?>(nil)
-        try SignalWatch.start([SIGINT, SIGTERM, SIGHUP]) { number in
+        try Signals.handle([SIGINT, SIGTERM, SIGHUP]) { number in
             interrupted.withLock { if $0 == nil { $0 = 128 + number } }
             session.channel.end()
         }
@@ -105,7 +105,7 @@ package struct CopyCommand: Sendable {
         return receiver.summary
     }
 
-    /// What the copying thread came to.
+    /// What the copying thread came to. Sendable: `result` is read and written inside of `condition.locked` only.
     private final class Outcome: @unchecked Sendable {
         private let condition = Condition()
         private var result: Result<CopySummary, any Error>?
@@ -128,7 +128,7 @@ package struct CopyCommand: Sendable {
     }
 }
 
-/// A session as a stream for the thread that copies.
+/// A session as a stream for the thread that copies. Sendable: every variable is read and written inside of `condition.locked` only.
 final class SessionCopyStream: CopyStream, SessionSink, @unchecked Sendable {
     private static let enough = 4 << 20
 

@@ -1,7 +1,9 @@
 import MusterCopy
 import MusterWire
 
-/// What a person sees of a copy: a bar for the file that is on its way, and a line for what went wrong. In the copying thread.
+/// What a person sees of a copy: a bar for the file that is on its way, and a line for what went wrong.
+///
+/// Sendable: the copying thread alone uses it, and after it whoever waited for its `Outcome`.
 final class CopyProgress: CopyObserver, @unchecked Sendable {
     private let printer: Printer
     private let isQuiet: Bool

@@ -27,7 +27,7 @@ package struct ForwardCommand: Sendable {
         }
         let all = forwards
         let status = Mutex<Int32?>(nil)
-        try SignalWatch.start([SIGINT, SIGTERM, SIGHUP]) { number in
+        try Signals.handle([SIGINT, SIGTERM, SIGHUP]) { number in
             status.withLock { if $0 == nil { $0 = 128 + number } }
             for forward in all { forward.session.channel.end() }
         }

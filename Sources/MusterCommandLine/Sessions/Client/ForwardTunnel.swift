@@ -55,7 +55,7 @@ final class ForwardTunnel: DataChannelReceiver, @unchecked Sendable {
     }
 
     fileprivate func received(_ bytes: ByteBuffer, _ connection: LocalConnection) {
-        connection.rest.writeImmutableBuffer(bytes)
+        if connection.rest.readableBytes == 0 { connection.rest = bytes } else { connection.rest.writeImmutableBuffer(bytes) }
         multiplexer.write(connection.id, &connection.rest)
         flush()
     }

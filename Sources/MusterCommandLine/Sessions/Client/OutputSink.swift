@@ -14,6 +14,8 @@ protocol SessionSink: AnyObject, Sendable {
 ///
 /// The descriptor's flags are left alone: they belong to everybody who has the terminal open. What is written without waiting goes
 /// through a second opening of the same terminal.
+///
+/// Sendable: every variable is read and written inside of `condition.locked` only.
 final class DescriptorSink: SessionSink, @unchecked Sendable {
     private static let enough = 1 << 20
 

@@ -9,6 +9,8 @@ import NIOCore
 ///     DataChannel ◀─write─────────────────────── SessionPipe ◀─send── thread that reads
 ///
 /// Answers the handshake of the sessions that begin with one.
+///
+/// Sendable: every variable is read and written inside of `condition.locked` only.
 final class SessionPipe: DataChannelReceiver, @unchecked Sendable {
     enum News: Sendable {
         case lost

@@ -1,17 +1,20 @@
 import CLinux
 import Dispatch
 import Glibc
+import Synchronization
 
-/// Ctrl-C as a stream of events, between `hold` and `release`; outside of them it ends the process as usual.
+/// Signals as events, between `hold` and `release`; outside of them they end the process as usual.
 ///
-/// A signal writes a byte into a pipe, so that one that comes before anybody listens is heard by who listens next: a Dispatch signal
+/// A signal writes its number into a pipe, so that one that comes before anybody listens is heard by who listens next: a Dispatch signal
 /// source would lose those that arrive until it is registered.
-enum Interrupts {
+enum Signals {
     private static let ends: (read: Int32, write: Int32) = {
         var ends: [Int32] = [-1, -1]
         guard muster_pipe(&ends) == 0, muster_set_nonblocking(ends[0]) == 0, muster_set_nonblocking(ends[1]) == 0 else { return (-1, -1) }
         return (ends[0], ends[1])
     }()
+    /// Of `handle`: as long as the process.
+    private static let handling = Mutex<[ReadSource]>([])
 
     static func hold(_ numbers: [Int32] = [SIGINT]) {
         guard ends.write >= 0 else { return }  // without a pipe Ctrl-C goes on ending the process
@@ -21,23 +24,39 @@ enum Interrupts {
 
     static func release(_ numbers: [Int32] = [SIGINT]) {
         for number in numbers { signal(number, SIG_DFL) }
-        drain()
+        _ = arrived()
     }
 
-    static func stream() -> AsyncStream<Void> {
+    static func stream() -> AsyncStream<Int32> {
         AsyncStream { continuation in
             guard ends.read >= 0 else { return }
             let source = ReadSource(ends.read) {
-                drain()
-                continuation.yield()
+                for number in arrived() { continuation.yield(number) }
             }
             continuation.onTermination = { _ in source.cancel() }
         }
     }
 
-    private static func drain() {
+    /// One after the other, on a thread where everything is allowed. For good: the process ends with its session.
+    static func handle(_ numbers: [Int32], _ handler: @escaping @Sendable (Int32) -> Void) throws {
+        guard ends.read >= 0 else { throw CommandLineError("Cannot make a pipe for signals.") }
+        hold(numbers)
+        let source = ReadSource(ends.read) {
+            for number in arrived() { handler(number) }
+        }
+        handling.withLock { $0.append(source) }
+    }
+
+    private static func arrived() -> [Int32] {
+        var numbers: [Int32] = []
         var bytes = [UInt8](repeating: 0, count: 64)
-        while ends.read >= 0, read(ends.read, &bytes, bytes.count) > 0 {}
+        while ends.read >= 0 {
+            let count = read(ends.read, &bytes, bytes.count)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { break }
+            numbers += bytes.prefix(count).map(Int32.init)
+        }
+        return numbers
     }
 }
 
@@ -46,7 +65,7 @@ nonisolated(unsafe) private var wakeDescriptor: Int32 = -1
 
 private func wake(_ number: Int32) {
     let saved = errno
-    var byte: UInt8 = 0
+    var byte = UInt8(truncatingIfNeeded: number)
     _ = write(wakeDescriptor, &byte, 1)
     errno = saved
 }
@@ -56,7 +75,7 @@ private final class ReadSource: @unchecked Sendable {
     private let source: any DispatchSourceRead
 
     init(_ descriptor: Int32, _ handler: @escaping @Sendable () -> Void) {
-        source = DispatchSource.makeReadSource(fileDescriptor: descriptor)
+        source = DispatchSource.makeReadSource(fileDescriptor: descriptor, queue: DispatchQueue(label: "signals"))
         source.setEventHandler(handler: handler)
         source.resume()
     }
