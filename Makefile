@@ -23,9 +23,9 @@ demo: build ## Build, enrol three servers on this machine, run commands on them,
 .PHONY: test
 test: test-packages python ## Build and run every test: unit, end to end, conformance with boto3 and the AWS CLI
 	$(SWIFT) build --build-tests
-	$(SWIFT) test --skip-build --no-parallel
-	MUSTER_BIN="$(CURDIR)/.build/debug" $(PYTHON) -m pytest -q Tests/ConformanceTests Tests/EndToEndTests
-	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_TRANSPORT=poll $(PYTHON) -m pytest -q Tests/EndToEndTests/test_crash.py Tests/EndToEndTests/test_rate_control.py
+	Tests/steady.sh $(SWIFT) test --skip-build --no-parallel
+	MUSTER_BIN="$(CURDIR)/.build/debug" Tests/steady.sh $(PYTHON) -m pytest -q Tests/ConformanceTests Tests/EndToEndTests
+	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_TRANSPORT=poll Tests/steady.sh $(PYTHON) -m pytest -q Tests/EndToEndTests/test_crash.py Tests/EndToEndTests/test_rate_control.py
 
 .PHONY: check
 check: packages ## Look for format differences, undeclared imports of our modules and unit files systemd would refuse

@@ -167,8 +167,9 @@ def descendants(pid):
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def make_sandbox(tmp_path_factory):
+    """Sandboxes of one module, which end with it: what is up takes time from what is tested."""
     made = []
 
     def make(agents, **options):
@@ -182,9 +183,11 @@ def make_sandbox(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def sandbox(make_sandbox):
+def sandbox(tmp_path_factory):
     """Five agents shared by all tests that leave them as they were."""
-    return make_sandbox(5)
+    sandbox = Sandbox(tmp_path_factory.mktemp("sandbox") / "s", 5)
+    yield sandbox
+    sandbox.down()
 
 
 @pytest.fixture
