@@ -29,7 +29,7 @@ import Testing
     }
 
     /// Each with the place and a word of the reason.
-    @Test(arguments: [
+    static let refusals: [(String, String, String)] = [
         ("[]", "", "object"), ("", "", "empty"), ("{", "", "member's name"), (#"{"Version":"2012-10-17"}"#, "Statement", "Missing"),
         (#"{"Version":"2020-01-01","Statement":[]}"#, "Version", "2012-10-17"),
         (#"{"Version":"2012-10-17","Statement":[]}"#, "Statement", "empty"),
@@ -117,7 +117,9 @@ import Testing
             #"{"Version":"2012-10-17","Statement":[{"Sid":"2","Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Allow","Action":"*","Resource":"*"}]}"#,
             "Statement[1].Sid", "already"
         ),
-    ])
+    ]
+
+    @Test(arguments: refusals)
     func refuses(_ text: String, path: String, word: String) {
         let error = #expect(throws: PolicyError.self) { try policy(text, actions: ["ssm:StartSession", "ssm:SendCommand"]) }
         #expect(error?.path == path)
