@@ -30,9 +30,12 @@ enum CallFormat: Sendable, Equatable {
     func operation(_ headers: HTTPFields, body: [UInt8]) throws(APIError) -> (name: String, target: OperationTarget) {
         switch self {
         case .json:
-            let asked = (headers[.target] ?? "").split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-            guard asked.count == 2, let target = OperationTarget(rawValue: String(asked[0])) else { return ("", .systemsManager) }
-            return (String(asked[1]), target)
+            let asked = headers[.target] ?? ""
+            // CloudTrail's own target has dots too.
+            guard let dot = asked.lastIndex(of: "."), let target = OperationTarget(rawValue: String(asked[..<dot])) else {
+                return ("", .systemsManager)
+            }
+            return (String(asked[asked.index(after: dot)...]), target)
         case .query:
             let form = try Self.fields(body)
             let action = form["Action"] ?? ""

@@ -64,6 +64,8 @@ package struct OperationContext: Sendable {
     package let certificate: Certificate?
     /// When the client hangs up. Absent where there is no connection.
     package let connectionEnd: ConnectionEnd?
+    /// The body of an operator's call that changes something, for the audit trail.
+    package var request: [UInt8]?
 
     package init(
         caller: Caller, requestID: String, now: Timestamp, region: String, account: String, host: String = "",
@@ -87,6 +89,7 @@ package struct OperationContext: Sendable {
     ) -> AuditEvent {
         AuditEvent(
             time: now, caller: caller, requestID: requestID, region: region,
-            operation: operation, resource: resource, outcome: outcome, details: details)
+            operation: operation, resource: resource, outcome: outcome, details: details,
+            parameters: request.flatMap { AuditParameters.text($0) })
     }
 }

@@ -75,6 +75,8 @@ package struct OperationTable: Sendable {
             let input = try O.decodeInput(body)
             // Accepted and ignored would be a lie to the caller.
             if !input.unserved.isEmpty { throw APIError.notServed(input.unserved, operation: O.name) }
+            var context = context
+            if changes, route == .operators { context.request = body }
             return try JSONCoding.encode(try await handler(input, context))
         }
     }

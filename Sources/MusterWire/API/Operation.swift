@@ -12,6 +12,16 @@ package enum OperationTarget: String, Sendable, CaseIterable {
     case messageDelivery = "EC2WindowsMessageDeliveryService"
     /// Called with a form (the query protocol); the name is the one its JSON form would have.
     case securityToken = "AWSSecurityTokenServiceV20110615"
+    case cloudTrail = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101"
+
+    /// The service that calls are signed for.
+    package var service: String {
+        switch self {
+        case .systemsManager, .messageDelivery: "ssm"
+        case .securityToken: "sts"
+        case .cloudTrail: "cloudtrail"
+        }
+    }
 }
 
 extension Operation {
