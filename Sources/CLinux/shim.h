@@ -319,3 +319,9 @@ static inline int muster_duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 3
 
 // syncfs(2): everything written to the file system of a descriptor is on its disk.
 static inline int muster_sync_filesystem(int fd) { return (int)syscall(SYS_syncfs, fd); }
+
+// SIOCOUTQ, tcp(7): bytes written to a socket that the other side's kernel has not acknowledged yet.
+static inline int muster_unacknowledged(int fd) {
+    int count = 0;
+    return ioctl(fd, TIOCOUTQ, &count) == 0 ? count : -1;
+}

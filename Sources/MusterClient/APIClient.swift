@@ -120,7 +120,10 @@ package struct APIClient: Sendable {
             }
         }
         var service: String {
-            if case .form = self { "sts" } else { "ssm" }
+            switch self {
+            case .json(_, let target): target.service
+            case .form: "sts"
+            }
         }
         func error(status: Int, body: [UInt8]) -> APIError {
             if case .form = self { CallerIdentityAnswer.error(status: status, body: body) } else { APIError(status: status, body: body) }

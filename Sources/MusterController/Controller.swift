@@ -58,6 +58,9 @@ package struct Controller: Sendable {
         try await Migrations.run(on: database, now: Timestamp.now().milliseconds)
         let facts = try await facts(database)
         let authorities = try await Authorities(directory: directory, database: database, logger: logger)
+        let objects = try ObjectStore(configuration)
+        let targets = try AuditTargets.make(configuration, objects: objects)
+        let keeper = try await keeper(database, authorities, targets)
 
         let registry = AgentRegistry(database: database, logger: logger)
         var dispatching = CommandDispatcher.Settings()
@@ -69,7 +72,6 @@ package struct Controller: Sendable {
         var outputLimits = OutputUploads.Limits()
         outputLimits.nodeBytes = Int64(configuration.outputNodeBytes)
         outputLimits.totalBytes = Int64(configuration.outputTotalBytes)
-        let objects = try ObjectStore(configuration)
         let (copyWakes, copyWake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let changed: @Sendable (CommandID) -> Void = { command in
             followers.changed(command)
@@ -84,6 +86,7 @@ package struct Controller: Sendable {
             settings: SessionRecorders.Settings(configuration),
             logger: logger)
         RecordingRoutes(database: database, archive: recordings, recorders: recorders).register(in: &routes)
+        AuditRoutes(database: database, keeper: keeper).register(in: &routes)
         let broker = SessionBroker(database: database, registry: registry, taps: recorders, logger: logger)
         try await broker.load()
         let events = SessionEvents(next: OutputEvents(next: dispatcher, followers: followers, changed: changed), broker: broker)
@@ -103,6 +106,7 @@ package struct Controller: Sendable {
         TagOperations(database: database).register(in: &table)
         ServiceSettingOperations(database: database).register(in: &table)
         IdentityOperations(database: database, cipher: cipher).register(in: &table)
+        AuditOperations(database: database, pageTokenKey: facts.pageTokenKey).register(in: &table)
         ActivationOperations(database: database, pageTokenKey: facts.pageTokenKey, cipher: cipher).register(in: &table)
         RegistrationOperations(
             database: database, certificates: NodeCertificates(authorities, hours: configuration.certificateHours),
@@ -138,6 +142,9 @@ package struct Controller: Sendable {
                 OutputRetention(database: database, uploads: uploads, days: configuration.outputDays),
                 RecordingRetention(database: database, archive: recordings, days: configuration.recordingDays),
                 CredentialRetention(database: database),
+                AuditRetention(
+                    database: database, authority: { authorities.current.issuing }, days: configuration.auditDays,
+                    targets: targets.map(\.name)),
             ], logger: logger)
         let archive = try objects.map {
             OutputArchive(
@@ -145,8 +152,10 @@ package struct Controller: Sendable {
         }
         let revocation = SessionRevocation(database: database, broker: broker, policies: policies, logger: logger)
         let reload = ReloadOnSignal(certificates: certificates)
+        let deliveries = targets.map { AuditDelivery(target: $0, database: database, metrics: metrics, logger: logger) }
         try await serve(
-            [housekeeping, registry, dispatcher, recorders, broker, revocation, polling] + (archive.map { [$0] } ?? []) + certificates
+            deliveries + [keeper] + [housekeeping, registry, dispatcher, recorders, broker, revocation, polling]
+                + (archive.map { [$0] } ?? []) + certificates
                 + [authorities, reload, server])
         directory.remove(.listening)
         logger.info("controller stopped")
@@ -157,6 +166,27 @@ package struct Controller: Sendable {
             services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         group.maximumGracefulShutdownDuration = .seconds(Self.drainSeconds)
         try await ServiceGroup(configuration: group).run()
+    }
+
+    /// Begun: the store has been held against every checkpoint that is known outside of it.
+    private func keeper(_ database: any SQLDatabase, _ authorities: Authorities, _ targets: [any AuditTarget]) async throws -> AuditKeeper {
+        let (account, region) = (configuration.account, configuration.regions.first ?? Self.defaultRegion)
+        try await database.write { tx in try AuditLog.adopt(account: account, region: region, in: tx) }
+        var outside: [AuditKeeper.Outside] = []
+        for target in targets {
+            do {
+                guard let checkpoint = try await target.latestCheckpoint() else { continue }
+                outside.append(AuditKeeper.Outside(place: target.name, checkpoint: checkpoint))
+            } catch {
+                logger.warning(
+                    "no checkpoint of the audit trail read from a target", metadata: ["target": "\(target.name)", "error": "\(error)"])
+            }
+        }
+        let keeper = AuditKeeper(
+            database: database, authority: { authorities.current.issuing }, directory: directory,
+            checkpointSeconds: configuration.auditCheckpointSeconds, logger: logger)
+        try await keeper.begin(outside)
+        return keeper
     }
 
     private func facts(_ database: any SQLDatabase) async throws -> Facts {

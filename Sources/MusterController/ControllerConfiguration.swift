@@ -73,6 +73,12 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
     package var recordingBytes = 1 << 30
     package var recordingDays = 90
     package var recordingCommitSeconds = 5
+    package var auditDays = 365
+    package var auditCheckpointSeconds = 3_600
+    package var auditFolder: String?
+    package var auditS3Bucket: String?
+    package var auditS3Prefix = "audit/"
+    package var auditSyslog: String?
     package var outputS3Endpoint: String?
     package var outputS3Region = "us-east-1"
     package var outputS3Bucket: String?
@@ -111,6 +117,12 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         "recordingBytes": .integer(0...1_099_511_627_776),
         "recordingDays": .integer(1...3_650),
         "recordingCommitSeconds": .integer(1...60),
+        "auditDays": .integer(1...36_500),
+        "auditCheckpointSeconds": .integer(1...86_400),
+        "auditFolder": .optional(.string),
+        "auditS3Bucket": .optional(.string),
+        "auditS3Prefix": .string,
+        "auditSyslog": .optional(.string),
         "outputS3Endpoint": .optional(.string),
         "outputS3Region": .string,
         "outputS3Bucket": .optional(.string),
@@ -124,6 +136,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         case requestsPerSecond, requestBurst, handshakeSeconds, requestSeconds, historyDays, totalTimeoutSlackSeconds, logLevel
         case outputNodeBytes, outputTotalBytes, outputDays, outputS3Endpoint, outputS3Region, outputS3Bucket, outputS3PathStyle,
             outputS3CredentialsFile, recordingBytes, recordingDays, recordingCommitSeconds
+        case auditDays, auditCheckpointSeconds, auditFolder, auditS3Bucket, auditS3Prefix, auditSyslog
     }
 
     package init(from decoder: any Decoder) throws {
@@ -149,6 +162,12 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         recordingBytes = try value(.recordingBytes, recordingBytes)
         recordingDays = try value(.recordingDays, recordingDays)
         recordingCommitSeconds = try value(.recordingCommitSeconds, recordingCommitSeconds)
+        auditDays = try value(.auditDays, auditDays)
+        auditCheckpointSeconds = try value(.auditCheckpointSeconds, auditCheckpointSeconds)
+        auditFolder = try values.decodeIfPresent(String.self, forKey: .auditFolder)
+        auditS3Bucket = try values.decodeIfPresent(String.self, forKey: .auditS3Bucket)
+        auditS3Prefix = try value(.auditS3Prefix, auditS3Prefix)
+        auditSyslog = try values.decodeIfPresent(String.self, forKey: .auditSyslog)
         outputS3Endpoint = try values.decodeIfPresent(String.self, forKey: .outputS3Endpoint)
         outputS3Region = try value(.outputS3Region, outputS3Region)
         outputS3Bucket = try values.decodeIfPresent(String.self, forKey: .outputS3Bucket)

@@ -55,12 +55,14 @@ package struct ControllerSetup: Sendable {
         let authority = try makeAuthority(now)
         let cipher = try makeCipher()
         let account = configuration.account
+        let region = configuration.regions.first ?? Controller.defaultRegion
         let names = names.joined(separator: " ")
         try await database.write { tx in
             _ = try MetaStore.ensure(.storeEpoch, { UUID().uuidString.lowercased() }, in: tx)
             _ = try MetaStore.ensure(.pageTokenKey, { Base64.encode(RandomBytes.make(32)) }, in: tx)
             _ = try MetaStore.ensure(.dispatchFence, { "0" }, in: tx)
             try MetaStore.set(.account, to: account, in: tx)
+            try AuditLog.adopt(account: account, region: region, in: tx)
             try MetaStore.set(.names, to: names, in: tx)
         }
         let credentials = try await database.write { tx in try FirstUser.create(now: now, cipher: cipher, in: tx) }

@@ -81,7 +81,9 @@ struct SessionGroup: AsyncParsableCommand {
                 """)
         @OptionGroup var connection: Connection
         @Argument(help: "Sessions' ids, or files.") var names: [String]
-        @Option(help: "A file of commitments, one a line, as `muster session commitments` prints them.") var commitments: String?
+        @Option(
+            help: "Commitments from elsewhere: a file as `muster session commitments` prints it, or an audit trail (a file or a folder).")
+        var commitments: String?
         @Option(help: "A PEM file with the controller's CA.") var ca: String?
         func run() async throws {
             var request = RecordingCheck.Request()

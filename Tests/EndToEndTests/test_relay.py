@@ -233,7 +233,7 @@ def test_tokens(fleet):
     fake.complete(session.id)
     session.is_("Terminated")
     assert refused(lambda: plugin.open(token=resumed)) == words
-    reasons = [json.loads(record)["details"]["errorCode"] for outcome, _, record in audit(fleet, "OpenDataChannel") if outcome == "denied"]
+    reasons = [json.loads(record)["errorCode"] for outcome, _, record in audit(fleet, "OpenDataChannel") if outcome == "denied"]
     assert "WrongSessionToken" in reasons and "OtherSessionClient" in reasons
     # Gathered, not one each.
     assert reasons.count("WrongSessionToken") == 1

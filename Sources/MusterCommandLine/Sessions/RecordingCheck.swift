@@ -15,6 +15,7 @@ package struct RecordingCheck: Sendable {
     package struct Request: Sendable {
         /// A session's id, or files that `export` wrote.
         package var names: [String] = []
+        /// A file of commitments or of an audit trail, or a folder of the latter.
         package var commitments: String?
         /// A PEM file with the controller's CA; else that of the profile.
         package var authority: String?
@@ -24,7 +25,7 @@ package struct RecordingCheck: Sendable {
 
     /// 0 when everything is proven, 1 when something is not.
     package func run(_ request: Request, _ connect: () throws -> Operator) async throws -> Int32 {
-        let extra = try request.commitments.map { try CommitmentLines.parse(try Self.read($0), path: $0) } ?? []
+        let extra = try request.commitments.map { try CommitmentLines.read($0) } ?? []
         let authorities = try Self.authorities(request.authority, connect)
         var verdicts: [Verdict] = []
         for name in request.names {
@@ -80,7 +81,7 @@ package struct RecordingCheck: Sendable {
             throw CommandLineError("\(name) is no session's id and no file of a recording: its name has to be SESSION.cast.")
         }
         let beside = base + ".commitments"
-        let commitments = extra + (Self.exists(beside) ? try CommitmentLines.parse(try Self.read(beside), path: beside) : [])
+        let commitments = extra + (Self.exists(beside) ? try CommitmentLines.read(beside) : [])
         let seal = Self.exists(base + ".seal") ? try Self.seal(try Self.read(base + ".seal"), base + ".seal") : nil
         if !Self.exists(base + ".cast"), let seal, let record = try? seal.decoded(), record.flow != nil {
             return Self.flow(session, seal, record, authorities)
@@ -183,7 +184,7 @@ package struct RecordingCheck: Sendable {
         }
     }
 
-    private static func authorities(_ path: String?, _ connect: () throws -> Operator) throws -> [Certificate] {
+    static func authorities(_ path: String?, _ connect: () throws -> Operator) throws -> [Certificate] {
         if let path { return try Certificate.chain(pem: String(decoding: try read(path), as: UTF8.self)) }
         // Away from any controller there may be no profile; then the signature has nobody to be compared with, and that is said.
         guard let bundle = (try? connect())?.profile.caBundle, let bytes = FileManager.default.contents(atPath: bundle) else { return [] }

@@ -86,13 +86,27 @@ enum CommitmentLines {
         try commitments.map { String(decoding: try JSONCoding.encode($0), as: UTF8.self) + "\n" }.joined()
     }
 
-    static func parse(_ bytes: [UInt8], path: String) throws -> [RecordingCommitment] {
-        try bytes.split(separator: 0x0a).enumerated().map { number, line in
-            do {
-                return try JSONCoding.decode(RecordingCommitment.self, from: Array(line))
-            } catch {
-                throw CommandLineError("Line \(number + 1) of \(path) is no commitment: it \(JSONCoding.explain(error))")
+    /// Also of an audit trail, exported or delivered: there they stand among everything else.
+    static func read(_ path: String) throws -> [RecordingCommitment] {
+        var found: [RecordingCommitment] = []
+        for path in try AuditCheck.files(path) {
+            let file = try FileLines(path)
+            var (lines, number) = (LineSource { try file.read($0) }, 0)
+            while let line = try lines.next() {
+                number += 1
+                let bytes = line.last == 0x0a ? Array(line.dropLast()) : line
+                if bytes.isEmpty { continue }
+                if let line = AuditLine(bytes) {
+                    if case .record(let record) = line, let commitment = RecordingCommitment(record) { found.append(commitment) }
+                    continue
+                }
+                do {
+                    found.append(try JSONCoding.decode(RecordingCommitment.self, from: bytes))
+                } catch {
+                    throw CommandLineError("Line \(number) of \(path) is no commitment: it \(JSONCoding.explain(error))")
+                }
             }
         }
+        return found
     }
 }

@@ -30,6 +30,8 @@ struct OpenCommands {
         /// When each target was first sent the job; nil of those of which there is nothing more to measure.
         var sentAt: [Int: Int64?] = [:]
         let acceptedAt: Int64
+        /// Targets that may have the job, as the rows say.
+        var begun: Set<Int> = []
         var isTouched = true
 
         init(
@@ -103,7 +105,10 @@ struct OpenCommands {
             Dictionary(zip(loaded.stepNames, loaded.stepNames.indices), uniquingKeysWith: { first, _ in first }),
             loaded.template, machine, acceptedAt: record.requestedAt.milliseconds)
         // What was sent before a restart is not measured.
-        for (position, row) in loaded.invocations.enumerated() where row.state != .pending { entry.sentAt[position] = .some(nil) }
+        for (position, row) in loaded.invocations.enumerated() where row.state != .pending {
+            entry.sentAt[position] = .some(nil)
+            if row.state.isInFlight { entry.begun.insert(position) }
+        }
         entries[record.id] = entry
         cancelIDs[entry.template.cancelID] = record.id
         touched.append(record.id)
@@ -210,8 +215,14 @@ struct OpenCommands {
             for update in actions.updates {
                 if !update.status.isInFlight { entry.unanswered.removeValue(forKey: update.target) }
                 let trace = update.reason?.text ?? entry.traces[update.target] ?? ""
-                changes.invocations.append(
-                    CommandChanges.Invocation(command: id, node: entry.nodes[update.target], state: update.status, trace: trace))
+                var change = CommandChanges.Invocation(
+                    command: id, node: entry.nodes[update.target], state: update.status, trace: trace)
+                if update.status.isInFlight {
+                    change.begins = entry.begun.insert(update.target).inserted
+                } else {
+                    entry.begun.remove(update.target)
+                }
+                changes.invocations.append(change)
             }
             if let progress = actions.command {
                 changes.progress.append((command: id, progress: progress, isCancelRequested: entry.machine.isCancelRequested))

@@ -1,6 +1,7 @@
 import MusterCrypto
 import MusterDocuments
 import MusterWire
+import NIOConcurrencyHelpers
 
 /// SendCommand, ListCommands, ListCommandInvocations, GetCommandInvocation, CancelCommand.
 package struct CommandOperations: Sendable {
@@ -12,6 +13,7 @@ package struct CommandOperations: Sendable {
     private let database: any SQLDatabase
     private let dispatcher: CommandDispatcher
     private let objects: ObjectStore?
+    private let reads = NIOLockedValueBox(ReadLedger())
 
     package init(database: any SQLDatabase, dispatcher: CommandDispatcher, objects: ObjectStore? = nil) {
         self.objects = objects
@@ -216,7 +218,7 @@ package struct CommandOperations: Sendable {
         let filters = input.filters ?? []
         let binding = Self.binding(input.commandID, input.instanceID, filters)
         let limit = input.maxResults ?? 50
-        return try await database.read { tx in
+        let output = try await database.read { tx in
             let paging = try Self.paging(in: tx)
             let position = try Self.position(input.nextToken, paging, ListCommandInvocations.name, binding)
             var selection = try Self.selection(input.commandID, input.instanceID, in: tx)
@@ -256,6 +258,9 @@ package struct CommandOperations: Sendable {
                         ).text
                     }, operation: ListCommandInvocations.name, filters: binding))
         }
+        let read = output.commandInvocations.filter { $0.commandPlugins.contains { !$0.output.isEmpty } }
+        try await auditReading(of: Set(read.map(\.commandID)), ListCommandInvocations.name, context)
+        return output
     }
 
     /// What a page token is bound to.
@@ -355,7 +360,7 @@ package struct CommandOperations: Sendable {
         guard let id = CommandID(try input.commandID.required("commandId")),
             let node = NodeID(try input.instanceID.required("instanceId"))
         else { throw APIError.invocationDoesNotExist() }
-        return try await database.read { tx in
+        let output = try await database.read { tx in
             try context.access.authorize([try CommandAccess.target(id, node, context, in: tx)], in: tx)
             guard let command = try CommandStore.command(id, in: tx), let invocation = try CommandStore.invocation(id, node, in: tx) else {
                 throw APIError.invocationDoesNotExist()
@@ -378,6 +383,24 @@ package struct CommandOperations: Sendable {
                 (output.standardOutputURL, output.standardErrorURL) = (urls.output, urls.error)
             }
             return output
+        }
+        if !output.standardOutputContent.isEmpty || !output.standardErrorContent.isEmpty {
+            try await auditReading(of: [id], GetCommandInvocation.name, context)
+        }
+        return output
+    }
+
+    /// That somebody read what nodes have written: one event for all that one caller reads of a command in a while.
+    private func auditReading(of commands: Set<CommandID>, _ operation: String, _ context: OperationContext) async throws {
+        let names = commands.map { (command: $0, name: context.caller.accessKeyID + " " + operation + " " + $0.description) }
+        let news = reads.withLockedValue { ledger in names.filter { ledger.isNews($0.name, at: context.now) } }
+        guard !news.isEmpty else { return }
+        let events = news.map { context.audit(operation, resource: $0.command.description) }
+        do {
+            try await database.write { tx in try AuditLog.append(events, in: tx) }
+        } catch {
+            reads.withLockedValue { ledger in for entry in news { ledger.forget(entry.name) } }
+            throw error
         }
     }
 

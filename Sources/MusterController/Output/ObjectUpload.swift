@@ -14,6 +14,8 @@ struct ObjectUpload: Sendable {
 
     struct Failure: Error, CustomStringConvertible {
         let description: String
+        /// What the store answered; 0 if it answered nothing.
+        var status = 0
     }
 
     /// From 5 MiB up, and at most 10,000 parts: 640 GB.
@@ -68,6 +70,15 @@ struct ObjectUpload: Sendable {
         }
     }
 
+    /// A small object; nil when there is none.
+    func get(_ bucket: String, _ key: String) async throws -> String? {
+        do {
+            return try await request(.GET, bucket, key).body
+        } catch let failure as Failure where failure.status == 404 {
+            return nil
+        }
+    }
+
     private static func digest(_ length: Int64, _ read: Read) async throws -> String {
         var digest = SHA256()
         var offset: Int64 = 0
@@ -109,7 +120,8 @@ struct ObjectUpload: Sendable {
         guard (200..<300).contains(status) else {
             throw Failure(
                 description:
-                    "The store answered \(status) \(Self.element("Code", in: body) ?? ""): \(Self.element("Message", in: body) ?? "")")
+                    "The store answered \(status) \(Self.element("Code", in: body) ?? ""): \(Self.element("Message", in: body) ?? "")",
+                status: status)
         }
         return (headers, body)
     }

@@ -62,11 +62,12 @@ enum CallFormat: Sendable, Equatable {
     func operation(_ headers: HTTPFields, body: [UInt8]) throws(APIError) -> (name: String, target: OperationTarget) {
         switch self {
         case .json:
-            let asked = (headers[.target] ?? "").split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-            guard asked.count == 2, let target = OperationTarget(rawValue: String(asked[0])),
+            let asked = headers[.target] ?? ""
+            // CloudTrail's own target has dots too.
+            guard let dot = asked.lastIndex(of: "."), let target = OperationTarget(rawValue: String(asked[..<dot])),
                 !QueryService.allCases.contains(where: { $0.target == target })
             else { return ("", .systemsManager) }
-            return (String(asked[1]), target)
+            return (String(asked[asked.index(after: dot)...]), target)
         case .query(let service):
             let form = try Self.fields(body)
             let action = form["Action"] ?? ""

@@ -73,6 +73,8 @@ package struct OperationContext: Sendable {
     package let connectionEnd: ConnectionEnd?
     /// Where an operation asks whether it may, once it knows what it is about.
     package let access: AccessCheck
+    /// The body of an operator's call that changes something, for the audit trail.
+    package var request: [UInt8]?
 
     package init(
         caller: Caller, requestID: String, now: Timestamp, region: String, account: String, host: String = "",
@@ -97,6 +99,7 @@ package struct OperationContext: Sendable {
     ) -> AuditEvent {
         AuditEvent(
             time: now, caller: caller, requestID: requestID, region: region,
-            operation: operation, resource: resource, outcome: outcome, details: details)
+            operation: operation, resource: resource, outcome: outcome, details: details,
+            parameters: request.flatMap { AuditParameters.text($0) })
     }
 }

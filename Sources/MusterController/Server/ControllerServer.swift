@@ -289,7 +289,7 @@ package final class ControllerServer: Service {
             let context: OperationContext
             do {
                 context = try await authenticate(
-                    entry.name, entry.permission, entry.route, service: format.service,
+                    entry.name, entry.permission, entry.route, service: called.target.service,
                     Authentication.Evidence(request.head, body: body, connection: connection),
                     requestID: requestID, at: time, listener)
                 (caller, region) = (context.caller, context.region)

@@ -100,6 +100,8 @@ struct CommandChanges: Sendable {
         let node: NodeID
         let state: InvocationState
         let trace: String
+        /// The node may have the job from here on, and did not before.
+        var begins = false
     }
 
     struct Step: Sendable {
@@ -113,6 +115,24 @@ struct CommandChanges: Sendable {
     var progress: [(command: CommandID, progress: CommandProgress, isCancelRequested: Bool)] = []
 
     var isEmpty: Bool { invocations.isEmpty && steps.isEmpty && progress.isEmpty }
+
+    /// What the audit trail has of them: that an invocation began, and how it ended. Who asked for it is the command's event.
+    func events(at now: Timestamp) -> [AuditEvent] {
+        var events: [AuditEvent] = []
+        for change in invocations where change.begins || change.state.isFinal {
+            let (command, node) = (change.command.description, change.node.description)
+            if change.begins {
+                events.append(AuditEvent(time: now, controllerDid: "StartInvocation", resource: command, related: node))
+            }
+            if change.state.isFinal {
+                events.append(
+                    AuditEvent(
+                        time: now, controllerDid: "EndInvocation", resource: command, related: node,
+                        details: ["status": change.state.status, "statusDetails": change.state.details]))
+            }
+        }
+        return events
+    }
 }
 
 package enum CommandStore {
@@ -261,6 +281,7 @@ package enum CommandStore {
                     .text(change.command.description), .text(change.node.description),
                 ])
         }
+        try AuditLog.append(changes.events(at: now), in: tx)
         for change in changes.steps {
             // What a step has ended with stays; a repeated or overtaken reply changes nothing.
             try tx.execute(
@@ -316,6 +337,9 @@ package enum CommandStore {
             WHERE command_id = $2
             """,
             [.integer(now.milliseconds), .text(id.description)])
+        try AuditLog.append(
+            AuditEvent(time: now, controllerDid: "CloseCommand", resource: id.description, outcome: .failed, details: ["reason": reason]),
+            in: tx)
     }
 
     // MARK: Lists

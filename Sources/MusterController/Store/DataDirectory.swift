@@ -6,6 +6,7 @@ internal import Glibc
 ///     ca-key.pem            the first authority's key; ca-2-key.pem is the second's, and so on
 ///     operator-keys.key     seals operators' secrets in the database
 ///     controller.sqlite     everything else
+///     audit.checkpoint      the latest checkpoint of the audit trail: a store that was put back is noticed by it
 ///     listening             the bound addresses of the running controller, one a line
 ///     lock                  held by the running controller
 ///     ca.lock               held by the command that changes the authorities
@@ -15,6 +16,7 @@ package struct DataDirectory: Sendable {
         case key = "ca-key.pem"
         case sealingKey = "operator-keys.key"
         case database = "controller.sqlite"
+        case auditCheckpoint = "audit.checkpoint"
         case listening = "listening"
         case lock = "lock"
         case authorityLock = "ca.lock"

@@ -7,6 +7,8 @@ package enum Migrations {
         let version: Int64
         let name: String
         let statements: [String]
+        /// What SQL alone cannot do, after the statements.
+        var work: (@Sendable (any SQLTransaction) throws -> Void)?
     }
 
     package static let all: [Step] = [
@@ -20,6 +22,7 @@ package enum Migrations {
         Step(version: 51, name: "recordings", statements: recordings),
         Step(version: 52, name: "documents", statements: documents),
         Step(version: 60, name: "callers", statements: callers),
+        Step(version: 65, name: "audit chain", statements: auditChain, work: AuditUpgrade.chainRows),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -32,6 +35,7 @@ package enum Migrations {
             if let newest = done.max(), newest > known { throw SQLError.newerSchema(found: newest, known: known) }
             for step in all where !done.contains(step.version) {
                 for statement in step.statements { try tx.execute(statement) }
+                try step.work?(tx)
                 try tx.execute(
                     "INSERT INTO migrations (version, name, applied_at) VALUES ($1, $2, $3)",
                     [.integer(step.version), .text(step.name), .integer(now)])
@@ -467,6 +471,43 @@ package enum Migrations {
         """
         INSERT INTO policy_attachments (holder_type, holder, policy_name)
         SELECT 'user', user_name, 'AdministratorAccess' FROM users
+        """,
+    ]
+
+    private static let auditChain = [
+        // digest: the chain's head after the record, hexadecimal. related: the other resource of an event that has two.
+        "ALTER TABLE audit_events ADD COLUMN digest TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE audit_events ADD COLUMN related TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE audit_events ADD COLUMN user_name TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX audit_events_by_related ON audit_events (related, sequence) WHERE related <> ''",
+        "CREATE INDEX audit_events_by_user ON audit_events (user_name, sequence) WHERE user_name <> ''",
+        // One row. account and region are what records say of where they were made.
+        """
+        CREATE TABLE audit_head (
+            number BIGINT PRIMARY KEY,
+            trail TEXT NOT NULL,
+            sequence BIGINT NOT NULL,
+            digest TEXT NOT NULL,
+            account TEXT NOT NULL,
+            region TEXT NOT NULL)
+        """,
+        // kind: AuditStatement.Kind. checkpoint: AuditCheckpoint as JSON.
+        """
+        CREATE TABLE audit_checkpoints (
+            number BIGINT PRIMARY KEY,
+            kind TEXT NOT NULL,
+            sequence BIGINT NOT NULL,
+            time_ms BIGINT NOT NULL,
+            checkpoint TEXT NOT NULL)
+        """,
+        // How far each target has the trail: the last record, and the number of the last checkpoint.
+        """
+        CREATE TABLE audit_deliveries (
+            target TEXT PRIMARY KEY,
+            trail TEXT NOT NULL,
+            sequence BIGINT NOT NULL,
+            digest TEXT NOT NULL,
+            checkpoint BIGINT NOT NULL)
         """,
     ]
 }

@@ -4,8 +4,8 @@ package import MusterWire
 package enum RecordingStore {
     package static let begun = "BeginRecording"
     package static let resumed = "ResumeRecording"
-    package static let committed = "CommitRecording"
-    package static let sealed = "SealRecording"
+    package static let committed = RecordingCommitment.committed
+    package static let sealed = RecordingCommitment.sealed
     package static let expired = "ExpireRecording"
 
     package static func insert(_ facts: SessionFacts, state: RecordingState, detail: String, in tx: any SQLTransaction) throws {
@@ -127,17 +127,12 @@ package enum RecordingStore {
         let isOf = session == nil ? "" : "AND resource = $3"
         let rows = try tx.query(
             """
-            SELECT sequence, time_ms, resource, record FROM audit_events
+            SELECT sequence, record FROM audit_events
             WHERE operation IN ('\(committed)', '\(sealed)') AND sequence > $1 \(isOf) ORDER BY sequence LIMIT $2
             """, [.integer(sequence), .integer(count)] + (session.map { [.text($0.rawValue)] } ?? []))
         return try rows.compactMap { row in
-            let details = try JSONCoding.decode(AuditEvent.Record.self, from: Array(row.text("record").utf8)).details
-            guard let session = SessionID(try row.text("resource")), let length = details["length"].flatMap({ Int64($0) }),
-                let lines = details["lines"].flatMap({ Int64($0) }), let head = details["head"]
-            else { return nil }
-            return RecordingCommitment(
-                session: session, time: Timestamp(milliseconds: try row.integer("time_ms")), sequence: try row.integer("sequence"),
-                mark: RecordingMark(length: length, lines: lines, head: head))
+            RecordingCommitment(
+                AuditRecord(sequence: try row.integer("sequence"), digest: [], bytes: Array(try row.text("record").utf8)))
         }
     }
 

@@ -13,6 +13,17 @@ package enum OperationTarget: String, Sendable, CaseIterable {
     /// Called with a form (the query protocol); the name is the one its JSON form would have.
     case securityToken = "AWSSecurityTokenServiceV20110615"
     case identity = "AWSIdentityManagementV20100508"
+    case cloudTrail = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101"
+
+    /// The service that calls are signed for.
+    package var service: String {
+        switch self {
+        case .systemsManager, .messageDelivery: "ssm"
+        case .securityToken: "sts"
+        case .identity: "iam"
+        case .cloudTrail: "cloudtrail"
+        }
+    }
 }
 
 extension Operation {

@@ -85,3 +85,22 @@ package struct RecordingCommitment: Codable, Sendable, Equatable {
         self.mark = mark
     }
 }
+
+extension RecordingCommitment {
+    /// Names of the events that are commitments.
+    package static let committed = "CommitRecording"
+    package static let sealed = "SealRecording"
+
+    /// The commitment that a record of the audit trail is. Nil if it is none.
+    package init?(_ record: AuditRecord) {
+        // Most records are none, and looking for a word is quicker than reading JSON.
+        guard record.bytes.firstRange(of: Array("Recording\"".utf8)) != nil, let fields = try? record.decoded(),
+            [Self.committed, Self.sealed].contains(fields.eventName), let details = fields.additionalEventData, let time = fields.time,
+            let session = fields.resources.first?.ARN.split(separator: "/").last.flatMap({ SessionID(String($0)) }),
+            let length = details["length"].flatMap({ Int64($0) }), let lines = details["lines"].flatMap({ Int64($0) }),
+            let head = details["head"]
+        else { return nil }
+        self.init(
+            session: session, time: time, sequence: record.sequence, mark: RecordingMark(length: length, lines: lines, head: head))
+    }
+}
