@@ -24,7 +24,7 @@ struct ConditionKey: Sendable, Hashable {
         ("aws:TagKeys", .text), ("aws:PrincipalArn", .arn), ("aws:SecureTransport", .flag),
         ("ssm:DocumentName", .text), ("ssm:SessionDocumentAccessCheck", .flag),
         ("muster:Reason", .text), ("muster:SessionType", .text), ("muster:Destination", .text), ("muster:RunAsUser", .text),
-        ("muster:TargetCount", .number),
+        ("muster:Owner", .text), ("muster:TargetCount", .number),
     ]
     /// Each with the key of a tag behind it.
     private static let families = ["aws:PrincipalTag/", "aws:RequestTag/", "aws:ResourceTag/", "ssm:resourceTag/"]

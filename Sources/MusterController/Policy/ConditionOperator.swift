@@ -49,9 +49,9 @@ struct ConditionOperator: Sendable, Hashable {
 
     init(_ name: String, at path: String) throws(PolicyError) {
         var rest = Substring(name)
-        quantifier = Quantifier.allCases.first { rest.hasPrefix($0.rawValue) }
+        let quantifier = Quantifier.allCases.first { rest.hasPrefix($0.rawValue) }
         rest = rest.dropFirst(quantifier?.rawValue.count ?? 0)
-        ifExists = rest.hasSuffix(Self.suffix)
+        let ifExists = rest.hasSuffix(Self.suffix)
         if ifExists { rest = rest.dropLast(Self.suffix.count) }
         guard let base = Base(rawValue: String(rest)) else {
             let nearest = nearestName(to: String(rest), among: Base.allCases.map(\.rawValue))
@@ -60,14 +60,16 @@ struct ConditionOperator: Sendable, Hashable {
                 at: path,
                 "There is no operator '\(name.prefix(100))'"
                     + (suggestion.map { "; did you mean '\($0)'?" }
-                        ?? "; known are \(Base.allCases.map(\.rawValue).joined(separator: ", ")), with IfExists behind or ForAnyValue: or ForAllValues: before.")
-            )
+                        ?? "; known are \(Base.allCases.map(\.rawValue).joined(separator: ", ")), "
+                        + "with IfExists behind or ForAnyValue: or ForAllValues: before."))
         }
         guard base != .null || quantifier == nil && !ifExists else {
             throw PolicyError(
                 at: path, "Null asks whether a key exists at all; it takes no \(ifExists ? Self.suffix : "ForAnyValue: or ForAllValues:").")
         }
         self.base = base
+        self.quantifier = quantifier
+        self.ifExists = ifExists
     }
 
     /// Holds if no value matches.

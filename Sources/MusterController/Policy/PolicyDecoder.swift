@@ -8,6 +8,7 @@ struct PolicyDecoder {
 
     private static let versions = ["2012-10-17", "2008-10-17"]
     private static let maximumStatements = 200
+    private static let approvable: Set<String> = ["ssm:startsession", "ssm:sendcommand"]
 
     func decode(_ json: [UInt8]) throws(PolicyError) -> PolicyDocument {
         guard json.count <= PolicyDocument.maximumBytes else {
@@ -83,6 +84,12 @@ struct PolicyDecoder {
         if let given = members["RequireApproval"] {
             guard effect == .allow else {
                 throw PolicyError(at: "\(path).RequireApproval", "A denial cannot be approved; move this to a statement that allows.")
+            }
+            // What else there is has no grant that could be bound to it.
+            let named = members["Action"].flatMap { $0.strings ?? $0.string.map { [$0] } } ?? []
+            guard !named.isEmpty, named.allSatisfy({ Self.approvable.contains(asciiLowercased($0)) }) else {
+                throw PolicyError(
+                    at: "\(path).RequireApproval", "Approvals are for ssm:StartSession and ssm:SendCommand: name one or both as Action.")
             }
             approval = try ApprovalRequirement(given, at: "\(path).RequireApproval")
         }

@@ -21,8 +21,8 @@ import Testing
         #expect(cases.count >= 3)
         for value in cases {
             let title = Comment(rawValue: "\(name): \(value["case"]?.string ?? "?")")
-            #expect(
-                Set(value.object?.keys.map { $0 } ?? []).isSubset(of: ["case", "action", "resource", "keys", "expect", "statement"]), title)
+            let members = Set((value.object ?? [:]).keys)
+            #expect(members.isSubset(of: ["case", "action", "resource", "keys", "expect", "statement"]), title)
             let keys = try (value["keys"]?.object ?? [:]).mapValues { try #require($0.strings ?? $0.string.map { [$0] }) }
             let decision = set.decide(
                 AccessRequest(

@@ -16,7 +16,7 @@ import Testing
             #"""
             {"Version":"2012-10-17","Statement":[
               {"Sid":"One","Effect":"Allow","NotAction":["ssm:Delete*"],"NotResource":["arn:aws:ssm:*:*:document/x"],"Condition":{}},
-              {"Effect":"Allow","Action":"*","Resource":"*","RequireApproval":
+              {"Effect":"Allow","Action":["ssm:SendCommand","ssm:startsession"],"Resource":"*","RequireApproval":
                 {"Approvers":["alice","group/leads"],"Count":2,"Reason":true,"Ticket":"OPS-[0-9]+","MaximumMinutes":30,"EndSessions":false}}]}
             """#)
         #expect(document.statements.map(\.name) == ["One", "2"])
@@ -29,7 +29,7 @@ import Testing
     }
 
     /// Each with the place and a word of the reason.
-    @Test(arguments: [
+    static let refusals: [(String, String, String)] = [
         ("[]", "", "object"), ("", "", "empty"), ("{", "", "member's name"), (#"{"Version":"2012-10-17"}"#, "Statement", "Missing"),
         (#"{"Version":"2020-01-01","Statement":[]}"#, "Version", "2012-10-17"),
         (#"{"Version":"2012-10-17","Statement":[]}"#, "Statement", "empty"),
@@ -55,7 +55,7 @@ import Testing
         (statement(#""Effect":"Allow","Action":"*","Resource":"arn:aws:ssm:*:document/x""#), "Statement[0].Resource", "six parts"),
         (
             statement(#""Effect":"Allow","Action":"*","Resource":"arn:aws:ssm:*:*:session/${aws:user}-*""#), "Statement[0].Resource",
-            "aws:username"
+            "aws:userid"
         ),
         (statement(#""Effect":"Allow","Action":"*","Resource":"arn:aws:ssm:*:*:session/${aws:username""#), "Statement[0].Resource", "no }"),
         (
@@ -108,16 +108,19 @@ import Testing
         (approval(#"{"Approvers":["a"],"Ticket":"(x"}"#), "Statement[0].RequireApproval.Ticket", ""),
         (approval(#"{"Approvers":["a"],"MaximumMinutes":1e9}"#), "Statement[0].RequireApproval.MaximumMinutes", "whole number"),
         (approval(#"{"Approvers":["a"],"EndSession":true}"#), "Statement[0].RequireApproval", "'EndSessions'"),
+        (allow(#""RequireApproval":{"Approvers":["a"]}"#), "Statement[0].RequireApproval", "ssm:SendCommand"),
         (
             statement(#""Effect":"Deny","Action":"*","Resource":"*","RequireApproval":{"Approvers":["a"]}"#),
             "Statement[0].RequireApproval",
             "allows"
         ),
         (
-            #"{"Version":"2012-10-17","Statement":[{"Sid":"2","Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Allow","Action":"*","Resource":"*"}]}"#,
+            #"{"Statement":[{"Sid":"2","Effect":"Allow","Action":"*","Resource":"*"},{"Effect":"Deny","Action":"*","Resource":"*"}]}"#,
             "Statement[1].Sid", "already"
         ),
-    ])
+    ]
+
+    @Test(arguments: refusals)
     func refuses(_ text: String, path: String, word: String) {
         let error = #expect(throws: PolicyError.self) { try policy(text, actions: ["ssm:StartSession", "ssm:SendCommand"]) }
         #expect(error?.path == path)
@@ -130,7 +133,9 @@ import Testing
         allow(#""Condition":{"\#(name)":{"\#(key)":\#(value)}}"#)
     }
 
-    static func approval(_ value: String) -> String { allow(#""RequireApproval":\#(value)"#) }
+    static func approval(_ value: String) -> String {
+        statement(#""Effect":"Allow","Action":"ssm:StartSession","Resource":"*","RequireApproval":\#(value)"#)
+    }
 
     @Test func sizeAndDepthAreBounded() {
         let long = allow(#""Sid":"\#(String(repeating: "x", count: PolicyDocument.maximumCharacters))""#)
@@ -144,8 +149,9 @@ import Testing
     @Test func anyDamageIsAnError() throws {
         let text = Array(
             statement(
-                #""Sid":"A","Effect":"Allow","Action":["ssm:*"],"Resource":"arn:aws:ssm:*:*:session/${aws:username, 'x'}-?""#,
-                #""Condition":{"ForAnyValue:StringLikeIfExists":{"aws:TagKeys":["a*"]},"muster:TimeWindow":{"aws:CurrentTime":"Mon-Fri,Sun 09:00-18:00 UTC"},"#
+                #""Sid":"A","Effect":"Allow","Action":["ssm:StartSession"],"Resource":"arn:aws:ssm:*:*:session/${aws:username, 'x'}-?""#,
+                #""Condition":{"ForAnyValue:StringLikeIfExists":{"aws:TagKeys":["a*"]},"#
+                    + #""muster:TimeWindow":{"aws:CurrentTime":"Mon-Fri,Sun 09:00-18:00 UTC"},"#
                     + #""IpAddress":{"aws:SourceIp":"2001:db8::/32"},"NumericLessThan":{"muster:TargetCount":1.5}}"#,
                 #""RequireApproval":{"Approvers":["group/x"],"Ticket":"a+"}"#
             ).utf8)

@@ -9,6 +9,10 @@ func allow(_ members: String = "") -> String {
     statement(#""Effect":"Allow","Action":"*","Resource":"*""#, members)
 }
 
+func approving(_ members: String) -> String {
+    statement(#""Effect":"Allow","Action":["ssm:StartSession","ssm:SendCommand"],"Resource":"*""#, members)
+}
+
 func statement(_ parts: String...) -> String {
     #"{"Version":"2012-10-17","Statement":[{"# + parts.filter { !$0.isEmpty }.joined(separator: ",") + "}]}"
 }

@@ -3,11 +3,13 @@ import Testing
 @testable import MusterController
 
 @Suite struct PolicyPatternTests {
-    @Test(arguments: [
+    static let texts: [(String, String, Bool)] = [
         ("", "", true), ("", "a", false), ("*", "", true), ("*", "anything", true), ("?", "", false), ("?", "é", true), ("?", "ab", false),
         ("a*c", "abc", true), ("a*c", "ac", true), ("a*c", "abcd", false), ("*a*b*", "xxaxxbxx", true), ("*a*b*", "xxbxxaxx", false),
         ("a?c*", "a€c", true), ("*??", "€", false), ("a*?", "a", false), ("*.example", "x.example.example", true), ("**a", "a", true),
-    ])
+    ]
+
+    @Test(arguments: texts)
     func wildcards(_ pattern: String, text: String, matches: Bool) throws {
         #expect(try PolicyPattern(pattern, .init(), at: "").matches(text) == matches)
     }
@@ -21,7 +23,7 @@ import Testing
         #expect(ContinuousClock.now - start < .seconds(5))
     }
 
-    @Test(arguments: [
+    static let arns: [(String, String, Bool)] = [
         ("*", "*", true), ("*", "arn:aws:ssm:r:1:document/x", true), ("arn:aws:ssm:*", "arn:aws:ssm:r:1:document/x", true),
         ("arn:aws:ssm:*:*:document/*", "arn:aws:ssm:r:1:document/a:b", true),
         ("arn:aws:ssm:r:1:document/x", "arn:aws:ssm:r:1:document/X", false),
@@ -37,7 +39,9 @@ import Testing
         ("arn:aws:ssm:*:*:session/${aws:userid}-*", "arn:aws:ssm:r:1:session/-1", false),
         ("arn:aws:ssm:*:*:session/${aws:UserAgent}", "arn:aws:ssm:r:1:session/a:b*", true),
         ("arn:aws:ssm:*:*:session/${aws:UserAgent}", "arn:aws:ssm:r:1:session/a:bc", false), ("arn:aws:ssm:*:*:x", "nonsense", false),
-    ])
+    ]
+
+    @Test(arguments: arns)
     func resources(_ pattern: String, resource: String, matches: Bool) throws {
         let keys = ConditionKeys(["aws:username": ["alice"], "aws:UserAgent": ["a:b*"]])
         #expect(try ResourcePattern(pattern, variables: true, at: "").matches(resource, keys: keys) == matches)

@@ -5,7 +5,7 @@ import Testing
 @testable import MusterController
 
 @Suite struct TimeWindowTests {
-    @Test(arguments: [
+    static let times: [(String, String, Bool)] = [
         // Tokyo has no summer time
         ("Mon-Fri 09:00-18:00 Asia/Tokyo", "2026-11-30T00:00:00Z", true),
         ("Mon-Fri 09:00-18:00 Asia/Tokyo", "2026-11-29T23:59:59.999Z", false),
@@ -47,7 +47,9 @@ import Testing
         ("Mon,Wed-Thu 08:00-12:00,13:00-17:30 UTC", "2026-11-24T09:00:00Z", false),
         ("Sat-Mon 00:00-24:00 UTC", "2026-11-30T23:59:59.999Z", true),
         ("Sat-Mon 00:00-24:00 UTC", "2026-12-01T00:00:00Z", false), ("daily 00:00-24:00 UTC", "1969-12-31T23:59:59Z", true),
-    ])
+    ]
+
+    @Test(arguments: times)
     func windows(_ window: String, time: String, contains: Bool) throws {
         let window = try TimeWindow(window, zones: .system, at: "")
         #expect(window.contains(try #require(Timestamp(iso8601: time))) == contains)
@@ -68,7 +70,7 @@ import Testing
     @Test(arguments: [
         ("UTC0", 0, 0), ("<+0330>-3:30", 12_600, 12_600), ("CET-1CEST,M3.5.0,M10.5.0/3", 3_600, 7_200),
         ("EST5EDT,M3.2.0,M11.1.0", -18_000, -14_400),
-        ("AEST-10AEDT,M10.1.0,M4.1.0/3", 39_600, 36_000), ("X1Y,J60,J300", -3_600, 0), ("X1Y,59,300", -3_600, 0),
+        ("AEST-10AEDT,M10.1.0,M4.1.0/3", 39_600, 36_000), ("XXX1YYY,J60,J300", -3_600, 0), ("XXX1YYY,59,300", -3_600, 0),
         ("IST-1GMT0,M10.5.0,M3.5.0/1", 0, 3_600),
     ])
     func rulesOfFooters(_ text: String, january: Int, july: Int) throws {
