@@ -2,13 +2,14 @@
 
 import json
 import re
+import subprocess
 
 import boto3
 import botocore.exceptions
 import pytest
 
 from clock import Clock
-from conftest import Sandbox, eventually, muster
+from conftest import BIN, Sandbox, eventually, muster
 from shells import Shell
 
 ALICE = {
@@ -226,5 +227,10 @@ def test_simulation(box, alice, targets, tmp_path):
     assert box.muster(*question, "aws:CurrentTime=2026-11-30T01:00:00Z").stdout.startswith("allowed")
     late = box.muster(*question, "aws:CurrentTime=2026-11-30T09:00:00Z", check=False)
     assert late.returncode == 1 and "wanted Mon-Fri 09:00-18:00 Asia/Tokyo" in late.stdout
+    # For the local administrator without any controller.
+    offline = subprocess.run(
+        [BIN / "muster-controller", "policy", "simulate", file, "--action", "ssm:StartSession", "--context", "aws:CurrentTime=2026-11-30T09:00:00Z"],
+        capture_output=True, text=True, timeout=60)
+    assert offline.returncode == 1 and "statement Office" in offline.stdout
     # Whoever may not ask is told nothing.
     assert alice.muster(*asked, "--action", "ssm:StartSession", check=False).returncode == 2

@@ -20,6 +20,22 @@ package enum PolicySimulation {
             AccessRequest(action: action, resource: resource, keys: keys))
     }
 
+    /// For the local administrator, who needs no controller for it: the answer in words, and whether it is allowed. `context` is KEY=VALUE.
+    package static func report(
+        policy text: [UInt8], named name: String, action: String, resource: String, context: [String]
+    ) throws -> (words: String, isAllowed: Bool) {
+        var keys: [String: [String]] = [:]
+        for text in context {
+            guard let split = text.firstIndex(of: "="), split != text.startIndex else {
+                throw ControllerError.badSetting("\"\(text)\" is not KEY=VALUE.")
+            }
+            keys[String(text[..<split]), default: []].append(String(text[text.index(after: split)...]))
+        }
+        let answer = try answer(policy: text, named: name, action: action, resource: resource, context: keys, now: .now())
+        let lines = ["\(answer.decision): \(action) on \(resource) \(answer.reason)"] + answer.statements.map { "  " + $0 }
+        return (lines.joined(separator: "\n"), answer.decision == "allowed")
+    }
+
     private static func word(_ outcome: PolicyDecision.Outcome) -> String {
         switch outcome {
         case .allowed: "allowed"
