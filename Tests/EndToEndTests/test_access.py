@@ -209,6 +209,9 @@ ROUTES = {
     "GetRecording": ("GET", f"/v1/recordings/{SESSION}"), "ListRecordings": ("GET", "/v1/recordings"),
     "FollowRecording": ("GET", f"/v1/recording-follow/{SESSION}?offset=0&wait=0"),
     "ListRecordingCommitments": ("GET", "/v1/recording-commitments"), "GetAuthorities": ("GET", "/v1/authorities"),
+    "SimulatePolicy": ("POST", "/v1/policies/simulate"), "ListApprovals": ("GET", "/v1/approvals"),
+    "GetApproval": ("GET", "/v1/approvals/show/1"), "GrantApproval": ("POST", "/v1/approvals/grant/1"),
+    "RefuseApproval": ("POST", "/v1/approvals/refuse/1"), "RevokeApproval": ("POST", "/v1/approvals/revoke/1"),
 }
 NODE_ROUTES = {"GetOutputProgress": ("GET", f"/v1/output/{COMMAND}/step/stdout"), "PutOutput": ("PUT", f"/v1/output/{COMMAND}/step/stdout?offset=0")}
 
