@@ -95,6 +95,7 @@ package struct Controller: Sendable {
         let keys = OperatorKeyStore(database: database, cipher: cipher)
         var table = OperationTable()
         CallerOperations(database: database, cipher: cipher, policies: policies).register(in: &table)
+        AccessRequestOperations(database: database, cipher: cipher).register(in: &table)
         CommandOperations(database: database, dispatcher: dispatcher, objects: objects).register(in: &table)
         DocumentOperations(database: database, pageTokenKey: facts.pageTokenKey).register(in: &table)
         DocumentChangeOperations(database: database).register(in: &table)
@@ -122,6 +123,8 @@ package struct Controller: Sendable {
 
         let certificates = try certificates(authorities.current, names: facts.names)
         AuthorityRoutes(authorities: authorities).register(in: &routes)
+        ApprovalRoutes(database: database).register(in: &routes)
+        SimulationRoutes(database: database, policies: policies).register(in: &routes)
         authorities.onChange { [database] set in
             for certificate in certificates { try certificate.adopt(set) }
             for record in try await database.read({ tx in try AuthorityStore.all(in: tx) }) where record.state == .retired {
@@ -145,6 +148,7 @@ package struct Controller: Sendable {
                 AuditRetention(
                     database: database, authority: { authorities.current.issuing }, days: configuration.auditDays,
                     targets: targets.map(\.name)),
+                ApprovalRetention(database: database, days: configuration.historyDays),
             ], logger: logger)
         let archive = try objects.map {
             OutputArchive(

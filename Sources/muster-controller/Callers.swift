@@ -155,7 +155,7 @@ struct Keys: AsyncParsableCommand {
 struct Policies: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "policy", abstract: "Policies: save them, and say who has them.", discussion: discussion,
-        subcommands: [List.self, Show.self, Put.self, Attach.self, Detach.self, Delete.self], defaultSubcommand: List.self)
+        subcommands: [List.self, Show.self, Put.self, Attach.self, Detach.self, Delete.self, Simulate.self], defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show the policies and who has them.")

@@ -116,7 +116,9 @@ package struct CommandOperations: Sendable {
             order.ids.isEmpty
             ? try TargetResolver.resolve(order.targets, account: context.account, in: tx)
             : try TargetResolver.resolve(ids: order.ids, account: context.account, in: tx)
-        let permit = try context.access.authorize(targets(resolved.map(\.node), order, context), in: tx)
+        let nodes = resolved.map(\.node)
+        let permit = try context.access.authorize(
+            targets(nodes, order, context), for: subject(nodes, order, context), reason: input.comment ?? "", in: tx)
         let platforms = Set(order.document.platformTypes.map(\.rawValue))
         var invocations: [InvocationRecord] = []
         for (position, target) in resolved.enumerated() {
@@ -140,15 +142,13 @@ package struct CommandOperations: Sendable {
             targetCount: resolved.count, requestedAt: context.now)
         (command.outputBucket, command.outputPrefix) = (order.outputBucket, order.outputPrefix)
         try CommandStore.insert(command, invocations, by: permit, in: tx)
-        let targets = order.ids.isEmpty ? order.targets.map(\.javaText).joined(separator: ", ") : order.ids.joined(separator: ", ")
-        try AuditLog.append(
-            context.audit(
-                SendCommand.name, resource: command.id.description,
-                details: [
-                    "documentName": name, "targetCount": String(resolved.count), "maxConcurrency": order.maxConcurrency,
-                    "maxErrors": order.maxErrors, "targets": targets,
-                ]),
-            in: tx)
+        var details = [
+            "documentName": name, "targetCount": String(resolved.count), "maxConcurrency": order.maxConcurrency,
+            "maxErrors": order.maxErrors,
+        ]
+        details["targets"] = order.ids.isEmpty ? order.targets.map(\.javaText).joined(separator: ", ") : order.ids.joined(separator: ", ")
+        details["accessRequestId"] = permit.access.approval
+        try AuditLog.append(context.audit(SendCommand.name, resource: command.id.description, details: details), in: tx)
         return SendCommand.Output(command: shape(command))
     }
 
@@ -157,6 +157,16 @@ package struct CommandOperations: Sendable {
         var keys = ConditionKeys(["ssm:DocumentName": [order.document.name], "muster:TargetCount": [String(nodes.count)]])
         if let comment = order.input.comment, !comment.isEmpty { keys["muster:Reason"] = [comment] }
         return [.document(order.document.name, context, keys: keys)] + nodes.map { .node($0, context, keys: keys) }
+    }
+
+    /// What others agree to: this document with these parameters, on the frozen set.
+    private static func subject(_ nodes: [NodeID], _ order: Order, _ context: OperationContext) -> ApprovalSubject {
+        let parameters = order.input.parameters ?? [:]
+        let values = parameters.sorted { $0.key < $1.key }.flatMap { [$0.key, String($0.value.count)] + $0.value }
+        return ApprovalSubject(
+            action: "ssm:SendCommand", nodes: nodes.map { AccessTarget.node($0, context).resource },
+            document: AccessTarget.document(order.document.name, context).resource, parameters: parameters,
+            content: [order.document.content] + values)
     }
 
     private static func document(_ input: SendCommand.Input) throws -> BuiltInDocument {

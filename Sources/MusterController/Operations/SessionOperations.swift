@@ -57,7 +57,7 @@ package struct SessionOperations: Sendable {
             if isRepeat {
                 // A new token is a new chance: it takes what the first one took.
                 let access = try SessionStore.access(of: started.sessionID, in: tx)
-                try context.access.authorize(access?.targets ?? [.session(started.sessionID.rawValue, context)], in: tx)
+                try context.access.authorizeAgain(access, or: [.session(started.sessionID.rawValue, context)], in: tx)
             }
             return (started, record, isRepeat)
         }
@@ -78,7 +78,9 @@ package struct SessionOperations: Sendable {
         let order = try SessionOrder(document: input.documentName ?? shell, parameters: input.parameters ?? [:], in: tx)
         let user = try order.runAsUser(on: node.id, for: context.caller.principal, in: tx)
         let permit = try context.access.authorize(
-            SessionAccess.targets(order, on: node.id, runAs: user, reason: input.reason, context), in: tx)
+            SessionAccess.targets(order, on: node.id, runAs: user, reason: input.reason, context),
+            for: SessionAccess.subject(order, on: [node.id], parameters: input.parameters ?? [:], context),
+            reason: input.reason ?? "", in: tx)
         let id = SessionID.random(owner: context.caller.userName)
         let facts = SessionFacts(
             id: id, node: node.id, ownerARN: context.caller.arn, ownerName: context.caller.userName, document: order.name,
@@ -94,6 +96,7 @@ package struct SessionOperations: Sendable {
         try SessionStore.insert(record, by: permit, in: tx)
         var details = ["target": node.id.description, "documentName": order.name, "sessionType": order.sessionType]
         if let reason = input.reason { details["reason"] = reason }
+        details["accessRequestId"] = permit.access.approval
         try AuditLog.append(context.audit(StartSession.name, resource: id.rawValue, details: details), in: tx)
         return record
     }

@@ -17,22 +17,37 @@ package struct GrantedAccess: Sendable, Hashable, Codable {
     package let region: String
     package let sourceAddress: String
     package let userAgent: String
+    /// The access request that others have granted, where it was needed.
+    package var approval: String?
 }
 
 /// What was refused, by which statement if one decided.
 package struct AccessDenial: Error, Sendable {
     package let decision: PolicyDecision
     package let arn: String
+    /// Others can allow it.
+    package var need: ApprovalNeed?
+    /// What has become of that.
+    package var approval: String?
+    package var advice: String?
+
+    package init(decision: PolicyDecision, arn: String, need: ApprovalNeed? = nil) {
+        self.decision = decision
+        self.arn = arn
+        self.need = need
+    }
 
     package var apiError: APIError {
         .accessDenied(
-            user: arn, action: decision.request.action, resource: decision.request.resource, reason: decision.reason)
+            user: arn, action: decision.request.action, resource: decision.request.resource,
+            reason: decision.reason + (advice.map { ". \($0)" } ?? ""))
     }
 
     /// For the audit trail.
     package var details: [String: String] {
         var details = ["errorCode": apiError.code, "errorMessage": apiError.message, "action": decision.request.action]
         details["statement"] = decision.statement?.description
+        details["accessRequestId"] = approval
         return details
     }
 }
@@ -94,6 +109,63 @@ package final class AccessCheck: Sendable {
         return Permit(access)
     }
 
+    /// The same for what others may have to agree to. A grant that there is gets used, in this transaction.
+    package func authorize(
+        _ targets: [AccessTarget], for subject: ApprovalSubject, reason: String, in tx: any SQLTransaction
+    ) throws -> Permit {
+        asked.withLockedValue { $0 = true }
+        var (question, access) = try granted(targets)
+        switch try judge(access, question, in: tx) {
+        case .allowed: return Permit(access)
+        case .denied(let decision): throw AccessDenial(decision: decision, arn: question.caller.arn)
+        case .approvalNeeded(let requirements, let decision):
+            let need = ApprovalNeed(
+                requirements: requirements, subject: subject, reason: reason, principal: access.principal, account: access.account)
+            guard var request = try ApprovalStore.answering(need, now: question.now, in: tx), request.use(now: question.now) else {
+                throw AccessDenial(decision: decision, arn: question.caller.arn, need: need)
+            }
+            try ApprovalStore.update(request, now: question.now, in: tx)
+            // What it allows has an end, which somebody has to look out for.
+            try MetaStore.advance(.accessRevision, in: tx)
+            access.approval = request.id
+            return Permit(access)
+        }
+    }
+
+    /// Whether the whole would need approval, and by whom; nil if it is simply allowed.
+    package func requirements(
+        _ targets: [AccessTarget], action: String, in tx: any SQLTransaction
+    ) throws -> [ApprovalRequirement]? {
+        var (question, access) = try granted(targets)
+        access = GrantedAccess(
+            principal: access.principal, action: action, targets: targets, account: access.account, region: access.region,
+            sourceAddress: access.sourceAddress, userAgent: access.userAgent)
+        switch try judge(access, question, in: tx) {
+        case .allowed: return nil
+        case .denied(let decision): throw AccessDenial(decision: decision, arn: question.caller.arn)
+        case .approvalNeeded(let requirements, _): return requirements
+        }
+    }
+
+    /// Once more for what was allowed before, as when the answer to it was lost.
+    package func authorizeAgain(_ access: GrantedAccess?, or targets: [AccessTarget], in tx: any SQLTransaction) throws {
+        let (question, now) = try granted(access?.targets ?? targets)
+        asked.withLockedValue { $0 = true }
+        let verdict = try judge(now, question, in: tx)
+        if case .approvalNeeded(let requirements, _) = verdict, let id = access?.approval,
+            let request = try ApprovalStore.request(id, in: tx),
+            request.requester.userID == now.principal.userID, request.isUsable(at: question.now),
+            requirements.allSatisfy(request.requirements.contains)
+        {
+            return
+        }
+        try Self.refuse(verdict, question.caller)
+    }
+
+    private func judge(_ access: GrantedAccess, _ question: Question, in tx: any SQLTransaction) throws -> AccessVerdict {
+        try question.set(access.principal, in: tx).judge(try Self.requests(access, now: question.now, in: tx))
+    }
+
     package func authorize(_ targets: [AccessTarget]) async throws {
         let (question, _) = try granted(targets)
         try await question.database.read { tx in _ = try self.authorize(targets, in: tx) }
@@ -150,26 +222,44 @@ package final class AccessCheck: Sendable {
         guard try OperatorKeyStore.isAlive(access.principal, in: tx) else { return .keyGone }
         switch try policies.set(of: access.principal, in: tx).judge(try requests(access, now: now, in: tx)) {
         case .allowed: return nil
-        case .denied(let decision), .approvalNeeded(_, let decision): return .denied(decision)
+        case .denied(let decision): return .denied(decision)
+        case .approvalNeeded(let requirements, let decision):
+            guard let id = access.approval, let request = try ApprovalStore.request(id, in: tx),
+                requirements.allSatisfy(request.requirements.contains)
+            else { return .denied(decision) }
+            switch request.state {
+            case .granted(_, let until):
+                return until <= now && request.endsSessions ? .approvalOver("its approval (\(id)) ended at \(until.iso8601)") : nil
+            case .revoked(let user): return .approvalOver("its approval (\(id)) was revoked by \(user)")
+            case .pending, .refused, .usedUp, .expired: return .denied(decision)
+            }
         }
+    }
+
+    /// When something ends with its approval, if it does.
+    package static func approvalEnd(_ access: GrantedAccess, in tx: any SQLTransaction) throws -> Timestamp? {
+        guard let id = access.approval, let request = try ApprovalStore.request(id, in: tx), request.endsSessions else { return nil }
+        return request.end
     }
 
     /// Why something is no longer allowed.
     package enum Revocation: Sendable, Equatable {
         case keyGone
         case denied(PolicyDecision)
+        case approvalOver(String)
 
         package var words: String {
             switch self {
             case .keyGone: "the access key that started it is no longer valid"
             case .denied(let decision): "\(decision.request.action) is no longer allowed " + decision.reason
+            case .approvalOver(let words): words
             }
         }
     }
 
     // MARK: The question in full
 
-    private static func requests(_ access: GrantedAccess, now: Timestamp, in tx: any SQLTransaction) throws -> [AccessRequest] {
+    static func requests(_ access: GrantedAccess, now: Timestamp, in tx: any SQLTransaction) throws -> [AccessRequest] {
         let common = try keys(access, now: now, in: tx)
         let tags = try NodeTags(access.targets.compactMap(\.node), in: tx)
         return access.targets.map { target in

@@ -1,7 +1,8 @@
 internal import MusterDocuments
 
 extension ApprovalRequirement {
-    /// `{"Approvers": ["alice", "group/leads"], "Count": 2, "Reason": true, "Ticket": "OPS-[0-9]+", "MaximumMinutes": 60, "EndSessions": true}`
+    /// `{"Approvers": ["alice", "group/leads"], "Count": 2, "Reason": true, "Ticket": "OPS-[0-9]+", "MaximumMinutes": 60,
+    /// "EndSessions": true}`
     init(_ value: DocumentValue, at path: String) throws(PolicyError) {
         guard let members = value.object else { throw PolicyError(at: path, "Must be an object, and is \(value.kind).") }
         try refuseUnknownMembers(

@@ -8,7 +8,10 @@ package enum PolicyActions {
             + ["cloudtrail:LookupEvents"])
 
     private static let sts = ["AssumeRole", "GetCallerIdentity", "GetSessionToken"]
-    private static let muster = ["ExportAuditTrail", "GetAuthorities", "GetCommandOutput", "GetRecording", "ListRecordings"]
+    private static let muster = [
+        "ExportAuditTrail", "GetApproval", "GetAuthorities", "GetCommandOutput", "GetRecording", "GrantApproval", "ListApprovals",
+        "ListRecordings", "RefuseApproval", "RevokeApproval", "SimulatePolicy",
+    ]
     private static let iam = [
         "AddUserToGroup", "AttachGroupPolicy", "AttachUserPolicy", "CreateAccessKey", "CreateGroup", "CreatePolicy", "CreatePolicyVersion",
         "CreateUser", "DeleteAccessKey", "DeleteGroup", "DeleteGroupPolicy", "DeletePolicy", "DeleteUser", "DeleteUserPolicy",

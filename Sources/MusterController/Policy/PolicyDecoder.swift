@@ -17,7 +17,7 @@ struct PolicyDecoder {
         let characters = json.count { ![0x20, 0x0A, 0x0D, 0x09].contains($0) && $0 & 0xC0 != 0x80 }
         guard characters <= PolicyDocument.maximumCharacters else {
             throw PolicyError(
-                "The policy has \(characters) characters without white space; it may have \(PolicyDocument.maximumCharacters). Split it in several."
+                "The policy has \(characters) characters without white space; the most is \(PolicyDocument.maximumCharacters). Split it."
             )
         }
         let value: DocumentValue
@@ -173,7 +173,7 @@ struct PolicyDecoder {
         guard !key.isMultivalued || comparison.quantifier != nil || comparison.base == .null else {
             throw PolicyError(
                 at: path,
-                "\(key.name) can have several values: write ForAnyValue:\(comparison.base.rawValue) or ForAllValues:\(comparison.base.rawValue)."
+                "\(key.name) can have several values: put ForAnyValue: or ForAllValues: before \(comparison.base.rawValue)."
             )
         }
     }

@@ -1,7 +1,7 @@
 /// A text of a policy with its wildcards and variables. [value]
 ///
-/// `*` is any characters, `?` is one; `${aws:username}` is what the request says of itself and never a wildcard, `${aws:username, 'nobody'}`
-/// has a default, `${*}`, `${?}` and `${$}` are the characters.
+/// `*` is any characters, `?` is one; `${aws:username}` is what the request says of itself and never a wildcard,
+/// `${aws:username, 'nobody'}` has a default, `${*}`, `${?}` and `${$}` are the characters.
 /// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
 struct PolicyPattern: Sendable, Hashable {
     enum Part: Sendable, Hashable {

@@ -307,8 +307,8 @@ package final class ControllerServer: Service {
             answer.closes = true
             return answer
         } catch let denial as AccessDenial {
+            let denial = await denied(denial, name, caller, requestID: requestID, region: region, at: time)
             count(name, denial.apiError.code)
-            await write([event(denial, name, caller, requestID: requestID, region: region, at: time)])
             return format.failure(denial.apiError, requestID: requestID)
         } catch let error as APIError {
             count(name, error.code)
@@ -373,8 +373,8 @@ package final class ControllerServer: Service {
             answer.closes = true
             return answer
         } catch let denial as AccessDenial {
+            let denial = await denied(denial, entry.name, caller, requestID: requestID, region: region, at: time)
             count(entry.name, denial.apiError.code)
-            await write([event(denial, entry.name, caller, requestID: requestID, region: region, at: time)])
             return .failure(denial.apiError)
         } catch let error as APIError {
             count(entry.name, error.code)
@@ -437,7 +437,8 @@ package final class ControllerServer: Service {
         switch route {
         case .operators:
             (caller, region) = try await authentication.operatorCaller(evidence, service: service, now: time)
-            try admit(caller.accessKeyID, to: pieces ?? callers)
+            // Temporary credentials are as many as one likes; all go back to one key.
+            try admit(caller.principal?.accessKeyID ?? caller.accessKeyID, to: pieces ?? callers)
         case .nodes:
             try refuseOperatorKey(evidence)
             let identity = try await authentication.node(evidence.certificate, now: time)
@@ -630,6 +631,26 @@ package final class ControllerServer: Service {
                 time: time, caller: caller, requestID: requestID, region: region, operation: operation, resource: "*",
                 outcome: .denied, details: ["errorCode": error.code, "errorMessage": error.message])
         ])
+    }
+
+    /// Writes it to the trail; and asks those who can allow it, in the same transaction.
+    private func denied(
+        _ denial: AccessDenial, _ operation: String, _ caller: Caller, requestID: String, region: String, at time: Timestamp
+    ) async -> AccessDenial {
+        do {
+            return try await database.write { tx in
+                var denial = denial
+                if let need = denial.need {
+                    let answer = try ApprovalQuestion.ask(need, caller, requestID: requestID, region: region, now: time, in: tx)
+                    (denial.approval, denial.advice) = (answer.id, answer.words)
+                }
+                try AuditLog.append(self.event(denial, operation, caller, requestID: requestID, region: region, at: time), in: tx)
+                return denial
+            }
+        } catch {
+            logger.error("denial not written to the audit trail", metadata: ["operation": "\(operation)", "error": "\(error)"])
+            return denial
+        }
     }
 
     private func event(

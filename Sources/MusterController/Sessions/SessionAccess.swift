@@ -16,6 +16,18 @@ enum SessionAccess {
         return target
     }
 
+    /// What others agree to: these nodes, this document as it is now, these parameters.
+    static func subject(
+        _ order: SessionOrder, on nodes: [NodeID], parameters: [String: [String]], _ context: OperationContext
+    ) throws -> ApprovalSubject {
+        let resolved = try order.parameters.sorted { $0.key < $1.key }.flatMap { name, value in
+            [name, String(decoding: try JSONCoding.encode(value), as: UTF8.self)]
+        }
+        return ApprovalSubject(
+            action: ApprovalSubject.startSession, nodes: nodes.map { AccessTarget.node($0, context).resource },
+            document: AccessTarget.document(order.name, context).resource, parameters: parameters, content: [order.content] + resolved)
+    }
+
     /// StartSession: node and document, each with all that the session is. A shell, a command, a connection and a copy ask the same.
     static func targets(
         _ order: SessionOrder, on node: NodeID, runAs user: String, reason: String?, _ context: OperationContext

@@ -23,6 +23,7 @@ package enum Migrations {
         Step(version: 52, name: "documents", statements: documents),
         Step(version: 60, name: "callers", statements: callers),
         Step(version: 65, name: "audit chain", statements: auditChain, work: AuditUpgrade.chainRows),
+        Step(version: 70, name: "approvals", statements: approvals),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -384,6 +385,22 @@ package enum Migrations {
         "CREATE INDEX recordings_by_start ON recordings (started_at, session_id)",
         "CREATE INDEX recordings_by_state ON recordings (state, ended_at)",
         "CREATE INDEX audit_events_by_operation ON audit_events (operation, sequence)",
+    ]
+
+    private static let approvals = [
+        // ends_at: when the state ends by itself. record: the whole request.
+        """
+        CREATE TABLE approvals (
+            request_id TEXT PRIMARY KEY,
+            user_id TEXT NOT NULL,
+            binding TEXT NOT NULL,
+            status TEXT NOT NULL,
+            requested_at BIGINT NOT NULL,
+            ends_at BIGINT NOT NULL,
+            record TEXT NOT NULL)
+        """,
+        "CREATE INDEX approvals_by_binding ON approvals (binding, requested_at)",
+        "CREATE INDEX approvals_by_time ON approvals (requested_at)",
     ]
 
     private static let callers = [

@@ -101,7 +101,8 @@ import Testing
     @Test func allOperatorsAndKeysHaveToHold() throws {
         let set = try PolicySet(
             allow(
-                #""Condition":{"StringEquals":{"aws:username":"alice","muster:RunAsUser":"deploy"},"NumericLessThan":{"muster:TargetCount":5}}"#
+                #""Condition":{"StringEquals":{"aws:username":"alice","muster:RunAsUser":"deploy"},"#
+                    + #""NumericLessThan":{"muster:TargetCount":5}}"#
             ))
         let keys = ["aws:username": ["alice"], "muster:RunAsUser": ["deploy"], "muster:TargetCount": ["4"]]
         #expect(set.decide("ssm:SendCommand", "*", keys).isAllowed)

@@ -17,7 +17,8 @@ import Testing
             {"Version":"2012-10-17","Statement":[
               {"Sid":"One","Effect":"Allow","NotAction":["ssm:Delete*"],"NotResource":["arn:aws:ssm:*:*:document/x"],"Condition":{}},
               {"Effect":"Allow","Action":["ssm:SendCommand","ssm:startsession"],"Resource":"*","RequireApproval":
-                {"Approvers":["alice","group/leads"],"Count":2,"Reason":true,"Ticket":"OPS-[0-9]+","MaximumMinutes":30,"EndSessions":false}}]}
+                {"Approvers":["alice","group/leads"],"Count":2,"Reason":true,"Ticket":"OPS-[0-9]+","MaximumMinutes":30,
+                 "EndSessions":false}}]}
             """#)
         #expect(document.statements.map(\.name) == ["One", "2"])
         #expect(
