@@ -69,7 +69,7 @@ class Syslog:
         self.open = []
 
     def lines(self):
-        return [m.split(b" - ", 1)[1] for m in self.messages]
+        return [m[m.index(b"{"):] for m in self.messages]
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +170,9 @@ def test_lookup_events_speaks_as_cloudtrail_does(box, node):
     # Reading what a node wrote is an event, and no event holds what it wrote or ran.
     box.client().get_command_invocation(CommandId=command, InstanceId=node)
     assert [e["ReadOnly"] for e in events(box, EventName="GetCommandInvocation")] == ["true"]
-    with sqlite3.connect(f"file:{store(box)}?mode=ro", uri=True) as db:
-        assert not [r for (r,) in db.execute("SELECT record FROM audit_events") if secret in r]
+    db = sqlite3.connect(f"file:{store(box)}?mode=ro", uri=True)
+    assert not [r for (r,) in db.execute("SELECT record FROM audit_events") if secret in r]
+    db.close()
 
     with pytest.raises(botocore.exceptions.ClientError, match="InvalidLookupAttributes"):
         box.client("cloudtrail").lookup_events(LookupAttributes=[{"AttributeKey": "EventName", "AttributeValue": "x"}] * 2)
@@ -302,6 +303,21 @@ def test_recordings_are_proven_by_what_was_delivered(box, node, tmp_path):
         e["EventName"] for e in events(box, ResourceName=t.id)}
 
 
+def keep(box, path):
+    """A copy of the store, journal and all."""
+    source, target = sqlite3.connect(store(box)), sqlite3.connect(path)
+    source.backup(target)
+    source.close()
+    target.close()
+
+
+def put_back(box, path):
+    for journal in ("-wal", "-shm"):
+        store(box, "controller.sqlite" + journal).unlink(missing_ok=True)
+    shutil.copy(path, store(box))
+    os.chmod(store(box), 0o600)
+
+
 def controller(box, *arguments):
     return subprocess.run([str(BIN / "muster-controller"), "audit", "verify", "--data-dir", str(box.directory / "controller"), *map(str, arguments)],
                           capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
@@ -322,7 +338,7 @@ def test_the_store_itself_is_held_against_its_chain(box, tmp_path, s3, syslog):
         got = verify(tmp_path, "--ca", box.env["AWS_CA_BUNDLE"], "--checkpoint", store(box, "audit.checkpoint"), "-o", "json")
         assert got.returncode == 0 and json.loads(got.stdout)["LastRecord"] == last["mark"]["sequence"], got
 
-        shutil.copy(store(box), tmp_path / "copy")
+        keep(box, tmp_path / "copy")
         for statement, first in [
             ("UPDATE audit_events SET record = replace(record, '\"readOnly\":false', '\"readOnly\":true') WHERE sequence = 3", 3),
             ("DELETE FROM audit_events WHERE sequence = 5", 5),
@@ -330,12 +346,12 @@ def test_the_store_itself_is_held_against_its_chain(box, tmp_path, s3, syslog):
              "UPDATE audit_events SET sequence = -sequence WHERE sequence < 0", 6),
             (f"DELETE FROM audit_events WHERE sequence > {last['mark']['sequence'] - 2}", last["mark"]["sequence"] - 1),
         ]:
-            with sqlite3.connect(store(box)) as db:
-                db.executescript(statement)
+            db = sqlite3.connect(store(box))
+            db.executescript(statement)
+            db.close()
             found = controller(box)
             assert found.returncode != 0 and f"first bad record {first}:" in found.stdout, (statement, found)
-            db.close()
-            shutil.copy(tmp_path / "copy", store(box))
+            put_back(box, tmp_path / "copy")
     finally:
         box.control("start", "controller")
     assert controller(box).returncode == 0
@@ -344,16 +360,13 @@ def test_the_store_itself_is_held_against_its_chain(box, tmp_path, s3, syslog):
 
 def test_a_store_that_was_put_back_is_noticed(box, node, tmp_path):
     box.control("stop", "controller")
-    shutil.copy(store(box), tmp_path / "backup")
+    keep(box, tmp_path / "backup")
     box.control("start", "controller")
     box.finished(box.send("rm -rf /nothing-here", [node]))
     kept = tmp_path / "kept"
     kept.write_text(box.muster("audit", "checkpoint").stdout)
     box.control("stop", "controller")
-    for leftover in ("-wal", "-shm"):
-        store(box, "controller.sqlite" + leftover).unlink(missing_ok=True)
-    shutil.copy(tmp_path / "backup", store(box))
-    os.chmod(store(box), 0o600)
+    put_back(box, tmp_path / "backup")
     box.control("start", "controller")
     found = eventually(lambda: events(box, EventName="DetectAuditRollback"), what="the event")
     assert found[0]["Record"]["errorCode"] == "Failed" and "rolled back" in found[0]["Record"]["additionalEventData"]["found"]

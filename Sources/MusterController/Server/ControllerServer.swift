@@ -665,21 +665,24 @@ package final class ControllerServer: Service {
         metrics.count("muster_denials_total", [("reason", kind.reason)])
         let action = denials.withLockedValue { $0.denied(kind, now: time.milliseconds) }
         guard case .write(let kind) = action else { return }
-        await write([event(kind, count: 1, at: time)])
+        await write([event(DenialLedger.Gathered(kind: kind, count: 1, first: time, last: time), at: time)])
     }
 
     private func flushDenials(all: Bool = false) async {
         let time = now()
         let over = denials.withLockedValue { $0.expired(now: time.milliseconds, all: all) }
         guard !over.isEmpty else { return }
-        await write(over.map { event($0.kind, count: $0.count, at: time) })
+        await write(over.map { event($0, at: time) })
     }
 
-    private func event(_ kind: DenialLedger.Kind, count: Int, at time: Timestamp) -> AuditEvent {
-        AuditEvent(
+    private func event(_ denials: DenialLedger.Gathered, at time: Timestamp) -> AuditEvent {
+        let kind = denials.kind
+        return AuditEvent(
             time: time, caller: .anonymous(sourceAddress: kind.source, userAgent: ""), requestID: "", region: defaultRegion,
             operation: kind.operation, resource: "*", outcome: .denied,
-            details: ["errorCode": kind.reason, "count": String(count)])
+            details: [
+                "errorCode": kind.reason, "count": String(denials.count), "first": denials.first.iso8601, "last": denials.last.iso8601,
+            ])
     }
 
     private func write(_ events: [AuditEvent]) async {

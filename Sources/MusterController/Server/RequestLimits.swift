@@ -1,3 +1,5 @@
+package import MusterWire
+
 /// How much one caller may ask for. [value]
 ///
 /// A token bucket per caller: `rate` calls a second in the long run, `burst` at once. The table of callers is bounded, so
@@ -96,7 +98,23 @@ package struct DenialLedger: Sendable {
 
     private let windowMilliseconds: Int64
     private let capacity: Int
-    private var windows: [Kind: (since: Int64, unwritten: Int)] = [:]
+    private var windows: [Kind: Window] = [:]
+
+    private struct Window: Sendable {
+        let since: Int64
+        /// Of those that are not written yet.
+        var count = 0
+        var first: Int64 = 0
+        var last: Int64 = 0
+    }
+
+    /// What one event tells of.
+    package struct Gathered: Sendable, Equatable {
+        package let kind: Kind
+        package let count: Int
+        package let first: Timestamp
+        package let last: Timestamp
+    }
 
     package init(windowSeconds: Int64 = 60, capacity: Int = 1_000) {
         self.windowMilliseconds = windowSeconds * 1000
@@ -113,18 +131,24 @@ package struct DenialLedger: Sendable {
     package mutating func denied(_ kind: Kind, now: Int64) -> Action {
         // Too many kinds at once are one kind.
         let kind = windows[kind] != nil || windows.count < capacity ? kind : Kind(source: "many", operation: "many", reason: "many")
-        if let window = windows[kind] {
-            windows[kind] = (window.since, window.unwritten + 1)
+        if var window = windows[kind] {
+            if window.count == 0 { window.first = now }
+            window.count += 1
+            window.last = now
+            windows[kind] = window
             return .counted
         }
-        windows[kind] = (now, 0)
+        windows[kind] = Window(since: now)
         return .write(kind)
     }
 
     /// What was counted in windows that are over.
-    package mutating func expired(now: Int64, all: Bool = false) -> [(kind: Kind, count: Int)] {
+    package mutating func expired(now: Int64, all: Bool = false) -> [Gathered] {
         let over = windows.filter { all || now - $0.value.since >= windowMilliseconds }
         for kind in over.keys { windows.removeValue(forKey: kind) }
-        return over.filter { $0.value.unwritten > 0 }.map { ($0.key, $0.value.unwritten) }
+        return over.filter { $0.value.count > 0 }.map { kind, window in
+            Gathered(
+                kind: kind, count: window.count, first: Timestamp(milliseconds: window.first), last: Timestamp(milliseconds: window.last))
+        }
     }
 }

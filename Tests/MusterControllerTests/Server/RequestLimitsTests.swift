@@ -1,4 +1,5 @@
 import MusterController
+import MusterWire
 import Testing
 
 @Suite struct RequestLimitsTests {
@@ -47,6 +48,7 @@ import Testing
         let over = ledger.expired(now: 60_000)
         #expect(over.map(\.kind) == [kind])
         #expect(over.map(\.count) == [2])
+        #expect(over.map(\.first.milliseconds) == [1] && over.map(\.last.milliseconds) == [2])
         #expect(ledger.denied(kind, now: 60_001) == .write(kind))
     }
 
