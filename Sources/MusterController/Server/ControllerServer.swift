@@ -437,7 +437,8 @@ package final class ControllerServer: Service {
         switch route {
         case .operators:
             (caller, region) = try await authentication.operatorCaller(evidence, service: service, now: time)
-            try admit(caller.accessKeyID, to: pieces ?? callers)
+            // Temporary credentials are as many as one likes; all go back to one key.
+            try admit(caller.principal?.accessKeyID ?? caller.accessKeyID, to: pieces ?? callers)
         case .nodes:
             try refuseOperatorKey(evidence)
             let identity = try await authentication.node(evidence.certificate, now: time)
