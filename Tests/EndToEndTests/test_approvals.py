@@ -4,10 +4,10 @@ import json
 import re
 import subprocess
 
-import boto3
 import botocore.exceptions
 import pytest
 
+from callers import User, client
 from clock import Clock
 from conftest import BIN, Sandbox, eventually, muster
 from shells import Shell
@@ -29,22 +29,18 @@ LEADS = {"Version": "2012-10-17", "Statement": {
     "Action": ["muster:ListApprovals", "muster:GetApproval", "muster:GrantApproval", "muster:RefuseApproval", "muster:RevokeApproval"]}}
 
 
-class Person:
+class Person(User):
     """A user with a key of their own."""
 
     def __init__(self, box, name, policy=None, groups=()):
-        self.box, self.name, iam = box, name, box.client("iam")
-        iam.create_user(UserName=name)
-        if policy:
-            iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=json.dumps(policy))
+        super().__init__(box, name, **({"own": json.dumps(policy)} if policy else {}))
         for group in groups:
-            iam.add_user_to_group(GroupName=group, UserName=name)
-        key = iam.create_access_key(UserName=name)["AccessKey"]
-        self.keys = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-        self.ssm = client(box, self.keys)
+            self.iam.add_user_to_group(GroupName=group, UserName=name)
+        self.ssm = client(box, "ssm", self.key)
+        self.env = {"AWS_ACCESS_KEY_ID": self.key[0], "AWS_SECRET_ACCESS_KEY": self.key[1]}
 
     def muster(self, *arguments, check=True):
-        return muster(*arguments, env={**self.box.env, **self.keys}, check=check)
+        return muster(*arguments, env={**self.sandbox.env, **self.env}, check=check)
 
     def denied(self, call, **arguments):
         """The words of the denial, and the access request in them."""
@@ -54,13 +50,6 @@ class Person:
         assert error["Code"] == "AccessDeniedException", error
         found = re.search(r"oi-[0-9a-f]{12}", error["Message"])
         return error["Message"], found and found.group()
-
-
-def client(box, keys):
-    return boto3.client(
-        "ssm", endpoint_url=box.env["AWS_ENDPOINT_URL"], verify=box.env["AWS_CA_BUNDLE"], region_name=box.env["AWS_DEFAULT_REGION"],
-        aws_access_key_id=keys["AWS_ACCESS_KEY_ID"], aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-        aws_session_token=keys.get("AWS_SESSION_TOKEN"))
 
 
 class Reasoned:
@@ -177,7 +166,7 @@ def test_a_command_above_a_number_of_targets(box, alice, bob, carol, targets):
     assert alice.denied("send_command", **arguments(targets, "echo something else"))[1] != request
     # From the stock command line as well, and once.
     former = dict(box.env)
-    box.env.update(alice.keys)
+    box.env.update(alice.env)
     try:
         sent = json.loads(box.aws(*call("echo approved"), "--output", "json").stdout)["Command"]
     finally:
@@ -200,8 +189,8 @@ def test_asking_first(box, alice, bob, targets):
     bob.muster("approvals", "grant", request)
     answer = alice.ssm.get_access_token(AccessRequestId=request)
     assert answer["AccessRequestStatus"] == "Approved"
-    token = client(box, {"AWS_ACCESS_KEY_ID": answer["Credentials"]["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": answer["Credentials"]["SecretAccessKey"],
-                         "AWS_SESSION_TOKEN": answer["Credentials"]["SessionToken"]})
+    credentials = answer["Credentials"]
+    token = client(box, "ssm", (credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"]))
     shell = Shell(box, node, ssm=Reasoned(token, "INC-9"))
     shell.until_prompt()
     # For nothing else.

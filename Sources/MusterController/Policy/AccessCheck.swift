@@ -114,7 +114,8 @@ package final class AccessCheck: Sendable {
         _ targets: [AccessTarget], for subject: ApprovalSubject, reason: String, in tx: any SQLTransaction
     ) throws -> Permit {
         asked.withLockedValue { $0 = true }
-        var (question, access) = try granted(targets)
+        let (question, asking) = try granted(targets)
+        var access = asking
         switch try judge(access, question, in: tx) {
         case .allowed: return Permit(access)
         case .denied(let decision): throw AccessDenial(decision: decision, arn: question.caller.arn)
@@ -136,10 +137,10 @@ package final class AccessCheck: Sendable {
     package func requirements(
         _ targets: [AccessTarget], action: String, in tx: any SQLTransaction
     ) throws -> [ApprovalRequirement]? {
-        var (question, access) = try granted(targets)
-        access = GrantedAccess(
-            principal: access.principal, action: action, targets: targets, account: access.account, region: access.region,
-            sourceAddress: access.sourceAddress, userAgent: access.userAgent)
+        let (question, asking) = try granted(targets)
+        let access = GrantedAccess(
+            principal: asking.principal, action: action, targets: targets, account: asking.account, region: asking.region,
+            sourceAddress: asking.sourceAddress, userAgent: asking.userAgent)
         switch try judge(access, question, in: tx) {
         case .allowed: return nil
         case .denied(let decision): throw AccessDenial(decision: decision, arn: question.caller.arn)

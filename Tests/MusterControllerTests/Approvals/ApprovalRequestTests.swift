@@ -124,15 +124,14 @@ import Testing
 
     @Test func aSessionMayBeOpenedAgainAndACommandIsStartedOnce() throws {
         var session = request([one])
-        #expect(!session.use(now: now))
+        var uses = [session.use(now: now)]
         try session.grant(by: bob, now: now)
-        #expect(session.use(now: now))
-        #expect(session.use(now: later(60)))
-        #expect(!session.use(now: later(3_600)))
+        uses += [session.use(now: now), session.use(now: later(60)), session.use(now: later(3_600))]
+        #expect(uses == [false, true, true, false])
         var command = request([one], action: "ssm:SendCommand")
         try command.grant(by: bob, now: now)
-        #expect(command.use(now: now))
-        #expect(!command.use(now: now))
+        uses = [command.use(now: now), command.use(now: now)]
+        #expect(uses == [true, false])
         #expect(command.status(at: now) == .usedUp)
     }
 
@@ -194,14 +193,19 @@ import Testing
     @Test func whoSitsAtASessionIsToldOnceAMinuteBefore() throws {
         let session = try #require(SessionID("alice-07a16060613c408b5"))
         var ends = SessionRevocation.Ends()
-        #expect(ends.look([(session, later(300))], now: now).isEmpty)
+        let ending = [(session, later(300))]
+        var told = ends.look(ending, now: now)
+        #expect(told.isEmpty)
         #expect(!ends.isDue(later(239)))
         #expect(ends.isDue(later(240)))
-        #expect(ends.look([(session, later(300))], now: later(240)).map(\.0) == [session])
-        #expect(ends.look([(session, later(300))], now: later(241)).isEmpty)
+        told = ends.look(ending, now: later(240))
+        #expect(told.map(\.0) == [session])
+        told = ends.look(ending, now: later(241))
+        #expect(told.isEmpty)
         #expect(!ends.isDue(later(299)))
         #expect(ends.isDue(later(300)))
-        #expect(ends.look([], now: later(300)).isEmpty)
+        told = ends.look([], now: later(300))
+        #expect(told.isEmpty)
         #expect(!ends.isDue(later(9_999)))
     }
 }

@@ -20,7 +20,7 @@ import Testing
         let text = String(repeating: "a", count: 10_000)
         let start = ContinuousClock.now
         #expect(!pattern.matches(text))
-        #expect(ContinuousClock.now - start < .seconds(5))
+        #expect(ContinuousClock.now - start < .seconds(30))
     }
 
     static let arns: [(String, String, Bool)] = [
