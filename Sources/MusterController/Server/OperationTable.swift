@@ -76,7 +76,8 @@ package struct OperationTable: Sendable {
             // Accepted and ignored would be a lie to the caller.
             if !input.unserved.isEmpty { throw APIError.notServed(input.unserved, operation: O.name) }
             var context = context
-            if changes, route == .operators { context.request = body }
+            // Here, and not in the store's one writer, where the event is made.
+            if changes, route == .operators { context.parameters = AuditParameters.text(body) }
             return try JSONCoding.encode(try await handler(input, context))
         }
     }
