@@ -35,6 +35,7 @@ package struct ControllerCheck: Sendable {
         }
         await look("configuration") {
             try configuration.validate()
+            _ = try AuditTargets.make(configuration, objects: configuration.auditS3Bucket == nil ? nil : ObjectStore(configuration))
             return "\(configuration.listeners.count) listener(s), account \(configuration.account)"
         }
         await look("permissions") {

@@ -53,7 +53,7 @@ final class AuditSyslog: AuditTarget {
     }
 
     /// For connecting, for each write, and for the acknowledgement of all of them.
-    private static let patienceSeconds = 10
+    private static let patienceSeconds = 5
     /// Log audit; notice and warning. RFC 5424 section 6.2.1.
     private static let usual = 13 * 8 + 5
     private static let notable = 13 * 8 + 4

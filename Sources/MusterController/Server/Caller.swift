@@ -73,8 +73,8 @@ package struct OperationContext: Sendable {
     package let connectionEnd: ConnectionEnd?
     /// Where an operation asks whether it may, once it knows what it is about.
     package let access: AccessCheck
-    /// The body of an operator's call that changes something, for the audit trail.
-    package var request: [UInt8]?
+    /// What an operator's call that changes something asks for, masked, as JSON; for the audit trail.
+    package var parameters: [UInt8]?
 
     package init(
         caller: Caller, requestID: String, now: Timestamp, region: String, account: String, host: String = "",
@@ -100,6 +100,6 @@ package struct OperationContext: Sendable {
         AuditEvent(
             time: now, caller: caller, requestID: requestID, region: region,
             operation: operation, resource: resource, outcome: outcome, details: details,
-            parameters: request.flatMap { AuditParameters.text($0) })
+            parameters: parameters)
     }
 }

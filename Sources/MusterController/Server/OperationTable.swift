@@ -71,15 +71,16 @@ package struct OperationTable: Sendable {
         isHeld: Bool = false, _ handler: @escaping @Sendable (O.Input, OperationContext) async throws -> O.Output
     ) {
         enter(O.name, O.target, permission, route, isCertificate: access.isCertificate, changes: changes, isHeld: isHeld) { body, context in
-            var context = context
-            if changes, route == .operators { context.request = body }
-            return try await access.guarding(context) {
+            try await access.guarding(context) {
                 let input = try O.decodeInput(body)
                 // Accepted and ignored would be a lie to the caller.
                 if !input.unserved.isEmpty { throw APIError.notServed(input.unserved, operation: O.name) }
                 return input
-            } handler: { [context] input in
-                try JSONCoding.encode(try await handler(input, context))
+            } handler: { input in
+                var context = context
+                // Here, and not in the store's one writer, where the event is made.
+                if changes, route == .operators { context.parameters = AuditParameters.text(body) }
+                return try JSONCoding.encode(try await handler(input, context))
             }
         }
     }

@@ -94,8 +94,13 @@ package struct AuditFields: Decodable, Sendable, Equatable {
         package let accessKeyId: String?
     }
     package struct Resource: Decodable, Sendable, Equatable {
-        package let ARN: String
+        package let arn: String
         package let type: String
+
+        private enum CodingKeys: String, CodingKey {
+            case arn = "ARN"
+            case type
+        }
     }
     package let userIdentity: Identity
     package let eventTime: String

@@ -96,7 +96,7 @@ extension RecordingCommitment {
         // Most records are none, and looking for a word is quicker than reading JSON.
         guard record.bytes.firstRange(of: Array("Recording\"".utf8)) != nil, let fields = try? record.decoded(),
             [Self.committed, Self.sealed].contains(fields.eventName), let details = fields.additionalEventData, let time = fields.time,
-            let session = fields.resources.first?.ARN.split(separator: "/").last.flatMap({ SessionID(String($0)) }),
+            let session = fields.resources.first?.arn.split(separator: "/").last.flatMap({ SessionID(String($0)) }),
             let length = details["length"].flatMap({ Int64($0) }), let lines = details["lines"].flatMap({ Int64($0) }),
             let head = details["head"]
         else { return nil }

@@ -16,7 +16,8 @@ import Testing
         #expect(checkpoint.isSigned(by: fixture.authority.certificate))
         #expect(try checkpoint.decoded().mark == (try await fixture.head()))
         // Nothing new is signed again; but for an export there is always one.
-        #expect(try await keeper.checkpoint(.regular) == checkpoint && keeper.checkpoint(.request) == checkpoint)
+        #expect(try await keeper.checkpoint(.regular) == checkpoint)
+        #expect(try await keeper.checkpoint(.request) == checkpoint)
         let kept = try JSONCoding.decode(AuditCheckpoint.self, from: Array(try fixture.directory.text(.auditCheckpoint).utf8))
         #expect(kept == checkpoint)
         #expect(try await fixture.verify([kept]).isProven)
