@@ -7,8 +7,9 @@ import pathlib
 import pty
 import re
 import select
-import signal
+import shlex
 import shutil
+import signal
 import socket
 import statistics
 import struct
@@ -77,6 +78,11 @@ class OpenSSH:
 
     def options(self, *more):
         return [*self.command[:-1], *more, self.command[-1]]
+
+    @property
+    def jump(self):
+        """What -J does, with our options on both connections: a process between, as the controller is one, though it reads nothing."""
+        return "-o", "ProxyCommand=" + shlex.join(self.options("-W", "%h:%p"))
 
     def close(self):
         self.process.terminate()
@@ -234,12 +240,13 @@ def measure(binaries, node, env, row):
 def keys(muster, node, env, peer, row):
     terminals = [Terminal([muster, "shell", node], env)]
     if peer:
-        terminals.append(Terminal([*peer.options("-tt")], env))
+        terminals += [Terminal(peer.options("-tt"), env), Terminal(peer.options("-tt", *peer.jump), env)]
     took = keystrokes(terminals)
     for terminal in terminals:
         terminal.close()
     if peer:
         row("keystroke and its echo, OpenSSH", microseconds(took[1]), "-")
+        row("keystroke and its echo, OpenSSH through a jump host", microseconds(took[2]), "-")
     row("keystroke and its echo, muster shell", microseconds(took[0]), "≤ OpenSSH's median")
 
 
@@ -257,12 +264,13 @@ def output(muster, node, env, peer, row):
 
 def tunnel(muster, node, env, peer, row):
     fountain = Fountain(1024 * MEBIBYTE)
-    if peer:
+    for name, way in (("OpenSSH", ()), ("OpenSSH through a jump host", peer.jump)) if peer else ():
         port = free_port()
-        process = subprocess.Popen([*peer.options("-N", "-L", f"127.0.0.1:{port}:127.0.0.1:{fountain.port}")], stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            peer.options("-N", *way, "-L", f"127.0.0.1:{port}:127.0.0.1:{fountain.port}"), stdin=subprocess.DEVNULL)
         fountain.drain(port, "down")
         for direction in ("down", "up"):
-            row(f"tunnel, {direction}, OpenSSH", f"{statistics.median(fountain.drain(port, direction) for _ in range(3)):.0f} MB/s", "-")
+            row(f"tunnel, {direction}, {name}", f"{statistics.median(fountain.drain(port, direction) for _ in range(3)):.0f} MB/s", "-")
         process.terminate()
         process.wait()
     process = subprocess.Popen([muster, "forward", node, f"0:{fountain.port}"], env=env, stdout=subprocess.PIPE, text=True)
@@ -282,7 +290,9 @@ def opening(muster, node, env, peer, row):
         return f"{statistics.median(ordered) * 1e3:.0f} ms (p99 {ordered[len(ordered) * 99 // 100] * 1e3:.0f})"
 
     if peer:
-        row("a session opened, program start to first byte, OpenSSH", line([opened([*peer.command, "echo ready"], env) for _ in range(rounds)]), "-")
+        for name, way in (("OpenSSH", ()), ("OpenSSH through a jump host", peer.jump)):
+            times = [opened([*peer.options(*way), "echo ready"], env) for _ in range(rounds)]
+            row(f"a session opened, program start to first byte, {name}", line(times), "-")
     row("a session opened, program start to first byte, muster", line([opened([muster, "exec", node, "--", "echo", "ready"], env) for _ in range(rounds)]), "≤ 100 ms")
 
 

@@ -96,7 +96,7 @@ do {
     for (type, sizes) in [("Standard_Stream", [1, 1024, 65536]), ("Port", [1024, 65536])] {
         for size in sizes {
             let facts = SessionFacts(
-                id: .make(for: "bench"), node: .random(), ownerARN: "arn", ownerName: "bench", document: "bench", sessionType: type,
+                id: .random(owner: "bench"), node: .random(), ownerARN: "arn", ownerName: "bench", document: "bench", sessionType: type,
                 started: .now())
             let tap = try await recorders.begin(facts)
             var buffer = ByteBuffer()

@@ -14,7 +14,8 @@ import Synchronization
 /// - A peer that is silent for `silence` is dead: each connection pings, see `open`.
 /// - Back-pressure on the way out: there is `room`, or `send` waits. On the way in: what the reader does not take is held and not
 ///   acknowledged, so the sender's window closes. As much is held as a window has; what a peer sends beyond it is dropped.
-/// - Nothing on the way of data waits for a timer. The one timer is for sending again what was not acknowledged.
+/// - Nothing on the way of data waits for a timer. One is for sending again what was not acknowledged, the other for acknowledgements of
+///   keys and their like, which leave with the answer to them, or soon.
 ///
 /// A reader that lives on the event loop gives a `DataChannelReceiver` and gets everything without a change of threads.
 package final class DataChannel: Sendable {
@@ -41,6 +42,9 @@ package final class DataChannel: Sendable {
         var socket: WebSocketConnection?
         var connection = 0
         var outbox: [AgentMessage] = []
+        /// What leaves behind the next of them.
+        var acknowledgements = DelayedAcknowledgements()
+        var acknowledgementTimer: Scheduled<Void>?
         /// Between the first message of a wake-up and its last: the flush is yet to come.
         var isReading = false
         var isFlushDue = false
@@ -208,6 +212,7 @@ package final class DataChannel: Sendable {
             state.timer = nil
             // What was not written is in the stream, and is sent again from there.
             state.outbox = []
+            state.acknowledgements = DelayedAcknowledgements()
             state.isReading = false
             return (state.socketEnded, state.end == nil)
         }
@@ -224,7 +229,7 @@ package final class DataChannel: Sendable {
     package func close() async { end() }
 
     package func end() {
-        flush()
+        flush(all: true)
         finish(.finished)
     }
 
@@ -393,7 +398,9 @@ package final class DataChannel: Sendable {
 
     private func flushUnlessReading() {
         let socket: WebSocketConnection? = state.withLock { state in
-            guard !state.isReading, !state.isFlushDue, !state.outbox.isEmpty, let socket = state.socket else { return nil }
+            // Acknowledgements alone need their timer.
+            let isSomethingLeft = !state.outbox.isEmpty || !state.acknowledgements.isEmpty && state.acknowledgementTimer == nil
+            guard !state.isReading, !state.isFlushDue, isSomethingLeft, let socket = state.socket else { return nil }
             if !socket.eventLoop.inEventLoop { state.isFlushDue = true }
             return socket
         }
@@ -401,24 +408,35 @@ package final class DataChannel: Sendable {
         if socket.eventLoop.inEventLoop { flush() } else { socket.eventLoop.execute { self.flush() } }
     }
 
-    private func flush() {
+    /// - Parameter all: acknowledgements leave also when there is nothing else.
+    private func flush(all: Bool = false) {
         let (socket, frames): (WebSocketConnection?, [AgentMessage]) = state.withLock { state in
             state.isFlushDue = false
             guard let socket = state.socket else { return (nil, []) }
             state.outbox.append(contentsOf: state.stream.flushed(now: .now()))
+            // Behind the data, for which somebody waits.
+            if all || !state.outbox.isEmpty || state.acknowledgements.areDue { state.outbox += state.acknowledgements.take() }
             defer { state.outbox = [] }
             return (socket, state.outbox)
         }
         guard let socket else { return }
         if !frames.isEmpty { socket.send(frames: frames) }
-        armTimer(on: socket.eventLoop)
+        armTimers(on: socket.eventLoop)
     }
 
-    /// One timer, and only while something is unacknowledged: it is not moved with each frame, but looks when it fires.
-    private func armTimer(on loop: any EventLoop) {
+    /// One timer each, and only while something is unacknowledged: it is not moved with each frame, but looks when it fires.
+    private func armTimers(on loop: any EventLoop) {
         state.withLock { state in
-            guard state.timer == nil, state.end == nil, let deadline = state.stream.nextDeadline else { return }
-            state.timer = loop.scheduleTask(deadline: deadline) { [weak self] in self?.timerFired() }
+            guard state.end == nil else { return }
+            if state.timer == nil, let deadline = state.stream.nextDeadline {
+                state.timer = loop.scheduleTask(deadline: deadline) { [weak self] in self?.timerFired() }
+            }
+            if state.acknowledgementTimer == nil, !state.acknowledgements.isEmpty {
+                state.acknowledgementTimer = loop.scheduleTask(in: DelayedAcknowledgements.longest) { [weak self] in
+                    self?.state.withLock { $0.acknowledgementTimer = nil }
+                    self?.flush(all: true)
+                }
+            }
         }
     }
 
@@ -515,7 +533,7 @@ package final class DataChannel: Sendable {
                 }
                 state.heldBytes -= frame.payload.readableBytes
                 let step = state.stream.received(frame, isReady: true, now: .now(), date: .now())
-                state.outbox.append(contentsOf: step.send)
+                state.outbox += state.acknowledgements.delay(step.send, of: frame)
                 return step
             }
             guard let next else { break }

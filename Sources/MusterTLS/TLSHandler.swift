@@ -32,11 +32,33 @@ package final class TLSHandler: ChannelDuplexHandler {
     private var isReadWanted = false
     private var closePromises: [EventLoopPromise<Void>] = []
     private var closingDeadline: Scheduled<Void>?
+    /// Decrypted by the handler before this one.
+    private var early = ByteBuffer()
 
     /// - Parameter serverName: whom a client expects, a host name (also sent as SNI) or an IP address. Nil on servers.
     package init(context: TLSContext, serverName: String?) {
         tls = context
         self.serverName = context.configuration.isServer ? nil : serverName
+    }
+
+    /// Goes on with a connection whose former handler has surrendered it, over the same socket.
+    package init(_ passage: TLSPassage) {
+        tls = passage.connection.context
+        serverName = passage.connection.serverName
+        connection = passage.connection
+        early = passage.early
+        machine = .adopted
+    }
+
+    /// Lets go of the connection: this handler does nothing more, and closes its channel without a word. Nil when the connection is not
+    /// open, or something is still to be sent on it.
+    ///
+    /// - Parameter early: what this handler has decrypted, and nobody has taken.
+    package func surrender(early: ByteBuffer) -> TLSPassage? {
+        guard machine.writeRequested() == .encrypt, writes.bytes == 0, let connection, connection.outgoingBytes == 0 else { return nil }
+        _ = machine.failed()
+        self.connection = nil
+        return TLSPassage(connection, early: early)
     }
 
     /// Who is at the other end, once the handshake is complete. Event loop only; made anew at each call, so keep it.
@@ -53,6 +75,17 @@ package final class TLSHandler: ChannelDuplexHandler {
     package func channelActive(context: ChannelHandlerContext) {
         perform(machine.connected(), context)
         context.fireChannelActive()
+        readAdopted(context)
+    }
+
+    /// What came before its connection was here, decrypted or not.
+    private func readAdopted(_ context: ChannelHandlerContext) {
+        guard machine.ciphertextReceived() == .decrypt else { return }
+        let early = self.early
+        self.early = ByteBuffer()
+        if early.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(early)) }
+        decrypt(context)
+        context.fireChannelReadComplete()
     }
 
     package func channelInactive(context: ChannelHandlerContext) {

@@ -36,6 +36,13 @@ struct TLSStateMachine {
 
     private var state = State.idle
 
+    /// Of a connection that another handler has opened.
+    static var adopted: TLSStateMachine {
+        var machine = TLSStateMachine()
+        machine.state = .open
+        return machine
+    }
+
     mutating func connected() -> Action {
         guard state == .idle else { return .none }
         state = .handshaking

@@ -216,6 +216,69 @@ import Testing
         }
     }
 
+    /// Answers each delivery with the same bytes, or not at all; takes it in a turn of its own if it is told to.
+    private final class Answering: DataChannelReceiver {
+        private let channel: DataChannel
+        private let answers: Bool
+        private let isLater: Bool
+
+        init(_ channel: DataChannel, answers: Bool, isLater: Bool) {
+            (self.channel, self.answers, self.isLater) = (channel, answers, isLater)
+        }
+
+        func deliver(_ incoming: DataChannel.Incoming) {
+            if case .connected = incoming, isLater { channel.pauseDelivery() }
+            guard case .data(let type, var payload, _) = incoming, answers else { return }
+            _ = channel.write(type, &payload)
+        }
+
+        func acknowledged() {
+            if isLater { channel.resumeDelivery() }
+        }
+    }
+
+    /// What the other end hears after a key, until it has heard this many frames.
+    private func heardAfterKey(answers: Bool, isLater: Bool, frames count: Int) async throws -> [MessageType] {
+        let authority = try TestAuthority()
+        let (frames, more) = AsyncStream<MessageType>.makeStream()
+        return try await TestServer.withWebSocket(
+            authority,
+            open: { channel in
+                var stream = ReliableStream(role: .agent, limits: .native)
+                for message in stream.send(.output, ByteBuffer(string: "x"), now: .now(), date: .now()) {
+                    var bytes = ByteBuffer()
+                    bytes.writeAgentMessage(message)
+                    channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .binary, data: bytes), promise: nil)
+                }
+            },
+            frame: { frame, _ in
+                var bytes = frame.unmaskedData
+                if frame.opcode == .binary, let message = try? bytes.readAgentMessage() { more.yield(message.messageType) }
+            }
+        ) { server, group in
+            let channel = try channel(to: server, authority, group: group)
+            let receiver = Answering(channel, answers: answers, isLater: isLater)
+            channel.attach(receiver)
+            async let end = channel.run()
+            var types: [MessageType] = []
+            for await type in frames {
+                types.append(type)
+                if types.count == count { break }
+            }
+            await channel.close()
+            _ = await end
+            return types
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func theAcknowledgementOfAKeyLeavesBehindItsEcho() async throws {
+        #expect(try await heardAfterKey(answers: true, isLater: false, frames: 2) == [.inputStreamData, .acknowledge])
+    }
+
+    @Test(.timeLimit(.minutes(1)), arguments: [false, true]) func aKeyWithoutAnEchoIsAcknowledgedByItself(isLater: Bool) async throws {
+        #expect(try await heardAfterKey(answers: false, isLater: isLater, frames: 1) == [.acknowledge])
+    }
+
     @Test(.timeLimit(.minutes(1))) func aSessionThatIsOverIsNotTriedAgain() async throws {
         let channel = DataChannel(
             role: .client, limits: .native, connect: { _ in throw DataChannelGone("over") }, logger: Logger(label: "test"))

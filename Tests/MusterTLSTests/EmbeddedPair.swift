@@ -45,8 +45,12 @@ final class EmbeddedPair {
         /// Everything this end has sent.
         var wire: [UInt8] = []
 
-        init(_ context: TLSContext, _ serverName: String?) throws {
-            tls = TLSHandler(context: context, serverName: serverName)
+        convenience init(_ context: TLSContext, _ serverName: String?) throws {
+            try self.init(TLSHandler(context: context, serverName: serverName))
+        }
+
+        init(_ tls: TLSHandler) throws {
+            self.tls = tls
             try channel.pipeline.syncOperations.addHandlers([tls, observer])
         }
 
@@ -62,7 +66,7 @@ final class EmbeddedPair {
     }
 
     let client: End
-    let server: End
+    private(set) var server: End
 
     init(_ client: TLSContext, _ server: TLSContext, serverName: String? = "localhost") throws {
         self.client = try End(client, serverName)
@@ -86,6 +90,15 @@ final class EmbeddedPair {
                 }
             }
         }
+    }
+
+    /// The server goes on in another channel, as over a copy of the descriptor. Returns the former end.
+    func moveServer(early: [UInt8] = []) throws -> End? {
+        guard let passage = server.tls.surrender(early: ByteBuffer(bytes: early)) else { return nil }
+        let former = server
+        server = try End(TLSHandler(passage))
+        server.channel.connect(to: try SocketAddress(ipAddress: "127.0.0.1", port: 1), promise: nil)
+        return former
     }
 
     deinit {

@@ -29,6 +29,44 @@ struct StreamTests {
         #expect(recordTypes(one.wire).count == 2 && recordTypes(other.wire).count == 1, "data and close_notify; close_notify")
     }
 
+    @Test("a connection goes on in another channel, at any byte of a record, and its former one closes without a word")
+    func moves() throws {
+        for length in 0..<32 {
+            let pair = try connected()
+            pair.client.write(Array("0123456789".utf8))
+            var wire = try #require(try pair.client.takeCiphertext())
+            let half = wire.readSlice(length: length)
+            try pair.server.channel.writeInbound(try #require(half))
+            let former = try #require(try pair.moveServer(early: Array("before ".utf8)))
+            former.channel.close(promise: nil)
+            #expect(try former.channel.readOutbound(as: ByteBuffer.self) == nil && !former.channel.isActive)
+            #expect(former.observer.errors.isEmpty && former.observer.received.isEmpty)
+            try pair.server.channel.writeInbound(wire)
+            #expect(pair.server.observer.received == Array("before 0123456789".utf8))
+            pair.server.write(Array("answer".utf8))
+            try pair.exchange()
+            #expect(pair.client.observer.received == Array("answer".utf8))
+            pair.server.channel.close(promise: nil)
+            try pair.exchange()
+            #expect(pair.client.observer.errors.isEmpty && !pair.client.channel.isActive)
+        }
+    }
+
+    @Test("what is not open, or has something to send, stays where it is")
+    func staysWhereItIs() throws {
+        let authority = try TestAuthority(), opening = try EmbeddedPair(authority.client(), authority.server())
+        #expect(try opening.moveServer() == nil, "in the handshake")
+        let pair = try connected()
+        pair.server.channel.write(ByteBuffer(string: "not flushed"), promise: nil)
+        #expect(try pair.moveServer() == nil)
+        pair.server.channel.flush()
+        #expect(try pair.moveServer() != nil)
+        #expect(try connected().moveServer() != nil)
+        let closing = try connected()
+        closing.server.channel.close(promise: nil)
+        #expect(try closing.moveServer() == nil)
+    }
+
     @Test("a stream cut at any byte without close_notify is an error for the reader, after the data")
     func cuts() throws {
         let authority = try TestAuthority(), client = try authority.client(), server = try authority.server()

@@ -176,7 +176,7 @@ package final class ControllerServer: Service {
             admit: { path, connection, eventLoop in
                 eventLoop.makeFutureWithTask { try await self.admit(path, connection, listener) }
             },
-            channels: channels,
+            channels: channels, sessionLoops: SessionLoops(MultiThreadedEventLoopGroup.singleton),
             serveNode: { peer, identity, certificate in
                 self.metrics.count("muster_control_channels_total")
                 return self.serveNode(peer, identity, certificate)

@@ -9,13 +9,19 @@ internal import NIOCore
 internal import NIOHTTP1
 internal import NIOHTTPTypes
 internal import NIOHTTPTypesHTTP1
+internal import NIOPosix
 internal import NIOWebSocket
+internal import ServiceLifecycle
 
 /// One accepted connection: TLS, then HTTP or a WebSocket on the same port.
 ///
 ///     bytes ─ TLSHandler ─ HTTP codec ─ UpgradeGate ─ NIO's upgrader ─┬─ HTTP parts ─ SlowClientHandler ─ requests
 ///                                                                    ├─ frames ─ WebSocketHandler ─ ControlChannels
-///                                                                    └─ frames ─ DataChannelHandler ─ SessionRelay
+///                                                                    └─ DepartureHandler
+///     on the loop of its session: bytes ─ TLSHandler ─ DataChannelHandler ─ SessionRelay
+///
+/// A data channel goes on as a channel of its own, with the same socket and the same TLS connection: the legs of a session are on one
+/// loop, and a frame wakes one thread of the controller.
 ///
 /// `setup` must return before the first byte can arrive, hence it hands the upgrade's future to `handle`, which waits for it.
 struct UpgradeChannel: ServerChildChannel {
@@ -45,7 +51,8 @@ struct UpgradeChannel: ServerChildChannel {
         case http(NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>, Connection)
         /// Its messages are dealt with elsewhere.
         case webSocket
-        case dataChannel(DataChannel)
+        /// Fails when the connection has ended on its way to its session's loop.
+        case dataChannel(EventLoopFuture<DataChannel>)
     }
 
     /// What an upgrade will be.
@@ -57,6 +64,7 @@ struct UpgradeChannel: ServerChildChannel {
 
     /// One leg of a session that has yet to open itself.
     struct DataChannel: Sendable {
+        let channel: any Channel
         let leg: RelayLeg
         let admission: DataChannelEntry.Admission
         let opening: EventLoopFuture<String>
@@ -79,6 +87,7 @@ struct UpgradeChannel: ServerChildChannel {
     /// Whether this may be upgraded now, and to what; asked before the upgrade, so that a refusal is an HTTP answer.
     let admit: @Sendable (String, Connection, any EventLoop) -> EventLoopFuture<Admission?>
     let channels: ControlChannels
+    let sessionLoops: SessionLoops
     let serveNode: @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
     /// Returns when the leg is part of its session or has been refused.
     let openDataChannel: @Sendable (DataChannel) async -> Void
@@ -148,10 +157,7 @@ struct UpgradeChannel: ServerChildChannel {
                         return .webSocket
                     case .dataChannel(let admission, let settled):
                         return .dataChannel(
-                            try addDataChannelHandlers(channel, connection(), admission, after: tlsOnLoop.value) {
-                                slot.release()
-                                settled()
-                            })
+                            try openDataChannel(channel, connection(), admission, slot: slot, tls: tlsOnLoop.value, settled: settled))
                     case nil:
                         throw ChannelError.inappropriateOperationForState
                     }
@@ -194,8 +200,61 @@ struct UpgradeChannel: ServerChildChannel {
         }
     }
 
+    private func openDataChannel(
+        _ channel: any Channel, _ connection: Connection, _ admission: DataChannelEntry.Admission, slot: ConnectionSlot, tls: TLSHandler,
+        settled: @escaping @Sendable () -> Void
+    ) throws -> EventLoopFuture<DataChannel> {
+        let home = sessionLoops.home(of: admission.session)
+        let upgrade = try channel.pipeline.syncOperations.handler(type: NIOTypedHTTPServerUpgradeHandler<Outcome>.self)
+        // This channel's end is not that of the connection.
+        let slot = slot.handedOver()
+        let settled: @Sendable () -> Void = {
+            slot.release()
+            settled()
+        }
+        let opened = home.makePromise(of: DataChannel.self)
+        let departure = DepartureHandler(tls) { passage, descriptor in
+            arrive(descriptor, passage, on: home, connection, admission, opened, settled: settled)
+        } failed: {
+            settled()
+            opened.fail(ChannelError.ioOnClosedChannel)
+        }
+        try channel.pipeline.syncOperations.addHandler(departure, position: .after(upgrade))
+        return opened.futureResult
+    }
+
+    /// Sets the connection up as the upgrade would have, on the session's loop.
+    private func arrive(
+        _ descriptor: NIOBSDSocket.Handle, _ passage: TLSPassage, on home: any EventLoop, _ connection: Connection,
+        _ admission: DataChannelEntry.Admission, _ opened: EventLoopPromise<DataChannel>, settled: @escaping @Sendable () -> Void
+    ) {
+        let made = NIOLockedValueBox<DataChannel?>(nil)
+        let arrived = ClientBootstrap(group: home)
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try ReceiveAllocator.use(on: channel)
+                    try channel.pipeline.syncOperations.addHandler(TLSHandler(passage))
+                    let dataChannel = try addDataChannelHandlers(channel, connection, admission, settled: settled)
+                    made.withLockedValue { $0 = dataChannel }
+                }
+            }
+            .withConnectedSocket(descriptor)
+        arrived.whenComplete { result in
+            switch (result, made.withLockedValue { $0 }) {
+            case (.success, let dataChannel?):
+                opened.succeed(dataChannel)
+            case (.success, nil):
+                opened.fail(ChannelError.ioOnClosedChannel)
+            case (.failure(let error), _):
+                settled()
+                opened.fail(error)
+            }
+        }
+    }
+
     private func addDataChannelHandlers(
-        _ channel: any Channel, _ connection: Connection, _ admission: DataChannelEntry.Admission, after tls: TLSHandler,
+        _ channel: any Channel, _ connection: Connection, _ admission: DataChannelEntry.Admission,
         settled: @escaping @Sendable () -> Void
     ) throws -> DataChannel {
         channel.closeFuture.whenComplete { _ in settled() }
@@ -204,7 +263,7 @@ struct UpgradeChannel: ServerChildChannel {
         var settled = settled
         if case .client = admission {
             let limit = OpeningLimitHandler(bytes: self.limits.openingBytes)
-            try pipeline.addHandler(limit, position: .after(tls))
+            try pipeline.addHandler(limit)
             let (known, bound) = (settled, NIOLoopBound(limit, eventLoop: channel.eventLoop))
             settled = {
                 known()
@@ -212,16 +271,13 @@ struct UpgradeChannel: ServerChildChannel {
             }
         }
         var limits = limits.dataChannel
+        limits.messageBytes = self.limits.messageBytes
         // A terminal that is held with Ctrl-S stops the plugin's reading, and with it its pongs.
         if case .client = admission { limits.idle = limits.idle * 2 }
         let handler = DataChannelHandler(limits: limits, eventLoop: channel.eventLoop)
         let leg = handler.makeLeg(side: admission.side, remoteAddress: connection.remoteAddress, eventLoop: channel.eventLoop)
-        try pipeline.addHandlers([
-            NIOWebSocketFrameAggregator(
-                minNonFinalFragmentSize: 0, maxAccumulatedFrameCount: 1_024, maxAccumulatedFrameSize: self.limits.messageBytes),
-            handler,
-        ])
-        return DataChannel(leg: leg, admission: admission, opening: handler.opening, settled: settled)
+        try pipeline.addHandler(handler)
+        return DataChannel(channel: channel, leg: leg, admission: admission, opening: handler.opening, settled: settled)
     }
 
     func handle(value: Value, logger: Logger) async {
@@ -238,12 +294,19 @@ struct UpgradeChannel: ServerChildChannel {
             let respond = respond
             await RequestChannel { request, writer, _ in try await respond(request, writer, connection) }
                 .handleHTTP(asyncChannel: asyncChannel, logger: logger)
-        case .dataChannel(let dataChannel):
+        case .dataChannel(let future):
+            guard let dataChannel = try? await future.get() else { return }
+            let channel = dataChannel.channel
             await withTaskCancellationHandler {
-                await openDataChannel(dataChannel)
-                try? await value.channel.closeFuture.get()
+                await withGracefulShutdownHandler {
+                    await openDataChannel(dataChannel)
+                    try? await channel.closeFuture.get()
+                } onGracefulShutdown: {
+                    // The server tells only the channels that it has accepted.
+                    channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent())
+                }
             } onCancel: {
-                value.channel.close(promise: nil)
+                channel.close(promise: nil)
             }
         case .webSocket:
             break
@@ -291,11 +354,21 @@ private final class ConnectionSlot: Sendable {
     }
 
     func release() {
-        let wasHeld = isHeld.withLockedValue { held in
+        if letGo() { admission.withLockedValue { $0.release(source) } }
+    }
+
+    /// The share, for another channel of the same connection.
+    func handedOver() -> ConnectionSlot {
+        let slot = ConnectionSlot(source: source, admission: admission)
+        if !letGo() { _ = slot.letGo() }
+        return slot
+    }
+
+    private func letGo() -> Bool {
+        isHeld.withLockedValue { held in
             defer { held = false }
             return held
         }
-        if wasHeld { admission.withLockedValue { $0.release(source) } }
     }
 }
 

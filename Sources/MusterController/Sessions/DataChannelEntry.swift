@@ -10,6 +10,12 @@ package struct DataChannelEntry: Sendable {
         /// Nothing is proven yet; the token in the first message has to.
         case client(SessionID)
 
+        var session: SessionID {
+            switch self {
+            case .agent(let session, _), .client(let session): session
+            }
+        }
+
         var side: SessionSide {
             switch self {
             case .agent: .agent

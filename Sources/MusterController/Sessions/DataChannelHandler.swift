@@ -1,17 +1,16 @@
 internal import MusterWire
 internal import NIOCore
-internal import NIOWebSocket
 
-/// One leg's WebSocket at the end of its pipeline. [handler] RFC 6455.
+/// One leg's WebSocket, right behind TLS. [handler] RFC 6455.
 ///
 ///     opening ──text──► admitting ──attach──► open ──► closing
 ///
 /// The first message is the open text and goes to whoever admits legs; until they have decided nothing more is read. Then every message
 /// goes straight to the relay, on this loop. Pings are answered here, the newest only, and sent when nothing was heard for a while.
 final class DataChannelHandler: ChannelDuplexHandler {
-    typealias InboundIn = WebSocketFrame
-    typealias OutboundIn = WebSocketFrame
-    typealias OutboundOut = WebSocketFrame
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = Never
+    typealias OutboundOut = ByteBuffer
 
     struct Limits: Sendable {
         /// For the open text; whoever has not sent it by then is nobody.
@@ -20,6 +19,15 @@ final class DataChannelHandler: ChannelDuplexHandler {
         var openText = 4_096
         /// Frames that came along with the open text.
         var heldFrames = 64
+        var messageBytes = 1 << 20
+        var fragments = 1_024
+    }
+
+    private enum Opcode: UInt8 {
+        case binary = 2
+        case close = 8
+        case ping = 9
+        case pong = 10
     }
 
     private enum Stage {
@@ -29,12 +37,16 @@ final class DataChannelHandler: ChannelDuplexHandler {
         case closing
     }
 
+    /// Up to here a frame and its header are one piece of memory.
+    private static let little = 4_096
     /// What may still be sent to a leg that is to be closed has this long.
     private static let closingTime = TimeAmount.seconds(2)
 
     let opening: EventLoopFuture<String>
     private let limits: Limits
     private var stage: Stage
+    private var reader: WebSocketReader
+    private var hasFailed = false
     private var leg: RelayLeg?
     private var context: ChannelHandlerContext?
     private var openingDeadline: Scheduled<Void>?
@@ -52,6 +64,7 @@ final class DataChannelHandler: ChannelDuplexHandler {
 
     init(limits: Limits, eventLoop: any EventLoop) {
         self.limits = limits
+        reader = WebSocketReader(maximumBytes: limits.messageBytes, maximumFragments: limits.fragments)
         let promise = eventLoop.makePromise(of: String.self)
         stage = .opening(promise)
         opening = promise.futureResult
@@ -109,21 +122,31 @@ final class DataChannelHandler: ChannelDuplexHandler {
     // MARK: Inbound
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let frame = Self.unwrapInboundIn(data)
+        var bytes = Self.unwrapInboundIn(data)
         lastHeard = .now()
-        switch frame.opcode {
-        case .binary:
-            received(frame.unmasked)
-        case .text:
-            opened(String(buffer: frame.unmasked))
-        case .ping:
-            pong(frame.unmasked, context)
+        do throws(WebSocketReader.Violation) {
+            while !hasFailed, self.context != nil, let message = try reader.next(&bytes) { take(message, context) }
+        } catch {
+            hasFailed = true
+            switch error {
+            case .tooLong: close(.messageTooBig, "message too big")
+            case .protocolError(let what): close(.protocolError, what)
+            }
+        }
+    }
+
+    private func take(_ message: WebSocketReader.Message, _ context: ChannelHandlerContext) {
+        switch message {
+        case .binary(let bytes):
+            received(bytes)
+        case .text(let bytes):
+            opened(String(buffer: bytes))
+        case .ping(let payload):
+            pong(payload, context)
         case .pong:
             break
-        case .connectionClose:
+        case .close:
             if case .closing = stage { context.close(promise: nil) } else { close(.normal, "") }
-        default:
-            close(.protocolError, "unexpected opcode")
         }
     }
 
@@ -210,7 +233,7 @@ final class DataChannelHandler: ChannelDuplexHandler {
         var last: ByteBuffer?
         while context.channel.isWritable, let frame = leg.next(isFirst: isFirst) {
             isFirst = false
-            if let last { context.write(Self.binary(last), promise: nil) }
+            if let last { write(.binary, last, context) }
             last = frame
         }
         if !context.channel.isWritable { leg.drainPostponed() }
@@ -219,13 +242,37 @@ final class DataChannelHandler: ChannelDuplexHandler {
             let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
             flushesStarted += 1
             written.futureResult.whenComplete { _ in handler.value.flushesDone += 1 }
-            context.writeAndFlush(Self.binary(last), promise: written)
+            write(.binary, last, context, promise: written)
+            context.flush()
         }
         if farewell != nil, leg.isDrained { sayFarewell() }
     }
 
-    private static func binary(_ bytes: ByteBuffer) -> NIOAny {
-        wrapOutboundOut(WebSocketFrame(fin: true, opcode: .binary, data: bytes))
+    /// One frame (RFC 6455 §5.2), not masked.
+    private func write(
+        _ opcode: Opcode, _ payload: ByteBuffer, _ context: ChannelHandlerContext, promise: EventLoopPromise<Void>? = nil
+    ) {
+        let length = payload.readableBytes
+        let isLittle = length <= Self.little
+        var frame = context.channel.allocator.buffer(capacity: 10 + (isLittle ? length : 0))
+        frame.writeInteger(0x80 | opcode.rawValue)
+        switch length {
+        case ..<126:
+            frame.writeInteger(UInt8(length))
+        case ..<65_536:
+            frame.writeInteger(UInt8(126))
+            frame.writeInteger(UInt16(length))
+        default:
+            frame.writeInteger(UInt8(127))
+            frame.writeInteger(UInt64(length))
+        }
+        if isLittle {
+            frame.writeImmutableBuffer(payload)
+            context.write(Self.wrapOutboundOut(frame), promise: promise)
+        } else {
+            context.write(Self.wrapOutboundOut(frame), promise: nil)
+            context.write(Self.wrapOutboundOut(payload), promise: promise)
+        }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -239,7 +286,8 @@ final class DataChannelHandler: ChannelDuplexHandler {
         let promise = context.eventLoop.makePromise(of: Void.self)
         let handler = NIOLoopBound(self, eventLoop: context.eventLoop)
         promise.futureResult.whenComplete { _ in handler.value.isPonging = false }
-        context.writeAndFlush(Self.wrapOutboundOut(WebSocketFrame(fin: true, opcode: .pong, data: payload)), promise: promise)
+        write(.pong, payload, context, promise: promise)
+        context.flush()
     }
 
     // MARK: Time
@@ -258,7 +306,8 @@ final class DataChannelHandler: ChannelDuplexHandler {
         wasStuck = isStuck
         flushesDoneAtTick = flushesDone
         if silence.nanoseconds > limits.idle.nanoseconds / 4 {
-            context.writeAndFlush(Self.wrapOutboundOut(WebSocketFrame(fin: true, opcode: .ping, data: ByteBuffer())), promise: nil)
+            write(.ping, ByteBuffer(), context)
+            context.flush()
         }
     }
 
@@ -287,9 +336,10 @@ final class DataChannelHandler: ChannelDuplexHandler {
         stage = .closing
         openingDeadline?.cancel()
         var data = context.channel.allocator.buffer(capacity: 2 + reason.utf8.count)
-        data.write(webSocketErrorCode: WebSocketErrorCode(codeNumber: Int(code.rawValue)))
+        data.writeInteger(code.rawValue)
         data.writeString(String(reason.prefix(60)))
-        context.writeAndFlush(Self.wrapOutboundOut(WebSocketFrame(fin: true, opcode: .connectionClose, data: data)), promise: nil)
+        write(.close, data, context)
+        context.flush()
         // The peer answers with its own close frame, or does not.
         let timer = context.eventLoop.assumeIsolated().scheduleTask(in: Self.closingTime) { context.close(promise: nil) }
         context.channel.closeFuture.whenComplete { _ in timer.cancel() }
@@ -311,14 +361,5 @@ final class DataChannelHandler: ChannelDuplexHandler {
         context.fireUserInboundEventTriggered(event)
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        switch error {
-        case NIOWebSocketFrameAggregator.Error.accumulatedFrameSizeIsTooLarge, NIOWebSocketFrameAggregator.Error.tooManyFragments:
-            close(.messageTooBig, "message too big")
-        case is NIOWebSocketFrameAggregator.Error:
-            close(.protocolError, "wrong fragments")
-        default:
-            context.close(promise: nil)
-        }
-    }
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
 }

@@ -87,7 +87,7 @@ private final class Attachment: Sendable {
         defer { terminal?.restore() }
         if kind == .shell { sendSize() }
         if takesInput {
-            WaitingThread.start { self.readInput() }
+            if terminal == nil { WaitingThread.start { self.readInput() } } else { readKeys() }
         } else if kind != .shell {
             WaitingThread.start { pipe.send(.output, ByteBuffer(), isLast: true) }
         }
@@ -129,6 +129,19 @@ private final class Attachment: Sendable {
     }
 
     // MARK: Input
+
+    private func readKeys() {
+        let keys = TerminalKeys(
+            session.channel, on: session.loop,
+            special: { [weak self] event in
+                guard let self else { return }
+                // To be suspended waits for the terminal, which may be held.
+                if event == .suspend { WaitingThread.start { self.perform(event) } } else { self.perform(event) }
+            },
+            ended: { [weak self] in self?.giveUp(status: 128 + SIGHUP) })
+        pipe.watchRoom { [weak keys] in keys?.goOn() }
+        keys.read().whenFailure { _ in WaitingThread.start { self.readInput() } }
+    }
 
     private func readInput() {
         guard pipe.awaitOpening() else { return }

@@ -29,6 +29,7 @@ final class SessionPipe: DataChannelReceiver, @unchecked Sendable {
     /// Counts the times that there may have become room.
     private var chances = 0
     private var waiting = 0
+    private var roomWatcher: (@Sendable () -> Void)?
     private var isOpen: Bool
     private var isOver = false
     private var wasConnected = false
@@ -47,6 +48,9 @@ final class SessionPipe: DataChannelReceiver, @unchecked Sendable {
 
     /// Before the channel runs.
     func connect(_ type: PayloadType, to sink: any SessionSink) { condition.locked { sinks[type] = sink } }
+
+    /// Called when there may have become room, for whoever cannot wait in `send`. Before the channel runs.
+    func watchRoom(_ body: @escaping @Sendable () -> Void) { condition.locked { roomWatcher = body } }
 
     /// Of the shell or the command, once it has been told.
     var exitCode: Int? { condition.locked { code } }
@@ -103,12 +107,13 @@ final class SessionPipe: DataChannelReceiver, @unchecked Sendable {
 
     func acknowledged() {
         let paused = channel.isPaused
-        let changed = condition.locked {
+        let (changed, watcher) = condition.locked {
             chances += 1
             if waiting > 0 { condition.wake() }
             defer { wasPaused = paused }
-            return wasPaused != paused && hasBegun
+            return (wasPaused != paused && hasBegun, roomWatcher)
         }
+        watcher?()
         if changed { news(paused ? .nodeAway : .nodeBack) }
     }
 
