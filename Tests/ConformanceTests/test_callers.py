@@ -3,7 +3,6 @@
 import datetime
 import json
 
-import botocore.exceptions
 import pytest
 
 import callers

@@ -5,7 +5,6 @@ import pathlib
 import re
 import time
 
-import botocore.exceptions
 import pytest
 
 import callers
