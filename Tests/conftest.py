@@ -147,8 +147,8 @@ class Sandbox:
 def alive(pid):
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # the second one when it ends between opening and reading
 
 
 def descendants(pid):
