@@ -88,7 +88,7 @@ class Watch:
             for pid, before in self.before.items():
                 try:
                     self.growth[pid] = max(self.growth[pid], memory(pid) - before)
-                except FileNotFoundError:
+                except (FileNotFoundError, ProcessLookupError):
                     pass
 
     def __enter__(self):
