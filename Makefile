@@ -67,7 +67,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= all
 
 .PHONY: fuzz
-fuzz: packages ## Run every fuzz target for FUZZ_SECONDS (60), or those of FUZZ_TARGETS; findings go to .build-fuzz/findings
+fuzz: packages ## Run every fuzz target for FUZZ_SECONDS (60), or those of FUZZ_TARGETS; see Fuzz/README.md
 	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_TARGETS="$(FUZZ_TARGETS)" SWIFT="$(SWIFT)" bash Fuzz/run.sh
 
 .PHONY: sanitize

@@ -5,25 +5,30 @@ cd "$(dirname "$0")/.."
 swift=${SWIFT:-swift}
 build=.build-fuzz
 seconds=${FUZZ_SECONDS:-60}
-fuzzer=$build/release/muster-fuzz
+fuzzer=$build/debug/muster-fuzz
 
 if [ "${FUZZ_BUILD:-yes}" = yes ]; then
-  # The frontend alone is told to instrument: the driver would link libFuzzer's own main as well.
-  runtime=$("$swift"c -print-target-info | sed -n 's/.*"runtimeResourcePath": "\(.*\)".*/\1/p')
-  library=$(find "$runtime/../clang/" "$runtime/clang/" "$runtime/../../lib/clang/" -name "libclang_rt.fuzzer_no_main-$(uname -m).a" 2>/dev/null | head -1)
-  [ -n "$library" ] || { echo "libFuzzer is not part of this Swift toolchain"; exit 1; }
-  MUSTER_FUZZ=1 "$swift" build -c release --scratch-path $build --product muster-fuzz -Xswiftc -enable-testing \
-    -Xswiftc -Xfrontend -Xswiftc -sanitize=fuzzer -Xcc -fsanitize=fuzzer-no-link -Xlinker "$library" -Xlinker -lstdc++
+  runtime=$("${swift}c" -print-target-info | sed -n 's/.*"runtimeResourcePath": "\(.*\)".*/\1/p')
+  library=$(find "$runtime/../clang/" -name "libclang_rt.fuzzer_no_main-$(uname -m).a" | head -1)
+  [ -n "$library" ] || { echo "libFuzzer is not part of this Swift toolchain."; exit 1; }
+  # The frontend alone is told of libFuzzer: the driver would link its main, and SwiftPM gives the program one of its own.
+  MUSTER_FUZZ=1 "$swift" build --scratch-path $build --product muster-fuzz --sanitize=address \
+    -Xswiftc -Xfrontend -Xswiftc -sanitize=address,fuzzer -Xcc -fsanitize=fuzzer-no-link -Xlinker "$library" -Xlinker -lstdc++
 fi
 
+# Traps are libFuzzer's to report; a symbolizer that hangs would hide them. The Swift runtime keeps what it allocates until the end.
+export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0:symbolize=0
 targets=${FUZZ_TARGETS:-all}
 [ "$targets" != all ] || targets=$($fuzzer --list)
+failed=0
 for target in $targets; do
   mkdir -p $build/corpus/$target $build/findings/$target
-  seeds=()
-  for folder in Fuzz/Corpus/$target Fuzz/Findings/$target; do [ ! -d $folder ] || seeds+=($folder); done
-  echo "== $target, $seconds s, $(date -u +%FT%TZ)"
-  # What is new goes to the first folder. An input may take 10 s and 2 GB.
-  $fuzzer $target $build/corpus/$target "${seeds[@]}" -max_total_time=$seconds -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-    -artifact_prefix=$build/findings/$target/ 2>&1 | tee $build/$target.log | grep -E "^(#[0-9]+.*(pulse|DONE)|stat::|finding|Done|SUMMARY|==[0-9]+==)|Fatal|error" | tail -40
+  folders=($build/corpus/$target Fuzz/Corpus/$target)
+  [ ! -d Fuzz/Findings/$target ] || folders+=(Fuzz/Findings/$target)
+  echo "== $target, $seconds s from $(date -u +%T)"
+  # What is new goes to the first folder. An input may take 30 s of this slow build, and 3 GB.
+  $fuzzer $target "${folders[@]}" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=3072 -print_final_stats=1 \
+    -artifact_prefix=$build/findings/$target/ < /dev/null > $build/$target.log 2>&1 || { failed=1; echo "FINDING, see $build/$target.log"; }
+  grep -aE "^(stat::number_of|stat::average|finding:|Done|SUMMARY)" $build/$target.log || true
 done
+exit $failed

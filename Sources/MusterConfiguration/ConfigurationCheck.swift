@@ -50,7 +50,7 @@ extension Optional<String> {
 }
 
 /// The most similar name, if one is similar enough to be what was meant.
-func nearestName(to name: String, among names: some Sequence<String>) -> String? {
+package func nearestName(to name: String, among names: some Sequence<String>) -> String? {
     let wanted = Array(name.lowercased().utf8.prefix(200))
     var best: (distance: Int, name: String)?
     for candidate in names.sorted() {

@@ -88,7 +88,11 @@ package struct Controller: Sendable {
         try await broker.load()
         let events = SessionEvents(next: OutputEvents(next: dispatcher, followers: followers, changed: changed), broker: broker)
 
+        let policies = PolicyReader()
+        let keys = OperatorKeyStore(database: database, cipher: cipher)
         var table = OperationTable()
+        CallerOperations(database: database, cipher: cipher, policies: policies).register(in: &table)
+        AccessRequestOperations(database: database, cipher: cipher).register(in: &table)
         CommandOperations(database: database, dispatcher: dispatcher, objects: objects).register(in: &table)
         DocumentOperations(database: database, pageTokenKey: facts.pageTokenKey).register(in: &table)
         DocumentChangeOperations(database: database).register(in: &table)
@@ -99,7 +103,7 @@ package struct Controller: Sendable {
             in: &table)
         TagOperations(database: database).register(in: &table)
         ServiceSettingOperations(database: database).register(in: &table)
-        IdentityOperations().register(in: &table)
+        IdentityOperations(database: database, cipher: cipher).register(in: &table)
         ActivationOperations(database: database, pageTokenKey: facts.pageTokenKey, cipher: cipher).register(in: &table)
         RegistrationOperations(
             database: database, certificates: NodeCertificates(authorities, hours: configuration.certificateHours),
@@ -115,6 +119,8 @@ package struct Controller: Sendable {
 
         let certificates = try certificates(authorities.current, names: facts.names)
         AuthorityRoutes(authorities: authorities).register(in: &routes)
+        ApprovalRoutes(database: database).register(in: &routes)
+        SimulationRoutes(database: database, policies: policies).register(in: &routes)
         authorities.onChange { [database] set in
             for certificate in certificates { try certificate.adopt(set) }
             for record in try await database.read({ tx in try AuthorityStore.all(in: tx) }) where record.state == .retired {
@@ -122,8 +128,8 @@ package struct Controller: Sendable {
             }
         }
         let server = server(
-            table, routes, certificates, database: database,
-            keys: OperatorKeyStore(database: database, cipher: cipher), dataChannels: DataChannelEntry(broker: broker, logger: logger)
+            table, routes, certificates, database: database, keys: keys, policies: policies,
+            dataChannels: DataChannelEntry(broker: broker, logger: logger)
         ) { [logger] peer, _, certificate in
             AgentConnection(
                 peer: peer, certificate: certificate, registry: registry, events: events, database: database, sessions: broker,
@@ -134,14 +140,17 @@ package struct Controller: Sendable {
                 HistoryRetention(database: database, days: configuration.historyDays),
                 OutputRetention(database: database, uploads: uploads, days: configuration.outputDays),
                 RecordingRetention(database: database, archive: recordings, days: configuration.recordingDays),
+                CredentialRetention(database: database),
+                ApprovalRetention(database: database, days: configuration.historyDays),
             ], logger: logger)
         let archive = try objects.map {
             OutputArchive(
                 database: database, folder: folder, upload: try ObjectUpload(store: $0), wakes: copyWakes, wake: copyWake, logger: logger)
         }
+        let revocation = SessionRevocation(database: database, broker: broker, policies: policies, logger: logger)
         let reload = ReloadOnSignal(certificates: certificates)
         try await serve(
-            [housekeeping, registry, dispatcher, recorders, broker, polling] + (archive.map { [$0] } ?? []) + certificates
+            [housekeeping, registry, dispatcher, recorders, broker, revocation, polling] + (archive.map { [$0] } ?? []) + certificates
                 + [authorities, reload, server])
         directory.remove(.listening)
         logger.info("controller stopped")
@@ -190,7 +199,7 @@ package struct Controller: Sendable {
 
     private func server(
         _ table: OperationTable, _ routes: RouteTable, _ certificates: [ServerCertificate], database: any SQLDatabase,
-        keys: OperatorKeyStore, dataChannels: DataChannelEntry,
+        keys: OperatorKeyStore, policies: PolicyReader, dataChannels: DataChannelEntry,
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
     ) -> ControllerServer {
         var limits = ControllerServer.Limits()
@@ -209,8 +218,7 @@ package struct Controller: Sendable {
         let directory = directory
         return ControllerServer(
             listeners: listeners, limits: limits, table: table, routes: routes,
-            // Every operator key is an administrator's for now; this is the one place that says so.
-            policy: { _ in .administrator },
+            policies: .stored(policies),
             authentication: Authentication(
                 keys: keys, database: database, account: configuration.account, regions: Set(configuration.regions)),
             database: database, account: configuration.account,

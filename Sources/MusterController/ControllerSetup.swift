@@ -8,7 +8,6 @@ package import MusterWire
 /// An init that was cut short may be repeated; it keeps what is already there. The mark of completion is written last.
 package struct ControllerSetup: Sendable {
     static let authorityYears: Int64 = 10
-    package static let userName = "administrator"
 
     package let configuration: ControllerConfiguration
     /// What agents and operators connect to.
@@ -64,10 +63,7 @@ package struct ControllerSetup: Sendable {
             try MetaStore.set(.account, to: account, in: tx)
             try MetaStore.set(.names, to: names, in: tx)
         }
-        let credentials = try await OperatorKeyStore(database: database, cipher: cipher).create(
-            userName: Self.userName, now: now,
-            audit: AuditEvent(
-                time: now, controllerDid: "CreateAccessKey", resource: Self.userName, details: ["by": "muster-controller init"]))
+        let credentials = try await database.write { tx in try FirstUser.create(now: now, cipher: cipher, in: tx) }
         let endpoint = endpoint()
         try writeProfile(credentials, endpoint: endpoint, authority: authority.certificate)
         let profile = Self.absolute(profileDirectory)

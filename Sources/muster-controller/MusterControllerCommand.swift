@@ -11,7 +11,7 @@ struct MusterControllerCommand: AsyncParsableCommand {
         commandName: "muster-controller",
         abstract: "Runs commands on many servers, and speaks the API of AWS Systems Manager.",
         version: "muster-controller \(ControllerVersion.text)",
-        subcommands: [Init.self, Serve.self, Check.self, Authority.self])
+        subcommands: [Init.self, Serve.self, Check.self, Authority.self, Users.self, Groups.self, Keys.self, Policies.self])
 
     static func main() async {
         // Whatever this process creates is closed to others, also what a library creates.

@@ -20,7 +20,7 @@ struct Muster: AsyncParsableCommand {
         subcommands: [
             Shell.self, Exec.self, Forward.self, SSH.self, SSHProxy.self, Copy.self, Login.self, Nodes.self, Run.self, Wait.self,
             Commands.self, ShowCommand.self, Cancel.self, Enroll.self, Deregister.self,
-            TagNodes.self, SessionGroup.self, SandboxGroup.self,
+            TagNodes.self, ApprovalGroup.self, PolicyGroup.self, SessionGroup.self, SandboxGroup.self,
         ]
     )
 

@@ -34,7 +34,7 @@ def test_1_identity_first(sandbox):
     assert code_of(wrong(key="AKIAUNKNOWN000000000")) == "InvalidClientTokenId"
     assert code_of(wrong(secret="wrong")) == "SignatureDoesNotMatch"
     with pytest.raises(botocore.exceptions.ClientError) as failure:
-        sandbox.client("sts").get_session_token()
+        sandbox.client("sts").get_federation_token(Name="somebody")
     assert failure.value.response["Error"]["Code"] == "InvalidAction" and failure.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
@@ -297,13 +297,13 @@ def form(sandbox, body, *, key=None, secret=None, service="sts", headers=()):
     ("Action=GetCallerIdentity&Version=2011-06-15", dict(secret="x"), (403, "SignatureDoesNotMatch")),
     ("Action=GetCallerIdentity&Version=2011-06-15", dict(service="ssm"), (403, "SignatureDoesNotMatch")),
     ("Action=GetCallerIdentity&Version=2012-01-01", {}, (400, "InvalidAction")),
-    ("Action=AssumeRole&Version=2011-06-15", {}, (400, "InvalidAction")),
+    ("Action=AssumeRoleWithSAML&Version=2011-06-15", {}, (400, "InvalidAction")),
     # An operation of SSM does not become one of STS.
     ("Action=SendCommand&Version=2011-06-15", {}, (400, "InvalidAction")),
     ("Action=", {}, (400, "InvalidAction")),
     ("Action=%zz", {}, (400, "MalformedQueryString")),
     ("Action=GetCallerIdentity&Action=GetCallerIdentity&Version=2011-06-15", {}, (400, "MalformedQueryString")),
-    ("Action=GetCallerIdentity&" + "&".join(f"a{i}=b" for i in range(100)), {}, (400, "MalformedQueryString")),
+    ("Action=GetCallerIdentity&" + "&".join(f"a{i}=b" for i in range(200)), {}, (400, "MalformedQueryString")),
 ])
 def test_sts_errors(sandbox, body, arguments, expected):
     status, content_type, answer = form(sandbox, body, **arguments)

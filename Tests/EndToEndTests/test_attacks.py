@@ -34,10 +34,10 @@ def two(box):
     return box.nodes()
 
 
-def audit(box, operation=None):
+def audit(box):
+    """All of the trail, as it is stored."""
     with sqlite3.connect(f"file:{box.directory}/controller/controller.sqlite?mode=ro", uri=True) as db:
-        rows = db.execute("SELECT operation, outcome, record FROM audit_events ORDER BY sequence").fetchall()
-    return [r for r in rows if operation in (None, r[0])]
+        return "\n".join(map(str, db.execute("SELECT * FROM audit_events").fetchall()))
 
 
 class Captured:
@@ -102,7 +102,7 @@ def test_a_captured_call_changes_nothing_again(box, two):
     wire.client.start_session(Target=two[1])
     wire.client.add_tags_to_resource(ResourceType="ManagedInstance", ResourceId=two[0], Tags=[{"Key": "lent", "Value": "yes"}])
     wire.client.remove_tags_from_resource(ResourceType="ManagedInstance", ResourceId=two[0], TagKeys=["lent"])
-    time.sleep(1.1)  # the signature's grain: within it a call made twice cannot be told from one sent twice
+    time.sleep(2.1)  # a signature's grain and the way: within it a call made twice cannot be told from one sent twice
 
     def refused():
         for index in range(4):
@@ -120,7 +120,7 @@ def test_a_captured_call_changes_nothing_again(box, two):
     assert "lent" not in [t["Key"] for t in ssm.list_tags_for_resource(ResourceType="ManagedInstance", ResourceId=two[0])["TagList"]]
     assert len(ssm.describe_sessions(State="Active", Filters=[{"key": "Target", "value": two[1]}])["Sessions"]) == 1
     ssm.terminate_session(SessionId=ssm.describe_sessions(State="Active")["Sessions"][0]["SessionId"])
-    assert "ReplayedSignature" in str(audit(box, "SendCommand"))
+    assert "ReplayedSignature" in audit(box)
 
 
 def test_a_call_made_twice_in_a_second_is_two_calls(box, two):
@@ -341,7 +341,7 @@ def test_a_parameter_is_nowhere_but_in_its_command(box, two):
         box.finished(command)
     for log in box.directory.rglob("*.log"):
         assert secret not in log.read_text(errors="replace"), log
-    assert secret not in str(audit(box))
+    assert secret not in audit(box)
 
 
 # 22: another controller

@@ -76,11 +76,21 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
             break
         case .channelClosed:
             perform(machine.closed())
+        case .message(let message) where message.messageType == .sessionNotice:
+            notice(message)
         case .message(let message):
             beside(message)
         case .data(let type, let payload, let isLast):
             data(type, payload, isLast: isLast)
         }
+    }
+
+    /// Words of the controller on a line of their own, between what the program writes.
+    private func notice(_ message: AgentMessage) {
+        guard !plan.isPort, machine.takesInput, let notice = try? message.decodePayload(SessionNotice.self), notice.sessionID == id else {
+            return
+        }
+        send(.output, ByteBuffer(string: "\r\n[muster] \(notice.line)\r\n"))
     }
 
     private func data(_ type: PayloadType, _ payload: ByteBuffer, isLast: Bool) {

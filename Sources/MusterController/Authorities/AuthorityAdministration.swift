@@ -164,27 +164,13 @@ package struct AuthorityAdministration: Sendable {
     private static func event(
         _ operation: String, _ record: AuthorityRecord, _ now: Timestamp, without missing: AuthorityRoll.Missing = .init()
     ) -> AuditEvent {
-        var details = ["authority": String(record.number), "uid": String(getuid())]
-        // Who became this user, as far as sudo(8) tells.
-        if let person = ProcessInfo.processInfo.environment["SUDO_USER"] { details["sudoUser"] = String(person.prefix(64)) }
+        var details = ["authority": String(record.number)]
         if !missing.isEmpty {
             details["forced"] = "true"
             details["nodesWithoutAuthority"] = String(missing.unaware.count)
             details["nodesNotRenewed"] = String(missing.unrenewed.count)
         }
-        return AuditEvent(
-            time: now,
-            caller: Caller(
-                accessKeyID: "", userName: userName(), arn: "local-administrator", sourceAddress: "", userAgent: "muster-controller ca"),
-            requestID: "", region: "", operation: operation, resource: AuthoritySet.pin(record.certificate), outcome: .success,
-            details: details)
-    }
-
-    private static func userName() -> String {
-        var entry = passwd()
-        var found: UnsafeMutablePointer<passwd>?
-        var buffer = [CChar](repeating: 0, count: 4096)
-        guard getpwuid_r(getuid(), &entry, &buffer, buffer.count, &found) == 0, found != nil, let name = entry.pw_name else { return "" }
-        return String(cString: name)
+        return LocalCaller.event(
+            operation, resource: AuthoritySet.pin(record.certificate), program: "muster-controller ca", now: now, details: details)
     }
 }

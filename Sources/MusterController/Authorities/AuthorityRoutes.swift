@@ -11,7 +11,8 @@ package struct AuthorityRoutes: Sendable {
     }
 
     package func register(in table: inout RouteTable) {
-        table.register("GetAuthorities", .get, AuthorityList.path, permission: "muster:GetAuthorities", route: .operators, list)
+        table.register(
+            "GetAuthorities", .get, AuthorityList.path, permission: "muster:GetAuthorities", route: .operators, access: .anything, list)
     }
 
     @Sendable private func list(_ call: RouteCall, _ context: OperationContext) async throws -> RouteAnswer {

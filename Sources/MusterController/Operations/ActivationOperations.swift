@@ -18,9 +18,13 @@ package struct ActivationOperations: Sendable {
     }
 
     package func register(in table: inout OperationTable) {
-        table.register(CreateActivation.self, permission: "ssm:CreateActivation", route: .operators, changes: true, create)
-        table.register(DescribeActivations.self, permission: "ssm:DescribeActivations", route: .operators, changes: false, describe)
-        table.register(DeleteActivation.self, permission: "ssm:DeleteActivation", route: .operators, changes: true, delete)
+        table.register(
+            CreateActivation.self, permission: "ssm:CreateActivation", route: .operators,
+            access: .on { input, _ in [AccessTarget("*", keys: RequestTags.keys(input.tags ?? []))] }, changes: true, create)
+        table.register(
+            DescribeActivations.self, permission: "ssm:DescribeActivations", route: .operators, access: .anything, changes: false, describe)
+        table.register(
+            DeleteActivation.self, permission: "ssm:DeleteActivation", route: .operators, access: .anything, changes: true, delete)
     }
 
     // MARK: Create

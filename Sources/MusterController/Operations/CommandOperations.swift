@@ -20,13 +20,15 @@ package struct CommandOperations: Sendable {
     }
 
     package func register(in table: inout OperationTable) {
-        table.register(SendCommand.self, permission: "ssm:SendCommand", route: .operators, changes: true, send)
-        table.register(ListCommands.self, permission: "ssm:ListCommands", route: .operators, changes: false, list)
+        table.register(SendCommand.self, permission: "ssm:SendCommand", route: .operators, access: .inside, changes: true, send)
+        table.register(ListCommands.self, permission: "ssm:ListCommands", route: .operators, access: .anything, changes: false, list)
         table.register(
-            ListCommandInvocations.self, permission: "ssm:ListCommandInvocations", route: .operators, changes: false, listInvocations)
+            ListCommandInvocations.self, permission: "ssm:ListCommandInvocations", route: .operators, access: .anything, changes: false,
+            listInvocations)
         table.register(
-            GetCommandInvocation.self, permission: "ssm:GetCommandInvocation", route: .operators, changes: false, getInvocation)
-        table.register(CancelCommand.self, permission: "ssm:CancelCommand", route: .operators, changes: true, cancel)
+            GetCommandInvocation.self, permission: "ssm:GetCommandInvocation", route: .operators, access: .inside, changes: false,
+            getInvocation)
+        table.register(CancelCommand.self, permission: "ssm:CancelCommand", route: .operators, access: .inside, changes: true, cancel)
     }
 
     // MARK: Send
@@ -36,7 +38,9 @@ package struct CommandOperations: Sendable {
     @Sendable func send(_ input: SendCommand.Input, _ context: OperationContext) async throws -> SendCommand.Output {
         let order = try Order(input, objects)
         let (output, isRepeat) = try await database.write { tx in
-            try IdempotencyStore.once(context.retry, now: context.now, in: tx) { try Self.accept(order, context, in: tx) }
+            let answer = try IdempotencyStore.once(context.retry, now: context.now, in: tx) { try Self.accept(order, context, in: tx) }
+            if answer.isRepeat { context.access.isRepeat() }
+            return answer
         }
         if !isRepeat { await dispatcher.commandCreated(output.command.commandID) }
         return output
@@ -110,6 +114,9 @@ package struct CommandOperations: Sendable {
             order.ids.isEmpty
             ? try TargetResolver.resolve(order.targets, account: context.account, in: tx)
             : try TargetResolver.resolve(ids: order.ids, account: context.account, in: tx)
+        let nodes = resolved.map(\.node)
+        let permit = try context.access.authorize(
+            targets(nodes, order, context), for: subject(nodes, order, context), reason: input.comment ?? "", in: tx)
         let platforms = Set(order.document.platformTypes.map(\.rawValue))
         var invocations: [InvocationRecord] = []
         for (position, target) in resolved.enumerated() {
@@ -132,17 +139,32 @@ package struct CommandOperations: Sendable {
             maxConcurrency: order.maxConcurrency, maxErrors: order.maxErrors, requestedBy: context.caller.arn,
             targetCount: resolved.count, requestedAt: context.now)
         (command.outputBucket, command.outputPrefix) = (order.outputBucket, order.outputPrefix)
-        try CommandStore.insert(command, invocations, in: tx)
-        let targets = order.ids.isEmpty ? order.targets.map(\.javaText).joined(separator: ", ") : order.ids.joined(separator: ", ")
-        try AuditLog.append(
-            context.audit(
-                SendCommand.name, resource: command.id.description,
-                details: [
-                    "documentName": name, "targetCount": String(resolved.count), "maxConcurrency": order.maxConcurrency,
-                    "maxErrors": order.maxErrors, "targets": targets,
-                ]),
-            in: tx)
+        try CommandStore.insert(command, invocations, by: permit, in: tx)
+        var details = [
+            "documentName": name, "targetCount": String(resolved.count), "maxConcurrency": order.maxConcurrency,
+            "maxErrors": order.maxErrors,
+        ]
+        details["targets"] = order.ids.isEmpty ? order.targets.map(\.javaText).joined(separator: ", ") : order.ids.joined(separator: ", ")
+        details["accessRequestId"] = permit.access.approval
+        try AuditLog.append(context.audit(SendCommand.name, resource: command.id.description, details: details), in: tx)
         return SendCommand.Output(command: shape(command))
+    }
+
+    /// The document and every node of the frozen set. Who names nodes by a tag has to be allowed each that has it.
+    private static func targets(_ nodes: [NodeID], _ order: Order, _ context: OperationContext) -> [AccessTarget] {
+        var keys = ConditionKeys(["ssm:DocumentName": [order.document.name], "muster:TargetCount": [String(nodes.count)]])
+        if let comment = order.input.comment, !comment.isEmpty { keys["muster:Reason"] = [comment] }
+        return [.document(order.document.name, context, keys: keys)] + nodes.map { .node($0, context, keys: keys) }
+    }
+
+    /// What others agree to: this document with these parameters, on the frozen set.
+    private static func subject(_ nodes: [NodeID], _ order: Order, _ context: OperationContext) -> ApprovalSubject {
+        let parameters = order.input.parameters ?? [:]
+        let values = parameters.sorted { $0.key < $1.key }.flatMap { [$0.key, String($0.value.count)] + $0.value }
+        return ApprovalSubject(
+            action: "ssm:SendCommand", nodes: nodes.map { AccessTarget.node($0, context).resource },
+            document: AccessTarget.document(order.document.name, context).resource, parameters: parameters,
+            content: [order.document.content] + values)
     }
 
     private static func document(_ input: SendCommand.Input) throws -> BuiltInDocument {
@@ -344,6 +366,7 @@ package struct CommandOperations: Sendable {
             let node = NodeID(try input.instanceID.required("instanceId"))
         else { throw APIError.invocationDoesNotExist() }
         return try await database.read { tx in
+            try context.access.authorize([try CommandAccess.target(id, node, context, in: tx)], in: tx)
             guard let command = try CommandStore.command(id, in: tx), let invocation = try CommandStore.invocation(id, node, in: tx) else {
                 throw APIError.invocationDoesNotExist()
             }
@@ -420,6 +443,7 @@ package struct CommandOperations: Sendable {
         let ids = input.instanceIDs ?? []
         guard Set(ids).count == ids.count else { throw APIError.duplicateInstanceID() }
         let nodes = try await database.write { tx -> [NodeID] in
+            try context.access.authorize(try CommandAccess.targets(id, ids, context, in: tx), in: tx)
             guard try CommandStore.command(id, in: tx) != nil else { throw APIError.invalidCommandID() }
             let nodes = try ids.map { text in
                 guard let node = NodeID(text), try CommandStore.invocation(id, node, in: tx) != nil else {

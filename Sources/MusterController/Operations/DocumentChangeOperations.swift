@@ -12,11 +12,19 @@ package struct DocumentChangeOperations: Sendable {
     }
 
     package func register(in table: inout OperationTable) {
-        table.register(CreateDocument.self, permission: "ssm:CreateDocument", route: .operators, changes: true, create)
-        table.register(UpdateDocument.self, permission: "ssm:UpdateDocument", route: .operators, changes: true, update)
         table.register(
-            UpdateDocumentDefaultVersion.self, permission: "ssm:UpdateDocumentDefaultVersion", route: .operators, changes: true, setDefault)
-        table.register(DeleteDocument.self, permission: "ssm:DeleteDocument", route: .operators, changes: true, delete)
+            CreateDocument.self, permission: "ssm:CreateDocument", route: .operators,
+            access: .on { input, context in [.document(input.name ?? "", context, keys: RequestTags.keys(input.tags ?? []))] },
+            changes: true, create)
+        table.register(
+            UpdateDocument.self, permission: "ssm:UpdateDocument", route: .operators,
+            access: .on { input, context in [.document(input.name ?? "", context)] }, changes: true, update)
+        table.register(
+            UpdateDocumentDefaultVersion.self, permission: "ssm:UpdateDocumentDefaultVersion", route: .operators,
+            access: .on { input, context in [.document(input.name ?? "", context)] }, changes: true, setDefault)
+        table.register(
+            DeleteDocument.self, permission: "ssm:DeleteDocument", route: .operators,
+            access: .on { input, context in [.document(input.name ?? "", context)] }, changes: true, delete)
     }
 
     @Sendable func create(_ input: CreateDocument.Input, _ context: OperationContext) async throws -> CreateDocument.Output {

@@ -12,10 +12,16 @@ package struct DocumentOperations: Sendable {
     }
 
     package func register(in table: inout OperationTable) {
-        table.register(GetDocument.self, permission: "ssm:GetDocument", route: .operators, changes: false, get)
-        table.register(DescribeDocument.self, permission: "ssm:DescribeDocument", route: .operators, changes: false, describe)
-        table.register(ListDocuments.self, permission: "ssm:ListDocuments", route: .operators, changes: false, list)
-        table.register(ListDocumentVersions.self, permission: "ssm:ListDocumentVersions", route: .operators, changes: false, versions)
+        table.register(
+            GetDocument.self, permission: "ssm:GetDocument", route: .operators,
+            access: .on { input, context in [.document(input.name ?? "", context)] }, changes: false, get)
+        table.register(
+            DescribeDocument.self, permission: "ssm:DescribeDocument", route: .operators,
+            access: .on { input, context in [.document(input.name ?? "", context)] }, changes: false, describe)
+        table.register(ListDocuments.self, permission: "ssm:ListDocuments", route: .operators, access: .anything, changes: false, list)
+        table.register(
+            ListDocumentVersions.self, permission: "ssm:ListDocumentVersions", route: .operators,
+            access: .on { input, context in [.document(input.name ?? "", context)] }, changes: false, versions)
     }
 
     private static let format = "JSON"

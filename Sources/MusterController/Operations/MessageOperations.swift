@@ -28,10 +28,14 @@ package final class MessageOperations: Service {
     }
 
     package func register(in table: inout OperationTable) {
-        table.register(GetMessages.self, permission: "ec2messages:GetMessages", route: .nodes, changes: false, isHeld: true, messages)
-        table.register(AcknowledgeMessage.self, permission: "ec2messages:AcknowledgeMessage", route: .nodes, changes: true, acknowledge)
-        table.register(FailMessage.self, permission: "ec2messages:FailMessage", route: .nodes, changes: true, fail)
-        table.register(SendReply.self, permission: "ec2messages:SendReply", route: .nodes, changes: true, reply)
+        table.register(
+            GetMessages.self, permission: "ec2messages:GetMessages", route: .nodes, access: .certificate, changes: false, isHeld: true,
+            messages)
+        table.register(
+            AcknowledgeMessage.self, permission: "ec2messages:AcknowledgeMessage", route: .nodes, access: .certificate, changes: true,
+            acknowledge)
+        table.register(FailMessage.self, permission: "ec2messages:FailMessage", route: .nodes, access: .certificate, changes: true, fail)
+        table.register(SendReply.self, permission: "ec2messages:SendReply", route: .nodes, access: .certificate, changes: true, reply)
     }
 
     // MARK: Operations

@@ -24,13 +24,17 @@ package struct NodeOperations: Sendable {
 
     package func register(in table: inout OperationTable) {
         table.register(
-            DescribeInstanceInformation.self, permission: "ssm:DescribeInstanceInformation", route: .operators, changes: false, describe)
+            DescribeInstanceInformation.self, permission: "ssm:DescribeInstanceInformation", route: .operators, access: .anything,
+            changes: false, describe)
         table.register(
-            GetConnectionStatus.self, permission: "ssm:GetConnectionStatus", route: .operators, changes: false, connectionStatus)
+            GetConnectionStatus.self, permission: "ssm:GetConnectionStatus", route: .operators,
+            access: .on { input, context in [.node(named: input.target, context)] }, changes: false, connectionStatus)
         table.register(
-            DeregisterManagedInstance.self, permission: "ssm:DeregisterManagedInstance", route: .operators, changes: true, deregister)
+            DeregisterManagedInstance.self, permission: "ssm:DeregisterManagedInstance", route: .operators,
+            access: .on { input, context in [.node(named: input.instanceID, context)] }, changes: true, deregister)
         table.register(
-            UpdateInstanceInformation.self, permission: "ssm:UpdateInstanceInformation", route: .nodes, changes: true, update)
+            UpdateInstanceInformation.self, permission: "ssm:UpdateInstanceInformation", route: .nodes, access: .certificate, changes: true,
+            update)
     }
 
     // MARK: Describe

@@ -19,9 +19,11 @@ package struct NodePropertyOperations: Sendable {
 
     package func register(in table: inout OperationTable) {
         table.register(
-            DescribeInstanceProperties.self, permission: "ssm:DescribeInstanceProperties", route: .operators, changes: false, describe)
+            DescribeInstanceProperties.self, permission: "ssm:DescribeInstanceProperties", route: .operators, access: .anything,
+            changes: false, describe)
         table.register(
-            UpdateManagedInstanceRole.self, permission: "ssm:UpdateManagedInstanceRole", route: .operators, changes: true, updateRole)
+            UpdateManagedInstanceRole.self, permission: "ssm:UpdateManagedInstanceRole", route: .operators,
+            access: .on { input, context in [.node(named: input.instanceID, context)] }, changes: true, updateRole)
     }
 
     @Sendable func describe(

@@ -31,12 +31,15 @@ package struct RegistrationOperations: Sendable {
 
     package func register(in table: inout OperationTable) {
         table.register(
-            RegisterManagedInstance.self, permission: "ssm:RegisterManagedInstance", route: .enrolment, changes: true, enrol)
+            RegisterManagedInstance.self, permission: "ssm:RegisterManagedInstance", route: .enrolment, access: .certificate, changes: true,
+            enrol)
         table.register(
-            RequestCertificateChallenge.self, permission: "muster:RequestCertificateChallenge", route: .enrolment, changes: false,
+            RequestCertificateChallenge.self, permission: "muster:RequestCertificateChallenge", route: .enrolment, access: .certificate,
+            changes: false,
             challenge)
         table.register(
             RenewManagedInstanceCertificate.self, permission: "muster:RenewManagedInstanceCertificate", route: .enrolment,
+            access: .certificate,
             changes: true, renew)
     }
 

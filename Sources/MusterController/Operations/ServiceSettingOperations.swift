@@ -12,9 +12,15 @@ package struct ServiceSettingOperations: Sendable {
     }
 
     package func register(in table: inout OperationTable) {
-        table.register(GetServiceSetting.self, permission: "ssm:GetServiceSetting", route: .operators, changes: false, get)
-        table.register(UpdateServiceSetting.self, permission: "ssm:UpdateServiceSetting", route: .operators, changes: true, update)
-        table.register(ResetServiceSetting.self, permission: "ssm:ResetServiceSetting", route: .operators, changes: true, reset)
+        table.register(
+            GetServiceSetting.self, permission: "ssm:GetServiceSetting", route: .operators,
+            access: .on { input, context in [.serviceSetting(input.settingID ?? "", context)] }, changes: false, get)
+        table.register(
+            UpdateServiceSetting.self, permission: "ssm:UpdateServiceSetting", route: .operators,
+            access: .on { input, context in [.serviceSetting(input.settingID ?? "", context)] }, changes: true, update)
+        table.register(
+            ResetServiceSetting.self, permission: "ssm:ResetServiceSetting", route: .operators,
+            access: .on { input, context in [.serviceSetting(input.settingID ?? "", context)] }, changes: true, reset)
     }
 
     private struct Setting: Sendable {

@@ -19,10 +19,12 @@ package struct SessionOperations: Sendable {
     }
 
     package func register(in table: inout OperationTable) {
-        table.register(StartSession.self, permission: "ssm:StartSession", route: .operators, changes: true, start)
-        table.register(ResumeSession.self, permission: "ssm:ResumeSession", route: .operators, changes: true, resume)
-        table.register(TerminateSession.self, permission: "ssm:TerminateSession", route: .operators, changes: true, terminate)
-        table.register(DescribeSessions.self, permission: "ssm:DescribeSessions", route: .operators, changes: false, describe)
+        table.register(StartSession.self, permission: "ssm:StartSession", route: .operators, access: .inside, changes: true, start)
+        table.register(ResumeSession.self, permission: "ssm:ResumeSession", route: .operators, access: .inside, changes: true, resume)
+        table.register(
+            TerminateSession.self, permission: "ssm:TerminateSession", route: .operators, access: .inside, changes: true, terminate)
+        table.register(
+            DescribeSessions.self, permission: "ssm:DescribeSessions", route: .operators, access: .anything, changes: false, describe)
     }
 
     // MARK: Start
@@ -52,6 +54,11 @@ package struct SessionOperations: Sendable {
                 record = accepted
                 return Started(sessionID: accepted.id)
             }
+            if isRepeat {
+                // A new token is a new chance: it takes what the first one took.
+                let access = try SessionStore.access(of: started.sessionID, in: tx)
+                try context.access.authorizeAgain(access, or: [.session(started.sessionID.rawValue, context)], in: tx)
+            }
             return (started, record, isRepeat)
         }
         if let record, !isRepeat {
@@ -69,6 +76,11 @@ package struct SessionOperations: Sendable {
         _ input: StartSession.Input, _ node: Node, _ token: SessionToken, _ context: OperationContext, in tx: any SQLTransaction
     ) throws -> SessionRecord {
         let order = try SessionOrder(document: input.documentName ?? shell, parameters: input.parameters ?? [:], in: tx)
+        let user = try order.runAsUser(on: node.id, for: context.caller.principal, in: tx)
+        let permit = try context.access.authorize(
+            SessionAccess.targets(order, on: node.id, runAs: user, reason: input.reason, context),
+            for: SessionAccess.subject(order, on: [node.id], parameters: input.parameters ?? [:], context),
+            reason: input.reason ?? "", in: tx)
         let id = SessionID.random(owner: context.caller.userName)
         let facts = SessionFacts(
             id: id, node: node.id, ownerARN: context.caller.arn, ownerName: context.caller.userName, document: order.name,
@@ -78,12 +90,13 @@ package struct SessionOperations: Sendable {
         grant.issue(token, for: id, now: context.now)
         let record = SessionRecord(
             facts: facts, generation: node.generation,
-            order: .init(document: order.content, parameters: order.parameters, runAsUser: try order.runAsUser(on: node.id, in: tx)),
+            order: .init(document: order.content, parameters: order.parameters, runAsUser: user),
             idleMinutes: order.idleMinutes, maximumMinutes: order.maximumMinutes, grant: grant, client: nil, isOrdered: false,
             status: .connecting, details: "", endedAt: nil)
-        try SessionStore.insert(record, in: tx)
+        try SessionStore.insert(record, by: permit, in: tx)
         var details = ["target": node.id.description, "documentName": order.name, "sessionType": order.sessionType]
         if let reason = input.reason { details["reason"] = reason }
+        details["accessRequestId"] = permit.access.approval
         try AuditLog.append(context.audit(StartSession.name, resource: id.rawValue, details: details), in: tx)
         return record
     }
@@ -93,7 +106,8 @@ package struct SessionOperations: Sendable {
     @Sendable func resume(_ input: ResumeSession.Input, _ context: OperationContext) async throws -> StartSession.Output {
         let text = try input.sessionID.required("sessionId")
         let url = try StreamURL(host: context.host)
-        guard let id = SessionID(text),
+        let id = try await authorized(text, context)
+        guard let id,
             let token = try await broker.issue(id, audit: context.audit(ResumeSession.name, resource: id.rawValue))
         else { throw APIError.doesNotExist("Session \(text.prefix(96)) does not exist or has ended.") }
         return StartSession.Output(sessionID: id, tokenValue: token.text, streamURL: url.text(for: id))
@@ -101,11 +115,24 @@ package struct SessionOperations: Sendable {
 
     @Sendable func terminate(_ input: TerminateSession.Input, _ context: OperationContext) async throws -> TerminateSession.Output {
         let text = try input.sessionID.required("sessionId")
-        if let id = SessionID(text) {
+        if let id = try await authorized(text, context) {
             let words = "The session was terminated by \(context.caller.userName)."
             _ = try await broker.terminate(id, words: words, audit: context.audit(TerminateSession.name, resource: id.rawValue))
         }
         return TerminateSession.Output(sessionID: text)
+    }
+
+    /// The session, once the caller may touch it: one that does not exist is asked for like any other.
+    private func authorized(_ text: String, _ context: OperationContext) async throws -> SessionID? {
+        try await database.read { tx in
+            guard let id = SessionID(text) else {
+                try context.access.authorize([.session(String(text.prefix(96)), context)], in: tx)
+                return nil
+            }
+            let facts = try SessionStore.session(id, in: tx)?.facts
+            try context.access.authorize([SessionAccess.target(id, facts, context)], in: tx)
+            return id
+        }
     }
 
     // MARK: Describe

@@ -13,9 +13,19 @@ package struct TagOperations: Sendable {
     }
 
     package func register(in table: inout OperationTable) {
-        table.register(AddTagsToResource.self, permission: "ssm:AddTagsToResource", route: .operators, changes: true, add)
-        table.register(RemoveTagsFromResource.self, permission: "ssm:RemoveTagsFromResource", route: .operators, changes: true, remove)
-        table.register(ListTagsForResource.self, permission: "ssm:ListTagsForResource", route: .operators, changes: false, list)
+        table.register(
+            AddTagsToResource.self, permission: "ssm:AddTagsToResource", route: .operators,
+            access: .on { input, context in
+                [try Self.target(input.resourceType, input.resourceID, context, RequestTags.keys(input.tags ?? []))]
+            }, changes: true, add)
+        table.register(
+            RemoveTagsFromResource.self, permission: "ssm:RemoveTagsFromResource", route: .operators,
+            access: .on { input, context in
+                [try Self.target(input.resourceType, input.resourceID, context, RequestTags.keys([], removed: input.tagKeys ?? []))]
+            }, changes: true, remove)
+        table.register(
+            ListTagsForResource.self, permission: "ssm:ListTagsForResource", route: .operators,
+            access: .on { input, context in [try Self.target(input.resourceType, input.resourceID, context)] }, changes: false, list)
     }
 
     private enum Resource: Sendable {
@@ -46,6 +56,7 @@ package struct TagOperations: Sendable {
             let present = try TagStore.tags(of: resource.id, type: resource.type, in: tx)
             _ = try TagRules.adding(tags, to: present)
             try TagStore.set(tags, of: resource.id, type: resource.type, in: tx)
+            try MetaStore.advance(.accessRevision, in: tx)
             try AuditLog.append(
                 context.audit(
                     AddTagsToResource.name, resource: resource.id, details: ["tagKeys": tags.keys.sorted().joined(separator: ", ")]),
@@ -62,6 +73,7 @@ package struct TagOperations: Sendable {
         try await database.write { tx in
             try Self.checkChangeable(resource, in: tx)
             try TagStore.remove(keys, of: resource.id, type: resource.type, in: tx)
+            try MetaStore.advance(.accessRevision, in: tx)
             try AuditLog.append(
                 context.audit(
                     RemoveTagsFromResource.name, resource: resource.id, details: ["tagKeys": keys.sorted().joined(separator: ", ")]),
@@ -96,6 +108,15 @@ package struct TagOperations: Sendable {
             return .document(id)
         default:
             throw .invalidResourceID("There is no \(type) \(shown) here; ManagedInstance and Document are the types that have resources.")
+        }
+    }
+
+    private static func target(
+        _ type: String?, _ id: String?, _ context: OperationContext, _ keys: ConditionKeys = ConditionKeys()
+    ) throws -> AccessTarget {
+        switch try resource(type: type, id: id) {
+        case .node(let node): .node(node, context, keys: keys)
+        case .document(let name): .document(name, context, keys: keys)
         }
     }
 

@@ -35,16 +35,16 @@ package struct OutputRoutes: Sendable {
 
     package func register(in table: inout RouteTable) {
         table.register(
-            "GetOutputProgress", .get, OutputRoute.upload, permission: "muster:PutOutput", route: .nodes, progress)
+            "GetOutputProgress", .get, OutputRoute.upload, permission: "muster:PutOutput", route: .nodes, access: .certificate, progress)
         table.register(
-            "PutOutput", .put, OutputRoute.upload, permission: "muster:PutOutput", route: .nodes, bodyBytes: OutputRoute.pieceBytes,
-            bodies: 16,
-            put)
+            "PutOutput", .put, OutputRoute.upload, permission: "muster:PutOutput", route: .nodes, access: .certificate,
+            bodyBytes: OutputRoute.pieceBytes, bodies: 16, put)
         table.register(
-            "GetCommandOutput", .get, OutputRoute.read, permission: "muster:GetCommandOutput", route: .operators, bodies: 16, read)
+            "GetCommandOutput", .get, OutputRoute.read, permission: "muster:GetCommandOutput", route: .operators, access: .inside,
+            bodies: 16, read)
         table.register(
-            "FollowCommandOutput", .post, OutputRoute.follow, permission: "muster:GetCommandOutput", route: .operators, bodyBytes: 1 << 20,
-            bodies: 32, isHeld: true, follow)
+            "FollowCommandOutput", .post, OutputRoute.follow, permission: "muster:GetCommandOutput", route: .operators, access: .inside,
+            bodyBytes: 1 << 20, bodies: 32, isHeld: true, follow)
     }
 
     // MARK: Nodes
@@ -105,6 +105,7 @@ package struct OutputRoutes: Sendable {
             throw Self.nothing
         }
         let (streams, ended) = try await database.read { tx -> ([OutputStore.Stream], Bool) in
+            try context.access.authorize([try CommandAccess.target(command, node, context, in: tx)], in: tx)
             guard let document = try OutputStore.document(of: command, for: node, in: tx),
                 let invocation = try CommandStore.invocation(command, node, in: tx)
             else { throw Self.nothing }
@@ -174,6 +175,9 @@ package struct OutputRoutes: Sendable {
         }
         guard (0...FollowRequest.longestWait).contains(request.wait), request.positions.allSatisfy({ $0.offset >= 0 }) else {
             throw APIError.validation("wait is 0 to \(FollowRequest.longestWait) seconds, an offset at least 0.")
+        }
+        try await database.read { tx in
+            _ = try context.access.authorize(try CommandAccess.targets(command, [], context, in: tx), in: tx)
         }
         try await audit(context, "FollowCommandOutput", command.description)
         let positions = Dictionary(

@@ -23,12 +23,15 @@ package struct RecordingRoutes: Sendable {
     package func register(in table: inout RouteTable) {
         table.register(
             "ListRecordingCommitments", .get, RecordingRoute.commitments, permission: "muster:ListRecordings", route: .operators,
-            allCommitments)
+            access: .anything, allCommitments)
         table.register(
-            "FollowRecording", .get, RecordingRoute.follow, permission: "muster:GetRecording", route: .operators, bodies: 64, follow)
+            "FollowRecording", .get, RecordingRoute.follow, permission: "muster:GetRecording", route: .operators, access: .inside,
+            bodies: 64, follow)
         table.register(
-            "GetRecording", .get, RecordingRoute.read + "/", permission: "muster:GetRecording", route: .operators, bodies: 16, read)
-        table.register("ListRecordings", .get, RecordingRoute.read, permission: "muster:ListRecordings", route: .operators, list)
+            "GetRecording", .get, RecordingRoute.read + "/", permission: "muster:GetRecording", route: .operators, access: .inside,
+            bodies: 16, read)
+        table.register(
+            "ListRecordings", .get, RecordingRoute.read, permission: "muster:ListRecordings", route: .operators, access: .anything, list)
     }
 
     private static let nothing = APIError(code: "ResourceNotFoundException", message: "There is no such recording.", status: 404)
@@ -71,9 +74,18 @@ package struct RecordingRoutes: Sendable {
 
     // MARK: Reading
 
+    /// A recording is reached like its session.
+    private func row(_ session: SessionID, _ context: OperationContext) async throws -> RecordingStore.Row? {
+        try await database.read { tx in
+            let row = try RecordingStore.row(session, in: tx)
+            try context.access.authorize([SessionAccess.target(session, row?.facts, context)], in: tx)
+            return row
+        }
+    }
+
     @Sendable private func read(_ call: RouteCall, _ context: OperationContext) async throws -> RouteAnswer {
         guard (1...2).contains(call.parts.count), let session = SessionID(call.parts[0]),
-            let row = try await database.read({ tx in try RecordingStore.row(session, in: tx) })
+            let row = try await row(session, context)
         else { throw Self.nothing }
         guard call.parts.count == 2 else { return try RouteAnswer(json: summary(row)) }
         if call.parts[1] == "commitments" { return try await commitments(of: session, call) }
@@ -110,7 +122,7 @@ package struct RecordingRoutes: Sendable {
 
     @Sendable private func follow(_ call: RouteCall, _ context: OperationContext) async throws -> RouteAnswer {
         guard call.parts.count == 1, let session = SessionID(call.parts[0]),
-            let row = try await database.read({ tx in try RecordingStore.row(session, in: tx) }), row.facts.kind == .terminal,
+            let row = try await row(session, context), row.facts.kind == .terminal,
             row.summary.state != .expired
         else { throw Self.nothing }
         guard let offset = call.number("offset"), let wait = call.number("wait"), wait <= RecordingRoute.longestWait else {

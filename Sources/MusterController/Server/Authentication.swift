@@ -8,6 +8,8 @@ internal import MusterWire
 package struct Authentication: Sendable {
     /// `last_used_at` need not be younger than this.
     private static let usageGrainSeconds: Int64 = 300
+    /// Ours have 64 characters.
+    private static let longestToken = 4_096
 
     private let keys: OperatorKeyStore
     private let database: any SQLDatabase
@@ -52,6 +54,8 @@ package struct Authentication: Sendable {
         }
 
         var authorization: String? { headers.first { $0.name == "authorization" }?.value }
+        /// Two of them are refused with the signature.
+        var securityToken: String? { headers.first { $0.name == "x-amz-security-token" }?.value }
     }
 
     func operatorCaller(_ evidence: Evidence, service: String = "ssm", now: Timestamp) async throws -> (caller: Caller, region: String) {
@@ -62,19 +66,26 @@ package struct Authentication: Sendable {
         }
         guard let header = evidence.authorization else { throw APIError.missingAuthenticationToken }
         let authorization = try SigV4.Authorization(header: header)
-        guard let key = try await keys.key(authorization.accessKeyID) else { throw APIError.unrecognizedClient }
+        // What the token says comes before the signature: its secret is the temporary one.
+        guard evidence.securityToken?.utf8.count ?? 0 <= Self.longestToken,
+            let key = try await keys.key(authorization.accessKeyID, token: evidence.securityToken, now: now)
+        else { throw APIError.unrecognizedClient }
         try SigV4.verify(
             authorization: authorization, method: evidence.method, path: evidence.path, query: evidence.query,
             headers: evidence.headers, body: evidence.body, secret: key.credentials.secretAccessKey,
-            regions: regions, service: service, now: now, keyCache: signingKeys)
+            sessionToken: key.credentials.sessionToken, regions: regions(for: service), service: service, now: now, keyCache: signingKeys)
         if (key.lastUsedAt?.adding(seconds: Self.usageGrainSeconds) ?? Timestamp(milliseconds: 0)) < now {
-            try await keys.used(authorization.accessKeyID, now: now)
+            try await keys.used(key.principal.accessKeyID, service: service, region: authorization.region, now: now)
         }
         let caller = Caller(
-            accessKeyID: authorization.accessKeyID, userName: key.userName,
-            arn: "arn:aws:iam::\(account):user/\(key.userName)",
-            sourceAddress: evidence.sourceAddress, userAgent: evidence.userAgent)
+            accessKeyID: authorization.accessKeyID, userName: key.userName, arn: key.principal.arn(account: account),
+            sourceAddress: evidence.sourceAddress, userAgent: evidence.userAgent, principal: key.principal)
         return (caller, authorization.region)
+    }
+
+    /// IAM has no regions: clients sign for this one wherever they are.
+    private func regions(for service: String) -> Set<String> {
+        service == "iam" && !regions.isEmpty ? regions.union([Controller.defaultRegion]) : regions
     }
 
     /// The node that the certificate names, if it is still one of ours. TLS has verified the chain; the store knows the rest.

@@ -1,62 +1,88 @@
 internal import HTTPTypes
 internal import MusterWire
 
-/// How a call is written: as AWS JSON 1.1, or as the query protocol of STS, whose answers are XML. [value]
+/// A service whose calls are forms and whose answers are XML. [value]
+enum QueryService: String, Sendable, CaseIterable {
+    case securityToken = "sts"
+    case identity = "iam"
+
+    /// Of its API, which the form has to name.
+    var version: String {
+        switch self {
+        case .securityToken: GetCallerIdentity.version
+        case .identity: "2010-05-08"
+        }
+    }
+
+    var target: OperationTarget {
+        switch self {
+        case .securityToken: .securityToken
+        case .identity: .identity
+        }
+    }
+
+    var namespace: String { "https://\(rawValue).amazonaws.com/doc/\(version)/" }
+}
+
+/// How a call is written: as AWS JSON 1.1, or in the query protocol of STS and IAM, whose answers are XML. [value]
 ///
-/// Both come to the same path, so the content type and the form's Action decide. https://smithy.io/2.0/aws/protocols/aws-query-protocol.html
+/// All come to the same path, so the content type and the form's Action and Version decide.
+/// https://smithy.io/2.0/aws/protocols/aws-query-protocol.html
 enum CallFormat: Sendable, Equatable {
     case json
-    case query
+    case query(QueryService)
 
-    private static let namespace = "https://sts.amazonaws.com/doc/2011-06-15/"
-    /// A form of STS has two fields; the many that an attacker could send are not even looked at.
-    private static let maximumFields = 64
+    /// Fifty tags and what goes with them; the many that an attacker could send are not even looked at.
+    private static let maximumFields = 128
 
     init(_ headers: HTTPFields, body: [UInt8]) {
         let type = (headers[.contentType] ?? "").lowercased()
         let isForm = headers[.target] == nil && type.hasPrefix("application/x-www-form-urlencoded")
-        self = isForm && Self.namesAction(body) ? .query : .json
+        guard isForm, Self.holds("Action=", body) else {
+            self = .json
+            return
+        }
+        self = .query(QueryService.allCases.first { Self.holds("Version=" + $0.version, body) } ?? .securityToken)
     }
 
     /// curl calls everything a form; one that names no action is none of ours.
-    private static func namesAction(_ body: [UInt8]) -> Bool {
-        body.split(separator: UInt8(ascii: "&"), maxSplits: maximumFields).contains { $0.starts(with: "Action=".utf8) }
+    private static func holds(_ field: String, _ body: [UInt8]) -> Bool {
+        body.split(separator: UInt8(ascii: "&"), maxSplits: maximumFields).contains { $0.starts(with: field.utf8) }
     }
 
     /// The service that the signature has to be for.
-    var service: String { self == .query ? "sts" : "ssm" }
+    var service: String {
+        switch self {
+        case .json: "ssm"
+        case .query(let service): service.rawValue
+        }
+    }
 
     /// What is called, and of which service. The name is empty when nothing is named.
     func operation(_ headers: HTTPFields, body: [UInt8]) throws(APIError) -> (name: String, target: OperationTarget) {
         switch self {
         case .json:
             let asked = (headers[.target] ?? "").split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-            guard asked.count == 2, let target = OperationTarget(rawValue: String(asked[0])) else { return ("", .systemsManager) }
+            guard asked.count == 2, let target = OperationTarget(rawValue: String(asked[0])),
+                !QueryService.allCases.contains(where: { $0.target == target })
+            else { return ("", .systemsManager) }
             return (String(asked[1]), target)
-        case .query:
+        case .query(let service):
             let form = try Self.fields(body)
             let action = form["Action"] ?? ""
-            guard action.isEmpty || form["Version"] == GetCallerIdentity.version else { return ("", .securityToken) }
-            return (action, .securityToken)
+            guard action.isEmpty || form["Version"] == service.version else { return ("", service.target) }
+            return (action, service.target)
         }
     }
 
-    /// No operation of STS that is served here has members.
-    func input(_ body: [UInt8]) -> [UInt8] {
-        self == .query ? Array("{}".utf8) : body
-    }
-
-    func success(_ output: [UInt8], operation: String, requestID: String) throws -> Answer {
-        guard self == .query else { return .success(output) }
-        let members = try JSONCoding.decode([String: String].self, from: output).sorted { $0.key < $1.key }
-        let result = members.map { "    <\($0.key)>\(Self.escaped($0.value))</\($0.key)>\n" }.joined()
+    /// `output` is JSON, or the XML of the result.
+    func success(_ output: [UInt8], operation: String, requestID: String) -> Answer {
+        guard case .query(let service) = self else { return .success(output) }
         return Self.xml(
             .ok,
             """
-            <\(operation)Response xmlns="\(Self.namespace)">
-              <\(operation)Result>
-            \(result)  </\(operation)Result>
-              <ResponseMetadata>
+            <\(operation)Response xmlns="\(service.namespace)">
+            \(String(decoding: output, as: UTF8.self))  <ResponseMetadata>
                 <RequestId>\(requestID)</RequestId>
               </ResponseMetadata>
             </\(operation)Response>
@@ -65,12 +91,12 @@ enum CallFormat: Sendable, Equatable {
     }
 
     func failure(_ error: APIError, requestID: String) -> Answer {
-        guard self == .query else { return .failure(error) }
-        let (code, status) = Self.stsError(error)
+        guard case .query(let service) = self else { return .failure(error) }
+        let (code, status) = Self.queryError(error)
         var answer = Self.xml(
             HTTPResponse.Status(code: status),
             """
-            <ErrorResponse xmlns="\(Self.namespace)">
+            <ErrorResponse xmlns="\(service.namespace)">
               <Error>
                 <Type>\(status >= 500 ? "Receiver" : "Sender")</Type>
                 <Code>\(Self.escaped(code))</Code>
@@ -86,7 +112,7 @@ enum CallFormat: Sendable, Equatable {
 
     /// The query services have names of their own for the common errors, and answer most of them with 403.
     /// https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html
-    private static func stsError(_ error: APIError) -> (code: String, status: Int) {
+    private static func queryError(_ error: APIError) -> (code: String, status: Int) {
         switch error.code {
         case "MissingAuthenticationTokenException": ("MissingAuthenticationToken", 403)
         case "IncompleteSignatureException": ("IncompleteSignature", 400)
@@ -97,6 +123,7 @@ enum CallFormat: Sendable, Equatable {
         case "ThrottlingException": ("Throttling", 400)
         case "UnknownOperationException": ("InvalidAction", 400)
         case "SerializationException": ("MalformedQueryString", 400)
+        case "ValidationException": ("ValidationError", 400)
         case "InternalServerError": ("InternalFailure", 500)
         default: (error.code, error.status)
         }

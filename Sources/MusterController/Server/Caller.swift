@@ -1,20 +1,27 @@
 package import MusterCrypto
 package import MusterWire
 
-/// Who speaks: an operator's access key that signed the request, or the node that the client certificate names.
+/// Who speaks: the user whose access key signed the request, by himself or in a role, or the node that the client certificate names.
+///
+/// `userName` is the user's also in a role: that is who answers for it.
 package struct Caller: Sendable, Hashable {
     package let accessKeyID: String
     package let userName: String
     package let arn: String
     package let sourceAddress: String
     package let userAgent: String
+    /// Whose policies count. Operators have one; nodes and strangers do not.
+    package let principal: Principal?
 
-    package init(accessKeyID: String, userName: String, arn: String, sourceAddress: String, userAgent: String) {
+    package init(
+        accessKeyID: String, userName: String, arn: String, sourceAddress: String, userAgent: String, principal: Principal? = nil
+    ) {
         self.accessKeyID = accessKeyID
         self.userName = userName
         self.arn = arn
         self.sourceAddress = sourceAddress
         self.userAgent = userAgent
+        self.principal = principal
     }
 
     package static func node(_ identity: NodeIdentity, account: String, region: String, sourceAddress: String, userAgent: String) -> Caller
@@ -64,11 +71,13 @@ package struct OperationContext: Sendable {
     package let certificate: Certificate?
     /// When the client hangs up. Absent where there is no connection.
     package let connectionEnd: ConnectionEnd?
+    /// Where an operation asks whether it may, once it knows what it is about.
+    package let access: AccessCheck
 
     package init(
         caller: Caller, requestID: String, now: Timestamp, region: String, account: String, host: String = "",
         retry: RetryKey? = nil, node: NodeIdentity? = nil, certificate: Certificate? = nil,
-        connectionEnd: ConnectionEnd? = nil
+        connectionEnd: ConnectionEnd? = nil, access: AccessCheck = AccessCheck()
     ) {
         self.caller = caller
         self.requestID = requestID
@@ -80,6 +89,7 @@ package struct OperationContext: Sendable {
         self.node = node
         self.certificate = certificate
         self.connectionEnd = connectionEnd
+        self.access = access
     }
 
     package func audit(

@@ -13,7 +13,7 @@ internal import ServiceLifecycle
 /// Everything that listens: operators' calls, nodes' calls, control channels, health. [service]
 ///
 ///     POST /                            X-Amz-Target: AmazonSSM.<Operation>, EC2WindowsMessageDeliveryService.<Operation>, or a form
-///                                       with Action=GetCallerIdentity
+///                                       with the Version of STS or IAM and an Action
 ///     GET  /v1/control-channel/<node>   upgrade to a node's control channel
 ///     GET  /v1/data-channel/<session>   upgrade to one leg of a session: the node's under its certificate, a client's without one
 ///     GET  /healthz /readyz /metrics
@@ -66,7 +66,7 @@ package final class ControllerServer: Service {
     private let limits: Limits
     private let table: OperationTable
     private let routes: RouteTable
-    private let policy: @Sendable (Caller) -> Policy
+    private let policies: AccessCheck.Policies
     private let authentication: Authentication
     private let database: any SQLDatabase
     private let account: String
@@ -93,12 +93,12 @@ package final class ControllerServer: Service {
     private let bodies = NIOLockedValueBox<[String: Int]>([:])
 
     /// - Parameters:
-    ///   - policy: what a caller may do.
+    ///   - policies: what callers may do.
     ///   - serveNode: what serves a node's new control channel.
     ///   - listening: told the bound addresses, `address:port`, when every listener accepts connections.
     package init(
         listeners: [Listener], limits: Limits = Limits(), table: OperationTable, routes: RouteTable = RouteTable(),
-        policy: @escaping @Sendable (Caller) -> Policy, authentication: Authentication, database: any SQLDatabase,
+        policies: AccessCheck.Policies, authentication: Authentication, database: any SQLDatabase,
         account: String, defaultRegion: String, metrics: Metrics,
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver,
         dataChannels: DataChannelEntry? = nil,
@@ -109,7 +109,7 @@ package final class ControllerServer: Service {
         self.limits = limits
         self.table = table
         self.routes = routes
-        self.policy = policy
+        self.policies = policies
         self.authentication = authentication
         self.database = database
         self.account = account
@@ -290,19 +290,14 @@ package final class ControllerServer: Service {
             let context: OperationContext
             do {
                 context = try await authenticate(
-                    entry.name, entry.route, service: format.service, evidence, requestID: requestID, at: time, listener)
+                    entry.name, entry.permission, entry.route, service: format.service, evidence, requestID: requestID, at: time, listener)
                 (caller, region) = (context.caller, context.region)
             } catch let error as APIError {
                 throw await refused(error, entry.name, source: connection.remoteAddress, at: time)
             }
-            guard caller.accessKeyID.isEmpty || Self.allows(entry, policy(caller)) else {
-                throw APIError.accessDenied(
-                    user: caller.arn, action: entry.permission.name, resource: "arn:aws:\(format.service):\(region):\(account):*",
-                    reason: "because no policy allows the \(entry.permission) action")
-            }
             if entry.changes, entry.route == .operators { try await refuseReplay(evidence, entry.name, caller, at: time) }
-            let output = try await entry.run(format.input(body), context)
-            var answer = try format.success(output, operation: name, requestID: requestID)
+            let output = try await entry.run(body, context)
+            var answer = format.success(output, operation: name, requestID: requestID)
             answer.isHeld = entry.isHeld
             count(name, "success")
             return answer
@@ -311,6 +306,10 @@ package final class ControllerServer: Service {
             var answer = format.failure(.requestTooLarge(limit: limits.bodyBytes), requestID: requestID)
             answer.closes = true
             return answer
+        } catch let denial as AccessDenial {
+            let denial = await denied(denial, name, caller, requestID: requestID, region: region, at: time)
+            count(name, denial.apiError.code)
+            return format.failure(denial.apiError, requestID: requestID)
         } catch let error as APIError {
             count(name, error.code)
             if error.code == "AccessDeniedException", caller.arn != "anonymous" {
@@ -331,14 +330,6 @@ package final class ControllerServer: Service {
                 metadata: ["operation": "\(name)", "request": "\(requestID)", "caller": "\(caller.arn)", "error": "\(error)"])
             count(name, "InternalServerError")
             return format.failure(.internalServerError, requestID: requestID)
-        }
-    }
-
-    private static func allows(_ entry: OperationTable.Entry, _ policy: Policy) -> Bool {
-        switch policy.decide(entry.permission.name) {
-        case .allowed: true
-        case .notAllowed: entry.allowedUnlessForbidden
-        case .forbidden: false
         }
     }
 
@@ -366,16 +357,11 @@ package final class ControllerServer: Service {
             let context: OperationContext
             do {
                 context = try await authenticate(
-                    entry.name, entry.route, evidence, requestID: requestID, at: time, listener, pieces: pieces)
+                    entry.name, entry.permission, entry.route, evidence, requestID: requestID, at: time, listener, pieces: pieces)
                 (caller, region) = (context.caller, context.region)
             } catch let error as APIError {
                 let refusal = await refused(error, entry.name, source: connection.remoteAddress, at: time)
                 throw APIError(code: refusal.code, message: refusal.message, status: refusal.code == APIError.throttling.code ? 429 : 403)
-            }
-            guard caller.accessKeyID.isEmpty || policy(caller).allows(entry.permission.name) else {
-                throw APIError.accessDenied(
-                    user: caller.arn, action: entry.permission.name, resource: "arn:aws:ssm:\(region):\(account):*",
-                    reason: "because no policy allows the \(entry.permission) action")
             }
             let call = RouteCall(path: evidence.path, prefix: entry.prefix, query: evidence.query, body: body)
             let answer = try await entry.run(call, context)
@@ -386,6 +372,10 @@ package final class ControllerServer: Service {
             var answer = Answer.failure(.requestTooLarge(limit: entry.bodyBytes))
             answer.closes = true
             return answer
+        } catch let denial as AccessDenial {
+            let denial = await denied(denial, entry.name, caller, requestID: requestID, region: region, at: time)
+            count(entry.name, denial.apiError.code)
+            return .failure(denial.apiError)
         } catch let error as APIError {
             count(entry.name, error.code)
             if error.code == "AccessDeniedException", caller.arn != "anonymous" {
@@ -434,9 +424,8 @@ package final class ControllerServer: Service {
     // MARK: Who may
 
     private func authenticate(
-        _ name: String, _ route: OperationRoute, service: String = "ssm", _ evidence: Authentication.Evidence, requestID: String,
-        at time: Timestamp,
-        _ listener: Listener, pieces: NIOLockedValueBox<RequestLimits>? = nil
+        _ name: String, _ permission: Permission, _ route: OperationRoute, service: String = "ssm", _ evidence: Authentication.Evidence,
+        requestID: String, at time: Timestamp, _ listener: Listener, pieces: NIOLockedValueBox<RequestLimits>? = nil
     ) async throws -> OperationContext {
         let side: Side = route == .operators ? .operators : .agents
         guard listener.sides.contains(side) else {
@@ -448,7 +437,8 @@ package final class ControllerServer: Service {
         switch route {
         case .operators:
             (caller, region) = try await authentication.operatorCaller(evidence, service: service, now: time)
-            try admit(caller.accessKeyID, to: pieces ?? callers)
+            // Temporary credentials are as many as one likes; all go back to one key.
+            try admit(caller.principal?.accessKeyID ?? caller.accessKeyID, to: pieces ?? callers)
         case .nodes:
             try refuseOperatorKey(evidence)
             let identity = try await authentication.node(evidence.certificate, now: time)
@@ -475,7 +465,9 @@ package final class ControllerServer: Service {
         return OperationContext(
             caller: caller, requestID: requestID, now: time, region: region, account: account,
             host: evidence.headers.last { $0.name == "host" }?.value ?? "", retry: retry, node: node,
-            certificate: node == nil ? nil : evidence.certificate, connectionEnd: evidence.connectionEnd)
+            certificate: node == nil ? nil : evidence.certificate, connectionEnd: evidence.connectionEnd,
+            access: AccessCheck(
+                caller, action: permission.name, account: account, region: region, now: time, policies: policies, database: database))
     }
 
     /// Reading twice harms nobody; what changes something is done once for a signature. Throttling is what SDKs answer with a new one.
@@ -655,6 +647,34 @@ package final class ControllerServer: Service {
                 time: time, caller: caller, requestID: requestID, region: region, operation: operation, resource: "*",
                 outcome: .denied, details: ["errorCode": error.code, "errorMessage": error.message])
         ])
+    }
+
+    /// Writes it to the trail; and asks those who can allow it, in the same transaction.
+    private func denied(
+        _ denial: AccessDenial, _ operation: String, _ caller: Caller, requestID: String, region: String, at time: Timestamp
+    ) async -> AccessDenial {
+        do {
+            return try await database.write { tx in
+                var denial = denial
+                if let need = denial.need {
+                    let answer = try ApprovalQuestion.ask(need, caller, requestID: requestID, region: region, now: time, in: tx)
+                    (denial.approval, denial.advice) = (answer.id, answer.words)
+                }
+                try AuditLog.append(self.event(denial, operation, caller, requestID: requestID, region: region, at: time), in: tx)
+                return denial
+            }
+        } catch {
+            logger.error("denial not written to the audit trail", metadata: ["operation": "\(operation)", "error": "\(error)"])
+            return denial
+        }
+    }
+
+    private func event(
+        _ denial: AccessDenial, _ operation: String, _ caller: Caller, requestID: String, region: String, at time: Timestamp
+    ) -> AuditEvent {
+        AuditEvent(
+            time: time, caller: caller, requestID: requestID, region: region, operation: operation,
+            resource: denial.decision.request.resource, outcome: .denied, details: denial.details)
     }
 
     private func deny(_ kind: DenialLedger.Kind, at time: Timestamp) async {

@@ -42,7 +42,7 @@ package enum OperationRoute: Sendable, Hashable {
 ///
 ///     body ──► Input ──► validate ──► handler ──► Output ──► body
 ///
-/// Whether the caller may do it is decided by the server before, from the entry's route and permission.
+/// Whether the caller may is asked first of its policies as a whole, and then, by the operation's `AccessRule`, of what the call is about.
 package struct OperationTable: Sendable {
     package struct Entry: Sendable {
         package let name: String
@@ -51,39 +51,110 @@ package struct OperationTable: Sendable {
         package let route: OperationRoute
         /// Changes something: its handler writes its own audit event, in the transaction of the change.
         package let changes: Bool
-        /// What AWS grants to whoever has a key: only a policy that forbids it in words takes it away.
-        package let allowedUnlessForbidden: Bool
         /// Waits for news: how long it takes says nothing about this server.
         let isHeld: Bool
         let run: @Sendable ([UInt8], OperationContext) async throws -> [UInt8]
     }
 
-    private var entries: [String: Entry] = [:]
+    private struct Key: Hashable {
+        let name: String
+        let target: OperationTarget
+    }
+
+    private var entries: [Key: Entry] = [:]
 
     package init() {}
 
+    /// Operators' operations have a rule that says what has to be allowed; those of nodes have `certificate` in its place.
     package mutating func register<O: Operation>(
-        _ operation: O.Type, permission: Permission, route: OperationRoute, changes: Bool, isHeld: Bool = false,
-        allowedUnlessForbidden: Bool = false,
-        _ handler: @escaping @Sendable (O.Input, OperationContext) async throws -> O.Output
+        _ operation: O.Type, permission: Permission, route: OperationRoute, access: AccessRule<O.Input>, changes: Bool,
+        isHeld: Bool = false, _ handler: @escaping @Sendable (O.Input, OperationContext) async throws -> O.Output
     ) {
-        precondition(entries[O.name] == nil, "\(O.name) is registered twice")
-        entries[O.name] = Entry(
-            name: O.name, target: O.target, permission: permission, route: route, changes: changes,
-            allowedUnlessForbidden: allowedUnlessForbidden, isHeld: isHeld
-        ) { body, context in
-            let input = try O.decodeInput(body)
-            // Accepted and ignored would be a lie to the caller.
-            if !input.unserved.isEmpty { throw APIError.notServed(input.unserved, operation: O.name) }
-            return try JSONCoding.encode(try await handler(input, context))
+        enter(O.name, O.target, permission, route, isCertificate: access.isCertificate, changes: changes, isHeld: isHeld) { body, context in
+            try await access.guarding(context) {
+                let input = try O.decodeInput(body)
+                // Accepted and ignored would be a lie to the caller.
+                if !input.unserved.isEmpty { throw APIError.notServed(input.unserved, operation: O.name) }
+                return input
+            } handler: { input in
+                try JSONCoding.encode(try await handler(input, context))
+            }
         }
     }
 
+    /// An operation of a service whose calls are forms and whose answers are XML.
+    package mutating func register(
+        _ operation: QueryOperation, of target: OperationTarget, permission: Permission, access: AccessRule<QueryCall>, changes: Bool,
+        _ handler: @escaping @Sendable (QueryCall, OperationContext) async throws -> QueryValue
+    ) {
+        enter(operation.name, target, permission, .operators, isCertificate: access.isCertificate, changes: changes, isHeld: false) {
+            body, context in
+            try await access.guarding(context) {
+                try operation.decode(body)
+            } handler: { call in
+                try await handler(call, context).xml(resultOf: operation.name)
+            }
+        }
+    }
+
+    private mutating func enter(
+        _ name: String, _ target: OperationTarget, _ permission: Permission, _ route: OperationRoute, isCertificate: Bool, changes: Bool,
+        isHeld: Bool, _ run: @escaping @Sendable ([UInt8], OperationContext) async throws -> [UInt8]
+    ) {
+        let key = Key(name: name, target: target)
+        precondition(entries[key] == nil, "\(name) is registered twice")
+        precondition(isCertificate == (route != .operators), "\(name) is for \(route) and has the access rule of another side")
+        entries[key] = Entry(
+            name: name, target: target, permission: permission, route: route, changes: changes, isHeld: isHeld, run: run)
+    }
+
     package func entry(_ name: String, of target: OperationTarget = .systemsManager) -> Entry? {
-        entries[name].flatMap { $0.target == target ? $0 : nil }
+        entries[Key(name: name, target: target)]
+    }
+
+    package var all: [Entry] {
+        entries.values.sorted { ($0.target.rawValue, $0.name) < ($1.target.rawValue, $1.name) }
     }
 
     package var names: [String] {
-        entries.keys.sorted()
+        entries.keys.map(\.name).sorted()
     }
+}
+
+extension AccessRule {
+    var isCertificate: Bool {
+        if case .certificate = self { true } else { false }
+    }
+
+    /// Nothing of the body is looked at for a caller whom no policy could allow this.
+    func guarding<Output: Sendable>(
+        _ context: OperationContext, input: () throws -> Input, handler: (Input) async throws -> Output
+    ) async throws -> Output {
+        switch self {
+        case .certificate:
+            return try await handler(try input())
+        case .unlessForbidden(let targets):
+            let input = try input()
+            try await context.access.authorizeUnlessForbidden(try targets(input, context))
+            return try await handler(input)
+        case .anything:
+            try await context.access.authorize([.anything])
+            return try await handler(try input())
+        case .on(let targets):
+            try await context.access.begin()
+            let input = try input()
+            try await context.access.authorize(try targets(input, context))
+            return try await handler(input)
+        case .inside:
+            try await context.access.begin()
+            let answer = try await handler(try input())
+            guard context.access.wasAsked else { throw UnaskedError() }
+            return answer
+        }
+    }
+}
+
+/// A mistake in this program: the answer is withheld.
+private struct UnaskedError: Error, CustomStringConvertible {
+    let description = "An operation answered without asking whether it may."
 }

@@ -59,13 +59,22 @@ package struct RouteTable: Sendable {
     package init() {}
 
     package mutating func register(
-        _ name: String, _ method: HTTPRequest.Method, _ prefix: String, permission: Permission, route: OperationRoute, bodyBytes: Int = 0,
-        bodies: Int = 64, isHeld: Bool = false, _ run: @escaping @Sendable (RouteCall, OperationContext) async throws -> RouteAnswer
+        _ name: String, _ method: HTTPRequest.Method, _ prefix: String, permission: Permission, route: OperationRoute,
+        access: AccessRule<RouteCall>, bodyBytes: Int = 0, bodies: Int = 64, isHeld: Bool = false,
+        _ run: @escaping @Sendable (RouteCall, OperationContext) async throws -> RouteAnswer
     ) {
+        precondition(access.isCertificate == (route != .operators), "\(name) is for \(route) and has the access rule of another side")
         entries.append(
             Entry(
                 name: name, method: method, prefix: prefix, permission: permission, route: route, bodyBytes: bodyBytes, bodies: bodies,
-                isHeld: isHeld, run: run))
+                isHeld: isHeld
+            ) { call, context in
+                try await access.guarding(context) {
+                    call
+                } handler: {
+                    try await run($0, context)
+                }
+            })
     }
 
     func entry(_ method: HTTPRequest.Method, _ path: String) -> Entry? {

@@ -178,6 +178,19 @@ package actor SessionBroker: Service {
         return true
     }
 
+    /// Shows words to whoever sits at the session, through the host, which owns the stream. Where bytes are a program's, nothing is shown.
+    package func notify(_ id: SessionID, _ words: String) {
+        guard let session = live[id], !session.machine.isOver, Self.shown.contains(session.record.facts.sessionType) else { return }
+        do {
+            let notice = SessionNotice(sessionID: id, text: words)
+            session.relay.send(try AgentMessage(.sessionNotice, createdDate: now(), payload: notice), to: .agent)
+        } catch {
+            logger.error("session's message not written", metadata: ["session": "\(id)", "error": "\(error)"])
+        }
+    }
+
+    private static let shown: Set<String> = ["Standard_Stream", "InteractiveCommands"]
+
     // MARK: Legs
 
     /// Whether this node's leg may be upgraded.

@@ -5,7 +5,7 @@ import MusterWire
 ///
 /// The agent resolves the same content again with the same code; what is bad is refused here, before any host sees it.
 struct SessionOrder {
-    /// Of a node: who its sessions run as, where the document turns run-as on.
+    /// Of a user or a node: who the user's sessions, or the node's, run as where the document turns run-as on.
     static let runAsTag = "SSMSessionRunAs"
 
     let name: String
@@ -52,17 +52,33 @@ struct SessionOrder {
         }
     }
 
-    /// The node's tag before the document's default; neither, and the session is refused. Empty where the document does not ask: then the
+    /// Where a port session leads: `host:port`, or the path of a socket.
+    var destination: String? {
+        guard case .port(let target) = resolved.command else { return nil }
+        switch target.address {
+        case .port(let host, let port): return "\(host ?? "localhost"):\(port)"
+        case .socket(let path): return path
+        }
+    }
+
+    /// The caller's tag before the node's, and that before the document's default; none, and the session is refused. Empty where the document does not ask: then the
     /// agent's configuration decides. Port sessions run no program.
-    func runAsUser(on node: NodeID, in tx: any SQLTransaction) throws -> String {
+    func runAsUser(on node: NodeID, for caller: Principal?, in tx: any SQLTransaction) throws -> String {
         let preferences = resolved.preferences
         if case .port = resolved.command { return "" }
         guard preferences.runAsEnabled, !resolved.command.runAsElevated else { return "" }
+        let own = try caller.flatMap { try TagStore.tags(of: $0.user, type: UserStore.tagType, in: tx)[Self.runAsTag] } ?? ""
+        if !own.isEmpty {
+            guard SessionPreferences.isUserName(own) else {
+                throw APIError.validation("The caller's tag \(Self.runAsTag) is not the name of a user.")
+            }
+            return own
+        }
         let tag = try TagStore.tags(of: node.description, type: TagStore.managedInstance, in: tx)[Self.runAsTag] ?? ""
         let user = tag.isEmpty ? preferences.runAsDefaultUser : tag
         guard !user.isEmpty else {
             throw APIError.validation(
-                "Document \(name) enables run-as, and nothing names a user: set the tag \(Self.runAsTag) on \(node) or runAsDefaultUser in the document."
+                "Document \(name) enables run-as, and nothing names a user: set the tag \(Self.runAsTag) on the caller or on \(node), or runAsDefaultUser in the document."
             )
         }
         guard SessionPreferences.isUserName(user) else {

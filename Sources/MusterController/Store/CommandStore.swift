@@ -125,13 +125,15 @@ package enum CommandStore {
 
     // MARK: A command
 
-    package static func insert(_ command: CommandRecord, _ invocations: [InvocationRecord], in tx: any SQLTransaction) throws {
+    package static func insert(
+        _ command: CommandRecord, _ invocations: [InvocationRecord], by permit: Permit, in tx: any SQLTransaction
+    ) throws {
         try tx.execute(
             """
             INSERT INTO commands (command_id, document_name, document_version, document, parameters, comment, instance_ids, targets,
                 timeout_seconds, execution_timeout_seconds, max_concurrency, max_errors, requested_by, status, status_details,
-                target_count, requested_at, start_by, expires_at, output_bucket, output_prefix, archive_state)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+                target_count, requested_at, start_by, expires_at, output_bucket, output_prefix, archive_state, owner)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
             """,
             [
                 .text(command.id.description), .text(command.documentName), .text(command.documentVersion), .text(command.document),
@@ -142,6 +144,7 @@ package enum CommandStore {
                 .integer(command.progress.targetCount), .integer(command.requestedAt.milliseconds),
                 .integer(command.startBy.milliseconds), .integer(command.expiresAt.milliseconds), .text(command.outputBucket),
                 .text(command.outputPrefix), .integer(command.outputBucket.isEmpty ? 0 : 1),
+                .text(permit.access.principal.user),
             ])
         for invocation in invocations {
             try tx.execute(
@@ -157,6 +160,11 @@ package enum CommandStore {
                     invocation.state.isFinal ? .integer(command.requestedAt.milliseconds) : .null, .text(invocation.trace),
                 ])
         }
+    }
+
+    /// The user who sent it, in a role as well; empty for one from before there were users.
+    package static func owner(of id: CommandID, in tx: any SQLTransaction) throws -> String {
+        try tx.first("SELECT owner FROM commands WHERE command_id = $1", [.text(id.description)])?.text("owner") ?? ""
     }
 
     package static func command(_ id: CommandID, in tx: any SQLTransaction) throws -> CommandRecord? {

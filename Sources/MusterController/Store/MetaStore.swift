@@ -12,6 +12,8 @@ package enum MetaStore {
         case initialisedAt = "initialised_at"
         /// Grows with every change of the certificate authorities, so that a running controller notices it by reading one row.
         case authorityRevision = "authority_revision"
+        /// Grows with everything that may take a right away, so that what it allowed is looked at again within a second.
+        case accessRevision = "access_revision"
         /// Where `init` wrote the first operator's profile: its CA bundle is kept up to date as long as it stays there.
         case profileDirectory = "profile_directory"
     }
@@ -24,6 +26,12 @@ package enum MetaStore {
         try tx.execute(
             "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = $2",
             [.text(key.rawValue), .text(value)])
+    }
+
+    /// Counts one further.
+    package static func advance(_ key: Key, in tx: any SQLTransaction) throws {
+        let number = try value(key, in: tx).flatMap { Int64($0) } ?? 0
+        try set(key, to: String(number + 1), in: tx)
     }
 
     /// The value that is there, or else the new one.

@@ -19,6 +19,8 @@ package enum Migrations {
         Step(version: 50, name: "sessions", statements: sessions),
         Step(version: 51, name: "recordings", statements: recordings),
         Step(version: 52, name: "documents", statements: documents),
+        Step(version: 60, name: "callers", statements: callers),
+        Step(version: 70, name: "approvals", statements: approvals),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -379,5 +381,109 @@ package enum Migrations {
         "CREATE INDEX recordings_by_start ON recordings (started_at, session_id)",
         "CREATE INDEX recordings_by_state ON recordings (state, ended_at)",
         "CREATE INDEX audit_events_by_operation ON audit_events (operation, sequence)",
+    ]
+
+    private static let approvals = [
+        // ends_at: when the state ends by itself. record: the whole request.
+        """
+        CREATE TABLE approvals (
+            request_id TEXT PRIMARY KEY,
+            user_id TEXT NOT NULL,
+            binding TEXT NOT NULL,
+            status TEXT NOT NULL,
+            requested_at BIGINT NOT NULL,
+            ends_at BIGINT NOT NULL,
+            record TEXT NOT NULL)
+        """,
+        "CREATE INDEX approvals_by_binding ON approvals (binding, requested_at)",
+        "CREATE INDEX approvals_by_time ON approvals (requested_at)",
+    ]
+
+    private static let callers = [
+        // Names are compared without regard to case. An id is never given twice.
+        """
+        CREATE TABLE users (
+            user_name TEXT PRIMARY KEY,
+            user_id TEXT NOT NULL UNIQUE,
+            created_at BIGINT NOT NULL)
+        """,
+        "CREATE UNIQUE INDEX users_by_folded_name ON users (LOWER(user_name))",
+        """
+        CREATE TABLE user_groups (
+            group_name TEXT PRIMARY KEY,
+            group_id TEXT NOT NULL UNIQUE,
+            created_at BIGINT NOT NULL)
+        """,
+        "CREATE UNIQUE INDEX user_groups_by_folded_name ON user_groups (LOWER(group_name))",
+        """
+        CREATE TABLE group_members (
+            group_name TEXT NOT NULL REFERENCES user_groups (group_name),
+            user_name TEXT NOT NULL REFERENCES users (user_name),
+            PRIMARY KEY (group_name, user_name))
+        """,
+        "CREATE INDEX group_members_by_user ON group_members (user_name)",
+        """
+        CREATE TABLE policies (
+            policy_name TEXT PRIMARY KEY,
+            policy_id TEXT NOT NULL UNIQUE,
+            description TEXT NOT NULL,
+            document TEXT NOT NULL,
+            version BIGINT NOT NULL,
+            created_at BIGINT NOT NULL,
+            updated_at BIGINT NOT NULL)
+        """,
+        "CREATE UNIQUE INDEX policies_by_folded_name ON policies (LOWER(policy_name))",
+        // holder_type: user | group. Built-in policies are attached by their names, too.
+        """
+        CREATE TABLE policy_attachments (
+            holder_type TEXT NOT NULL,
+            holder TEXT NOT NULL,
+            policy_name TEXT NOT NULL,
+            PRIMARY KEY (holder_type, holder, policy_name))
+        """,
+        "CREATE INDEX policy_attachments_by_policy ON policy_attachments (policy_name)",
+        """
+        CREATE TABLE inline_policies (
+            holder_type TEXT NOT NULL,
+            holder TEXT NOT NULL,
+            policy_name TEXT NOT NULL,
+            document TEXT NOT NULL,
+            PRIMARY KEY (holder_type, holder, policy_name))
+        """,
+        // parent_key: the user's own key that these go back to. boundary: documents as a JSON array of texts.
+        """
+        CREATE TABLE temporary_credentials (
+            access_key_id TEXT PRIMARY KEY,
+            secret_sealed TEXT NOT NULL,
+            token_digest TEXT NOT NULL,
+            user_name TEXT NOT NULL,
+            user_id TEXT NOT NULL,
+            group_name TEXT,
+            group_id TEXT,
+            session_name TEXT,
+            boundary TEXT NOT NULL,
+            parent_key TEXT NOT NULL,
+            issued_at BIGINT NOT NULL,
+            expires_at BIGINT NOT NULL)
+        """,
+        "CREATE INDEX temporary_credentials_by_expiry ON temporary_credentials (expires_at)",
+        "CREATE INDEX temporary_credentials_by_user ON temporary_credentials (user_name)",
+        "CREATE INDEX temporary_credentials_by_key ON temporary_credentials (parent_key)",
+        "ALTER TABLE operator_keys ADD COLUMN last_used_service TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE operator_keys ADD COLUMN last_used_region TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX operator_keys_by_user ON operator_keys (user_name)",
+        // SessionAccess as JSON: by whose policies, and asked what, the session was allowed.
+        "ALTER TABLE sessions ADD COLUMN access TEXT NOT NULL DEFAULT ''",
+        // The user who sent it, in a role as well.
+        "ALTER TABLE commands ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
+        // Whoever had a key until now could do everything. The letters of a key's id are random; they do for the user's.
+        """
+        INSERT INTO users (user_name, user_id, created_at)
+        SELECT user_name, 'AIDA' || SUBSTR(MIN(access_key_id), 7), MIN(created_at) FROM operator_keys GROUP BY user_name
+        """,
+        """
+        INSERT INTO policy_attachments (holder_type, holder, policy_name)
+        SELECT 'user', user_name, 'AdministratorAccess' FROM users
+        """,
     ]
 }

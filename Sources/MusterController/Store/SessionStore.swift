@@ -75,12 +75,13 @@ package enum SessionStore {
 
     private static let over = "('Terminated', 'Failed')"
 
-    package static func insert(_ record: SessionRecord, in tx: any SQLTransaction) throws {
+    /// With what allowed it: that is looked at as long as the session lives.
+    package static func insert(_ record: SessionRecord, by permit: Permit, in tx: any SQLTransaction) throws {
         try tx.execute(
             """
             INSERT INTO sessions (session_id, node_id, generation, facts, owner_arn, document, parameters, run_as_user, idle_minutes,
-                maximum_minutes, token_digest, token_expires_at, status, started_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                maximum_minutes, token_digest, token_expires_at, status, started_at, access)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
             """,
             [
                 .text(record.id.rawValue), .text(record.facts.node.description), .integer(record.generation),
@@ -88,8 +89,26 @@ package enum SessionStore {
                 .text(try json(record.order.parameters)), .text(record.order.runAsUser), .integer(record.idleMinutes),
                 .integer(record.maximumMinutes.map(Int64.init)), .text(Hex.encode(record.grant.digest)),
                 .integer(record.grant.expiresAt.milliseconds), .text(record.status.rawValue),
-                .integer(record.facts.started.milliseconds),
+                .integer(record.facts.started.milliseconds), .text(try json(permit.access)),
             ])
+    }
+
+    /// What a session was allowed by; nil for one from before there were policies.
+    package static func access(of id: SessionID, in tx: any SQLTransaction) throws -> GrantedAccess? {
+        guard let text = try tx.first("SELECT access FROM sessions WHERE session_id = $1", [.text(id.rawValue)])?.text("access"),
+            !text.isEmpty
+        else { return nil }
+        return try JSONCoding.decode(GrantedAccess.self, from: Array(text.utf8))
+    }
+
+    /// What the sessions that have not ended were allowed by.
+    package static func liveAccess(in tx: any SQLTransaction) throws -> [(SessionID, GrantedAccess)] {
+        try tx.query(
+            "SELECT session_id, access FROM sessions WHERE status NOT IN \(over) AND status <> 'Terminating' AND access <> '' ORDER BY session_id"
+        ).compactMap { row in
+            guard let id = SessionID(try row.text("session_id")) else { return nil }
+            return (id, try JSONCoding.decode(GrantedAccess.self, from: Array(try row.text("access").utf8)))
+        }
     }
 
     package static func session(_ id: SessionID, in tx: any SQLTransaction) throws -> SessionRecord? {

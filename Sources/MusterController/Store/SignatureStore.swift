@@ -4,9 +4,9 @@ package import MusterWire
 /// its time is accepted, also past a restart.
 ///
 /// SDKs repeat a call with a new time and so with a new signature; the same one comes honestly only from a client that makes the same
-/// call twice within one second, the grain of that time. They share a table with `IdempotencyStore`, under digests that no body has.
+/// call twice within one second, the grain of that time, and a second is allowed for the way. They share a table with `IdempotencyStore`, under digests that no body has.
 package enum SignatureStore {
-    package static let graceMilliseconds: Int64 = 1000
+    package static let graceMilliseconds: Int64 = 2000
     /// Five minutes to either side, and the second that is cut off.
     static let lifetimeSeconds: Int64 = 2 * 300 + 1
     private static let mark = "signature"

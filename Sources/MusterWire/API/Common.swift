@@ -41,7 +41,7 @@ extension Validation {
         }
     }
 
-    mutating func tags(_ path: String, _ tags: [Tag]?) {
+    package mutating func tags(_ path: String, _ tags: [Tag]?) {
         self.structures(path, tags, count: 0...1000) { validation, tag, path in
             validation.string("\(path).key", tag.key, .required, .length(1...128), .pattern(.tagText))
             validation.string("\(path).value", tag.value, .required, .maximum(256), .pattern(.tagText))

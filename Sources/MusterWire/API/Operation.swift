@@ -12,6 +12,7 @@ package enum OperationTarget: String, Sendable, CaseIterable {
     case messageDelivery = "EC2WindowsMessageDeliveryService"
     /// Called with a form (the query protocol); the name is the one its JSON form would have.
     case securityToken = "AWSSecurityTokenServiceV20110615"
+    case identity = "AWSIdentityManagementV20100508"
 }
 
 extension Operation {

@@ -74,6 +74,11 @@ package struct Pattern: Sendable {
         !text.isEmpty && !text.unicodeScalars.contains { "\n\r\u{85}\u{2028}\u{2029}".unicodeScalars.contains($0) }
     }
 
+    package static let accessRequest = Pattern(text: "^(oi)-[0-9a-f]{12}$") { text in
+        text.hasPrefix("oi-") && text.utf8.count == 15
+            && text.utf8.dropFirst(3).allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+    }
+
     package static let reason = Pattern(text: "^.{1,256}$") { text in
         !text.isEmpty && !text.unicodeScalars.contains { "\n\r\u{85}\u{2028}\u{2029}".unicodeScalars.contains($0) }
     }

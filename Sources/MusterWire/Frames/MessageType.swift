@@ -36,6 +36,8 @@ package struct MessageType: RawRepresentable, Sendable, Hashable, CustomStringCo
     package static let agentSessionState = MessageType(known: "agent_session_state")
     package static let startPublication = MessageType(known: "start_publication")
     package static let pausePublication = MessageType(known: "pause_publication")
+    /// Ours: words for whoever sits at a session.
+    package static let sessionNotice = MessageType(known: "session_notice")
 
     /// AWS sends these two with a zero date and a wrong digest, and its own receivers let them pass.
     var isPublication: Bool { self == .startPublication || self == .pausePublication }

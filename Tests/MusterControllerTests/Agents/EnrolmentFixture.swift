@@ -60,12 +60,11 @@ final class EnrolmentFixture: Sendable {
             if let node {
                 .node(node, account: "000000000001", region: "local", sourceAddress: source, userAgent: "")
             } else {
-                Caller(
-                    accessKeyID: "KEY", userName: "admin", arn: "arn:aws:iam::000000000001:user/admin", sourceAddress: source, userAgent: ""
-                )
+                TestAccess.caller(source: source)
             }
         return OperationContext(
-            caller: caller, requestID: "request", now: clock.now, region: "local", account: "000000000001", retry: retry, node: node)
+            caller: caller, requestID: "request", now: clock.now, region: "local", account: "000000000001", retry: retry, node: node,
+            access: TestAccess.check(.administrator, "ssm:Any", caller))
     }
 
     func activation(limit: Int = 1, tags: [Tag] = [], name: String? = nil) async throws -> CreateActivation.Output {

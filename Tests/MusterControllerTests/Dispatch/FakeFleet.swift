@@ -196,9 +196,8 @@ struct DispatchBench {
 
     static func context(retry: RetryKey? = nil) -> OperationContext {
         OperationContext(
-            caller: Caller(
-                accessKeyID: "AKIA", userName: "admin", arn: "arn:aws:iam::1:user/admin", sourceAddress: "127.0.0.1", userAgent: "test"),
-            requestID: "r", now: .now(), region: "x", account: "000000000001", retry: retry)
+            caller: TestAccess.caller(), requestID: "r", now: .now(), region: "x", account: "000000000001", retry: retry,
+            access: TestAccess.check())
     }
 
     func operations(_ dispatcher: CommandDispatcher) -> CommandOperations {

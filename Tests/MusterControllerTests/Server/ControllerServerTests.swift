@@ -102,7 +102,7 @@ import Testing
     }
 
     @Test func aPolicyThatDoesNotAllowIsADenialInTheAuditTrail() async throws {
-        try await LiveServer.run(policy: Policy(statements: [.init(.allow, actions: ["ssm:List*"])])) { (live) async throws in
+        try await LiveServer.run(policies: try TestAccess.set("Allow", "ssm:List*")) { (live) async throws in
             let reply = try await live.call("Echo", #"{"text":"x"}"#)
             #expect(reply.status == 400 && reply.code == "AccessDeniedException")
             #expect(
@@ -116,13 +116,13 @@ import Testing
 
     /// STS lets everyone ask who they are; only a policy that forbids it in words is stronger, and its denial is in the audit trail.
     @Test func everyoneMayAskWhoTheyAreUnlessForbidden() async throws {
-        try await LiveServer.run(policy: Policy(statements: [])) { (live) async throws in
+        try await LiveServer.run(policies: PolicySet([])) { (live) async throws in
             let reply = try await live.form("Action=GetCallerIdentity&Version=2011-06-15")
             #expect(reply.status == 200 && reply.headers["content-type"] == "text/xml")
             #expect(reply.body.contains("<Arn>arn:aws:iam::000000000001:user/administrator</Arn>"))
             #expect(try await live.call("GetCallerIdentity").code == "UnknownOperationException")
         }
-        try await LiveServer.run(policy: Policy(statements: [.init(.deny, actions: ["sts:*"])])) { (live) async throws in
+        try await LiveServer.run(policies: try TestAccess.set("Deny", "sts:*")) { (live) async throws in
             let reply = try await live.form("Action=GetCallerIdentity&Version=2011-06-15")
             #expect(reply.status == 403 && reply.body.contains("<Code>AccessDenied</Code>"))
             let denied = try await live.audit().filter { $0.outcome == "denied" }

@@ -48,9 +48,8 @@ final class LiveServer: Sendable {
             .authority(AuthoritySet(issuing: authority), names: ["localhost", "127.0.0.1"], hours: 1),
             clientAuthorities: [authority.certificate],
             logger: Self.logger)
-        credentials = try await Self.keys(database).create(
-            userName: "administrator", now: .now(),
-            audit: AuditEvent(time: .now(), controllerDid: "CreateAccessKey", resource: "administrator"))
+        let cipher = try Self.keys(database).cipher
+        credentials = try await database.write { tx in try FirstUser.create(now: .now(), cipher: cipher, in: tx) }
         try DataDirectory.write(authority.certificate.pem(), to: directory.file("ca.pem"))
         for (name, node, generation) in [("node", Self.node, 1), ("other", Self.otherNode, 1), ("old", Self.node, 7)] {
             let key = try PrivateKey.generate()
@@ -87,13 +86,14 @@ final class LiveServer: Sendable {
 
     static func run(
         sides: Set<ControllerServer.Side> = [.agents, .operators], limits: ControllerServer.Limits = .init(),
-        policy: Policy = .administrator, _ body: @escaping @Sendable (LiveServer) async throws -> Void
+        policies: PolicySet = .administrator, _ body: @escaping @Sendable (LiveServer) async throws -> Void
     ) async throws {
         let live = try await LiveServer()
         let ready = AsyncStream.makeStream(of: Void.self)
         let server = ControllerServer(
             listeners: [.init(address: "127.0.0.1", port: 0, sides: sides, certificate: live.certificate)], limits: limits,
-            table: TestOperations.table(), policy: { _ in policy },
+            table: TestOperations.table(IdentityOperations(database: live.database, cipher: try keys(live.database).cipher)),
+            policies: .fixed(policies),
             authentication: Authentication(keys: try keys(live.database), database: live.database, account: "000000000001", regions: []),
             database: live.database, account: "000000000001", defaultRegion: "us-east-1", metrics: Metrics(),
             serveNode: { peer, identity, _ in Echo(peer: peer, node: identity.node, live: live) },

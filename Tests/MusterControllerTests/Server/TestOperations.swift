@@ -3,21 +3,22 @@ import MusterWire
 
 /// Operations that say who they think calls.
 enum TestOperations {
-    static func table() -> OperationTable {
+    static func table(_ identity: IdentityOperations) -> OperationTable {
         var table = OperationTable()
-        table.register(Echo.self, permission: "ssm:Echo", route: .operators, changes: false) { input, context in
+        table.register(Echo.self, permission: "ssm:Echo", route: .operators, access: .anything, changes: false) { input, context in
             if input.text == "fail" { throw Broken() }
             return .init(
                 text: "\(context.caller.arn) \(context.region) \(context.node == nil) \(input.text ?? "")",
                 retry: context.retry?.invocationID)
         }
-        table.register(NodeEcho.self, permission: "ssm:NodeEcho", route: .nodes, changes: false) { input, context in
+        table.register(NodeEcho.self, permission: "ssm:NodeEcho", route: .nodes, access: .certificate, changes: false) { input, context in
             .init(text: "\(context.node.map(\.description) ?? "nobody") \(input.text ?? "")", retry: nil)
         }
-        table.register(JoinEcho.self, permission: "ssm:JoinEcho", route: .enrolment, changes: false) { input, context in
+        table.register(JoinEcho.self, permission: "ssm:JoinEcho", route: .enrolment, access: .certificate, changes: false) {
+            input, context in
             .init(text: "\(context.caller.arn) \(context.node.map(\.description) ?? "nobody")", retry: nil)
         }
-        IdentityOperations().register(in: &table)
+        identity.register(in: &table)
         return table
     }
 

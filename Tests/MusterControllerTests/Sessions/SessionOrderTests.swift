@@ -34,7 +34,7 @@ import Testing
             if let tag {
                 try TagStore.set([SessionOrder.runAsTag: tag], of: Self.node.description, type: TagStore.managedInstance, in: tx)
             }
-            return try order.runAsUser(on: Self.node, in: tx)
+            return try order.runAsUser(on: Self.node, for: nil, in: tx)
         }
     }
 

@@ -38,7 +38,7 @@ import Testing
     }
 
     func insert(_ records: SessionRecord...) async throws {
-        try await database.write { tx in for record in records { try SessionStore.insert(record, in: tx) } }
+        try await database.write { tx in for record in records { try SessionStore.insert(record, by: TestAccess.permit(in: tx), in: tx) } }
     }
 
     func read(_ id: SessionID) async throws -> SessionRecord? {
@@ -141,7 +141,9 @@ import Testing
     /// Newest first, the id between equals; every size of page gives each once, also while rows come and go.
     @Test(arguments: [1, 2, 3, 7, 100]) func pages(size: Int) async throws {
         let records = (0..<20).map { Self.record($0, seconds: Int64($0 / 3)) }
-        try await database.write { tx in for record in records.shuffled() { try SessionStore.insert(record, in: tx) } }
+        try await database.write { tx in
+            for record in records.shuffled() { try SessionStore.insert(record, by: TestAccess.permit(in: tx), in: tx) }
+        }
         let expected = records.sorted {
             ($1.facts.started.milliseconds, $0.id.rawValue) < ($0.facts.started.milliseconds, $1.id.rawValue)
         }.map(\.id)

@@ -11,8 +11,8 @@ import Testing
         let database = try SQLiteDatabase(path: directory.file("store.sqlite"))
         try await Migrations.run(on: database, now: 1)
         let store = OperatorKeyStore(database: database, cipher: try AuthenticatedCipher(key: [UInt8](repeating: 1, count: 32)))
-        let credentials = try await store.create(
-            userName: "administrator", now: now, audit: AuditEvent(time: now, controllerDid: "CreateAccessKey", resource: "administrator"))
+        let time = now
+        let credentials = try await database.write { tx in try FirstUser.create(now: time, cipher: store.cipher, in: tx) }
         return (database, store, credentials)
     }
 
@@ -26,7 +26,7 @@ import Testing
         #expect(credentials.secretAccessKey.count == 40)
         #expect(try await store.key("MUSTERNOBODY22222222") == nil)
         let audit = try await database.read { tx in try AuditLog.newest(10, in: tx) }
-        #expect(audit.map(\.operation) == ["CreateAccessKey"])
+        #expect(audit.map(\.operation) == ["CreateAccessKey", "CreateUser"])
     }
 
     @Test func theDatabaseAloneSignsNothing() async throws {

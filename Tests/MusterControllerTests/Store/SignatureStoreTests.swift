@@ -15,8 +15,8 @@ import Testing
         try await Migrations.run(on: database, now: 1)
         #expect(try await use(database, at: now))
         // Twice the same call within the second that its time is cut to.
-        #expect(try await use(database, at: now.adding(milliseconds: 900)))
-        #expect(try await !use(database, at: now.adding(milliseconds: 1001)))
+        #expect(try await use(database, at: now.adding(milliseconds: 1900)))
+        #expect(try await !use(database, at: now.adding(milliseconds: 2001)))
         #expect(try await !use(database, at: now.adding(seconds: 600)))
         // A clock that was set back makes nothing young again.
         #expect(try await !use(database, at: now.adding(seconds: -3600)))

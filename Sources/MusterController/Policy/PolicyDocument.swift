@@ -1,0 +1,91 @@
+/// One policy, decoded and checked. [value]
+///
+/// The language is IAM's for identity-based policies, and what it does not know is refused when a policy is saved, never ignored:
+/// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
+/// Ours in it: the operators `muster:TimeWindow` and `muster:NotTimeWindow`, the keys `muster:…`, and `RequireApproval`.
+package struct PolicyDocument: Sendable, Equatable {
+    package let id: String?
+    package let statements: [Statement]
+
+    /// White space does not count, as in IAM.
+    package static let maximumCharacters = 6_144
+    package static let maximumBytes = 65_536
+
+    init(id: String? = nil, statements: [Statement]) {
+        self.id = id
+        self.statements = statements
+    }
+
+    /// `actions` are the names of all that can be asked for (`ssm:SendCommand`); an action that matches none of them is refused. Nil
+    /// where a policy is read back from the store: what was right when it was saved stays in force.
+    /// Time zones are read from the host when a policy is read, so that deciding needs nothing from outside.
+    package init(json: [UInt8], actions: Set<String>? = nil, zones: TimeZoneFolder = .system) throws(PolicyError) {
+        let decoder = PolicyDecoder(actions: actions, zones: zones)
+        self = try decoder.decode(json)
+    }
+
+    /// Whether a statement allows only with approval. Of no use in the policy of a temporary credential, which gives nothing.
+    package var requiresApproval: Bool { statements.contains { $0.approval != nil } }
+
+    /// Allow all of everything.
+    static let everything = PolicyDocument(statements: [
+        Statement(
+            name: "1", effect: .allow, approval: nil, actions: .only([.everything]), resources: .only([.everything]), conditions: [])
+    ])
+}
+
+extension PolicyDocument {
+    package struct Statement: Sendable, Equatable {
+        package enum Effect: String, Sendable, Codable {
+            case allow = "Allow"
+            case deny = "Deny"
+        }
+
+        /// `Action` and `NotAction`, `Resource` and `NotResource`.
+        enum Scope<Item: Sendable & Equatable>: Sendable, Equatable {
+            case only([Item])
+            case except([Item])
+
+            func covers(_ test: (Item) -> Bool) -> Bool {
+                switch self {
+                case .only(let items): items.contains(where: test)
+                case .except(let items): !items.contains(where: test)
+                }
+            }
+        }
+
+        /// Its Sid, or its number counted from 1.
+        package let name: String
+        package let effect: Effect
+        package let approval: ApprovalRequirement?
+        /// In lower case.
+        let actions: Scope<PolicyPattern>
+        let resources: Scope<ResourcePattern>
+        let conditions: [ConditionClause]
+
+        func applies(to request: AccessRequest) -> Bool {
+            actionMatches(request) && resourceMatches(request) && conditions.allSatisfy { $0.holds(for: request.keys) }
+        }
+
+        /// The same, in words.
+        func examine(_ request: AccessRequest) -> (matches: Bool, findings: [String]) {
+            guard actionMatches(request) else { return (false, ["action \(request.action) does not match"]) }
+            guard resourceMatches(request) else { return (false, ["action matches", "resource \(request.resource) does not match"]) }
+            var findings = ["action matches", "resource matches"]
+            for condition in conditions {
+                findings.append(condition.finding(for: request.keys))
+                guard condition.holds(for: request.keys) else { return (false, findings) }
+            }
+            return (true, findings)
+        }
+
+        private func actionMatches(_ request: AccessRequest) -> Bool {
+            let action = asciiLowercased(request.action)
+            return actions.covers { $0.matches(action, keys: request.keys) }
+        }
+
+        private func resourceMatches(_ request: AccessRequest) -> Bool {
+            resources.covers { $0.matches(request.resource, keys: request.keys) }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+/// A policy as a principal has it.
+package struct AttachedPolicy: Sendable, Equatable {
+    package let name: String
+    /// "user alice", "group ops"
+    package let holder: String
+    package let document: PolicyDocument
+
+    package init(name: String, holder: String, document: PolicyDocument) {
+        self.name = name
+        self.holder = holder
+        self.document = document
+    }
+}
+
+/// All policies of a principal: the one place where anything is allowed. [value]
+///
+///     a statement that denies matches            explicit deny, whatever else there is
+///     one that allows matches                    allowed, if every boundary allows it too
+///     only ones with RequireApproval match       approval needed, within the same boundaries
+///     none matches                               implicit deny
+///
+/// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
+package struct PolicySet: Sendable, Equatable {
+    package let policies: [AttachedPolicy]
+    package let boundary: [PolicyDocument]
+
+    /// The policies in `boundary` are those of a temporary credential: every one has to allow as well, without approval.
+    package init(_ policies: [AttachedPolicy], boundary: [PolicyDocument] = []) {
+        self.policies = policies
+        self.boundary = boundary
+    }
+
+    package static let administrator = PolicySet([
+        AttachedPolicy(name: "administrator", holder: "", document: .everything)
+    ])
+
+    package func decide(_ request: AccessRequest) -> PolicyDecision {
+        var ballot = Ballot()
+        judge(request, in: &ballot) { statement, _ in statement.applies(to: request) }
+        return ballot.decision(on: request)
+    }
+
+    /// The same decision, with a trace of every statement.
+    package func explain(_ request: AccessRequest) -> PolicyDecision {
+        var ballot = Ballot()
+        var traces: [StatementTrace] = []
+        judge(request, in: &ballot) { statement, reference in
+            let examination = statement.examine(request)
+            traces.append(
+                StatementTrace(
+                    reference: reference, effect: statement.effect, matches: examination.matches, findings: examination.findings))
+            return examination.matches
+        }
+        return ballot.decision(on: request, trace: traces)
+    }
+
+    /// One call on several resources. The first that is denied decides; an explicit deny before others.
+    package func judge(_ requests: [AccessRequest]) -> AccessVerdict {
+        var denied: PolicyDecision?
+        var requirements: [ApprovalRequirement] = []
+        var asked: PolicyDecision?
+        for request in requests {
+            let decision = decide(request)
+            switch decision.outcome {
+            case .allowed: break
+            case .explicitDeny: return .denied(decision)
+            case .implicitDeny: denied = denied ?? decision
+            case .approvalNeeded(let requirement):
+                if !requirements.contains(requirement) { requirements.append(requirement) }
+                asked = asked ?? decision
+            }
+        }
+        if let denied { return .denied(denied) }
+        if let asked { return .approvalNeeded(requirements, asked) }
+        return .allowed
+    }
+
+    /// What the statements that match have said so far.
+    private struct Ballot {
+        var denied: StatementReference?
+        var allowed: StatementReference?
+        var approval: (requirement: ApprovalRequirement, statement: StatementReference)?
+        var isOutsideBoundary = false
+
+        mutating func count(_ statement: PolicyDocument.Statement, _ reference: StatementReference) {
+            switch (statement.effect, statement.approval) {
+            case (.deny, _): denied = denied ?? reference
+            case (.allow, nil): allowed = allowed ?? reference
+            case (.allow, let requirement?):
+                if approval.map({ requirement.isPreferred(to: $0.requirement) }) ?? true { approval = (requirement, reference) }
+            }
+        }
+
+        func decision(on request: AccessRequest, trace: [StatementTrace] = []) -> PolicyDecision {
+            let (outcome, statement): (PolicyDecision.Outcome, StatementReference?) =
+                if let denied {
+                    (.explicitDeny, denied)
+                } else if allowed == nil && approval == nil || isOutsideBoundary {
+                    (.implicitDeny, nil)
+                } else if let allowed {
+                    (.allowed, allowed)
+                } else if let approval {
+                    (.approvalNeeded(approval.requirement), approval.statement)
+                } else {
+                    (.implicitDeny, nil)
+                }
+            let isOutside = outcome == .implicitDeny && isOutsideBoundary && (allowed != nil || approval != nil)
+            return PolicyDecision(request: request, outcome: outcome, statement: statement, isOutsideBoundary: isOutside, trace: trace)
+        }
+    }
+
+    private func judge(
+        _ request: AccessRequest, in ballot: inout Ballot, _ applies: (PolicyDocument.Statement, StatementReference) -> Bool
+    ) {
+        for policy in policies {
+            for statement in policy.document.statements {
+                let reference = StatementReference(holder: policy.holder, policy: policy.name, statement: statement.name)
+                if applies(statement, reference) { ballot.count(statement, reference) }
+            }
+        }
+        for (index, document) in boundary.enumerated() {
+            var own = Ballot()
+            for statement in document.statements {
+                let reference = StatementReference(holder: "session", policy: "\(index + 1)", statement: statement.name)
+                if applies(statement, reference) { own.count(statement, reference) }
+            }
+            ballot.denied = ballot.denied ?? own.denied
+            if own.allowed == nil { ballot.isOutsideBoundary = true }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+import ArgumentParser
+import FoundationEssentials
+import MusterController
+
+private let discussion = """
+    Run it as the user that the controller belongs to, on its data directory. The controller may run; a change counts from the next call \
+    on, and sessions that it no longer allows end within a second. Each change leaves an event in the audit trail. Over the network \
+    `aws iam` does the same.
+    """
+
+extension CommonOptions {
+    fileprivate func perform(_ order: CallerOrder) async throws {
+        let words = try await CallerAdministration(configuration: try configuration()).run(order)
+        if !words.isEmpty { print(words) }
+    }
+}
+
+struct Users: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "user", abstract: "Users: list, create, tag and delete them.", discussion: discussion,
+        subcommands: [List.self, Create.self, Tag.self, Untag.self, Delete.self], defaultSubcommand: List.self)
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show the users with their groups, policies and keys.")
+        @OptionGroup var common: CommonOptions
+
+        func run() async throws { try await common.perform(.listUsers) }
+    }
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Create a user, who may do nothing yet.")
+        @OptionGroup var common: CommonOptions
+        @Argument var name: String
+        @Option(help: "KEY=VALUE. SSMSessionRunAs names the user of the nodes that sessions run as. May be repeated.") var tag: [String] =
+            []
+        @Option(help: "A group to put the user into. May be repeated.") var group: [String] = []
+
+        func run() async throws { try await common.perform(.createUser(name, tags: tag, groups: group)) }
+    }
+
+    struct Tag: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Set tags of a user.")
+        @OptionGroup var common: CommonOptions
+        @Argument var name: String
+        @Argument(help: "KEY=VALUE") var tag: [String]
+
+        func run() async throws { try await common.perform(.tagUser(name, tags: tag)) }
+    }
+
+    struct Untag: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Remove tags of a user.")
+        @OptionGroup var common: CommonOptions
+        @Argument var name: String
+        @Argument var key: [String]
+
+        func run() async throws { try await common.perform(.untagUser(name, keys: key)) }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Delete a user with all keys. Its sessions end; what it did stays on record.")
+        @OptionGroup var common: CommonOptions
+        @Argument var name: String
+
+        func run() async throws { try await common.perform(.deleteUser(name)) }
+    }
+}
+
+struct Groups: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "group", abstract: "Groups: list, create and delete them, and say who is in them.", discussion: discussion,
+        subcommands: [List.self, Create.self, Add.self, Remove.self, Delete.self], defaultSubcommand: List.self)
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show the groups with their members and policies.")
+        @OptionGroup var common: CommonOptions
+
+        func run() async throws { try await common.perform(.listGroups) }
+    }
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Create a group. It is a role as well, which its members may assume.")
+        @OptionGroup var common: CommonOptions
+        @Argument var name: String
+
+        func run() async throws { try await common.perform(.createGroup(name)) }
+    }
+
+    struct Add: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Put a user into a group.")
+        @OptionGroup var common: CommonOptions
+        @Argument var group: String
+        @Argument var user: String
+
+        func run() async throws { try await common.perform(.addUser(user, group: group)) }
+    }
+
+    struct Remove: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Take a user out of a group.")
+        @OptionGroup var common: CommonOptions
+        @Argument var group: String
+        @Argument var user: String
+
+        func run() async throws { try await common.perform(.removeUser(user, group: group)) }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Delete a group. Its members stay.")
+        @OptionGroup var common: CommonOptions
+        @Argument var name: String
+
+        func run() async throws { try await common.perform(.deleteGroup(name)) }
+    }
+}
+
+struct Keys: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "key", abstract: "Access keys: create, deactivate and delete them.", discussion: discussion,
+        subcommands: [Create.self, Activate.self, Deactivate.self, Delete.self])
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Create another key of a user. The secret is shown once, as a credentials file has it.")
+        @OptionGroup var common: CommonOptions
+        @Argument var user: String
+
+        func run() async throws { try await common.perform(.createKey(user: user)) }
+    }
+
+    struct Activate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Let a key count again.")
+        @OptionGroup var common: CommonOptions
+        @Argument var key: String
+
+        func run() async throws { try await common.perform(.setKey(key, isActive: true)) }
+    }
+
+    struct Deactivate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Let a key count no more; what goes back to it ends.")
+        @OptionGroup var common: CommonOptions
+        @Argument var key: String
+
+        func run() async throws { try await common.perform(.setKey(key, isActive: false)) }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Delete a key; what goes back to it ends.")
+        @OptionGroup var common: CommonOptions
+        @Argument var key: String
+
+        func run() async throws { try await common.perform(.deleteKey(key)) }
+    }
+}
+
+struct Policies: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "policy", abstract: "Policies: save them, and say who has them.", discussion: discussion,
+        subcommands: [List.self, Show.self, Put.self, Attach.self, Detach.self, Delete.self, Simulate.self], defaultSubcommand: List.self)
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show the policies and who has them.")
+        @OptionGroup var common: CommonOptions
+
+        func run() async throws { try await common.perform(.listPolicies) }
+    }
+
+    struct Show: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Print a policy.")
+        @OptionGroup var common: CommonOptions
+        @Argument var name: String
+
+        func run() async throws { try await common.perform(.showPolicy(name)) }
+    }
+
+    struct Put: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Save a policy, or another in its place. What is not understood is refused, and nothing changes.")
+        @OptionGroup var common: CommonOptions
+        @Argument var name: String
+        @Argument(help: "A JSON file.") var file: String
+
+        func run() async throws { try await common.perform(.putPolicy(name, document: try String(contentsOfFile: file, encoding: .utf8))) }
+    }
+
+    struct Attach: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Give a policy to a user or a group.")
+        @OptionGroup var common: CommonOptions
+        @Argument var name: String
+        @OptionGroup var holder: HolderOptions
+
+        func run() async throws { try await common.perform(.attachPolicy(name, to: try holder.holder())) }
+    }
+
+    struct Detach: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Take a policy from a user or a group.")
+        @OptionGroup var common: CommonOptions
+        @Argument var name: String
+        @OptionGroup var holder: HolderOptions
+
+        func run() async throws { try await common.perform(.detachPolicy(name, from: try holder.holder())) }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Delete a policy that nobody has any more.")
+        @OptionGroup var common: CommonOptions
+        @Argument var name: String
+
+        func run() async throws { try await common.perform(.deletePolicy(name)) }
+    }
+}
+
+struct HolderOptions: ParsableArguments {
+    @Option(help: "The user.") var user: String?
+    @Option(help: "The group.") var group: String?
+
+    func validate() throws { _ = try holder() }
+
+    func holder() throws -> CallerOrder.Holder {
+        switch (user, group) {
+        case (let user?, nil): .user(user)
+        case (nil, let group?): .group(group)
+        default: throw ValidationError("Pass either --user or --group.")
+        }
+    }
+}

@@ -1,0 +1,129 @@
+import MusterWire
+import Testing
+
+@testable import MusterController
+
+@Suite struct AccessCheckTests {
+    private let node = CallerFixture.node
+
+    private func tag(_ fixture: CallerFixture, _ value: String) async throws {
+        let node = node
+        try await fixture.database.write { tx in
+            try TagStore.set(["env": value], of: node.description, type: TagStore.managedInstance, in: tx)
+        }
+    }
+
+    @Test func everyTargetHasToBeAllowed() async throws {
+        let fixture = try await CallerFixture()
+        let staging = CallerFixture.policy(
+            "Allow", "ssm:StartSession", condition: #"{"StringEqualsIfExists":{"ssm:resourceTag/env":"staging"}}"#)
+        let bob = try await fixture.user("bob", staging)
+        let context = fixture.context(bob, "ssm:StartSession")
+        let targets: [AccessTarget] = [.document("SSM-SessionManagerRunShell", context), .node(node, context)]
+        try await tag(fixture, "staging")
+        try await context.access.authorize(targets)
+        #expect(context.access.wasAsked)
+        try await tag(fixture, "prod")
+        let denial = await #expect(throws: AccessDenial.self) { try await context.access.authorize(targets) }
+        #expect(denial?.decision.request.resource == "arn:aws:ssm:x:000000000001:managed-instance/\(node)")
+        #expect(
+            denial?.apiError.message.hasPrefix(
+                "User: arn:aws:iam::000000000001:user/bob is not authorized to perform: ssm:StartSession on resource: arn:aws:ssm:") == true
+        )
+    }
+
+    @Test func aDenySaysWhichStatementDecided() async throws {
+        let fixture = try await CallerFixture()
+        let bob = try await fixture.user("bob", CallerFixture.policy("Allow", "ssm:*"))
+        _ = try await fixture.change { changes in
+            _ = try changes.createGroup("ops")
+            try changes.add("bob", to: "ops")
+            try changes.put("hours", document: CallerFixture.policy("Deny", "ssm:Send*", sid: "NotNow"), on: .group("ops"))
+        }
+        let context = fixture.context(bob, "ssm:SendCommand")
+        let denial = await #expect(throws: AccessDenial.self) { try await context.access.authorize([.anything]) }
+        #expect(denial?.details["statement"] == "policy hours (group ops), statement NotNow")
+    }
+
+    @Test func whatNoPolicyCouldAllowIsRefusedAtOnce() async throws {
+        let fixture = try await CallerFixture()
+        let bob = try await fixture.user("bob", CallerFixture.policy("Allow", "ssm:StartSession", resource: "arn:aws:ssm:*:*:document/A"))
+        await #expect(throws: AccessDenial.self) { try await fixture.context(bob, "ssm:SendCommand").access.begin() }
+        try await fixture.context(bob, "ssm:StartSession").access.begin()
+        await #expect(throws: AccessDenial.self) { try await fixture.context(bob, "ssm:StartSession").access.authorize([.anything]) }
+        // Nobody's check refuses everything.
+        await #expect(throws: APIError.self) { try await AccessCheck().begin() }
+    }
+
+    @Test func aRoleHasTheGroupsRightsAndNoOthers() async throws {
+        let fixture = try await CallerFixture()
+        let bob = try await fixture.user("bob", CallerFixture.policy("Allow", "ssm:List*"))
+        let group = try await fixture.change { changes in
+            let group = try changes.createGroup("ops")
+            try changes.add("bob", to: "ops")
+            try changes.put("p", document: CallerFixture.policy("Allow", "ssm:Describe*"), on: .group("ops"))
+            return group
+        }
+        func role(_ boundary: [String] = [], id: String? = nil) -> Principal {
+            Principal(
+                user: "bob", userID: bob.userID, role: .init(group: "ops", groupID: id ?? group.id, session: "s"),
+                accessKeyID: bob.accessKeyID, issuedAt: fixture.now, boundary: boundary)
+        }
+        func may(_ principal: Principal, _ action: String) async throws -> Bool {
+            try await fixture.revocation(fixture.access(principal, action)) == nil
+        }
+        #expect(try await may(bob, "ssm:ListCommands"))
+        #expect(try await may(bob, "ssm:DescribeSessions"))
+        #expect(try await !may(role(), "ssm:ListCommands"))
+        #expect(try await may(role(), "ssm:DescribeSessions"))
+        let boundary = [CallerFixture.policy("Allow", "ssm:List*")]
+        #expect(try await !may(role(boundary), "ssm:DescribeSessions"))
+        #expect(try await !may(role(boundary), "ssm:ListCommands"))
+        #expect(try await !may(role(id: "AGPAFORMER"), "ssm:DescribeSessions"))
+        // A text that is no policy any more forbids everything.
+        #expect(try await !may(role(["{}"]), "ssm:DescribeSessions"))
+        _ = try await fixture.change { try $0.remove("bob", from: "ops") }
+        #expect(try await !may(role(), "ssm:DescribeSessions"))
+        #expect(try await !may(bob, "ssm:DescribeSessions"))
+    }
+
+    /// What a session keeps is decided again with the hour, the tags and the policies of that moment.
+    @Test func whatWasAllowedIsDecidedAgain() async throws {
+        let fixture = try await CallerFixture()
+        let until = fixture.now.adding(seconds: 3_600)
+        let bob = try await fixture.user(
+            "bob",
+            CallerFixture.policy(
+                "Allow", "ssm:StartSession",
+                condition:
+                    #"{"DateLessThan":{"aws:CurrentTime":"\#(until.iso8601)"},"StringEquals":{"ssm:resourceTag/env":"staging","muster:Reason":"why"}}"#
+            ))
+        try await tag(fixture, "staging")
+        let context = fixture.context(bob, "ssm:StartSession")
+        let (node, keys) = (node, ConditionKeys(["muster:Reason": ["why"]]))
+        let permit = try await fixture.database.write { tx in
+            try context.access.authorize([.node(node, context, keys: keys)], in: tx)
+        }
+        // As a row holds it.
+        let access = try JSONCoding.decode(GrantedAccess.self, from: JSONCoding.encode(permit.access))
+        #expect(access == permit.access)
+        #expect(try await fixture.revocation(access) == nil)
+        #expect(try await fixture.revocation(access, at: until) != nil)
+        try await tag(fixture, "prod")
+        #expect(try await fixture.revocation(access)?.words.contains("no longer allowed") == true)
+        try await tag(fixture, "staging")
+        _ = try await fixture.change { try $0.setKey(bob.accessKeyID, of: nil, isActive: false) }
+        #expect(try await fixture.revocation(access) == .keyGone)
+    }
+
+    @Test func documentsAreTheirNamesHoweverTheyAreWritten() async throws {
+        let fixture = try await CallerFixture()
+        let context = fixture.context(try await fixture.user("bob"), "ssm:StartSession")
+        let plain = AccessTarget.document("AWS-StartSSHSession", context)
+        #expect(plain.resource == "arn:aws:ssm:x:000000000001:document/AWS-StartSSHSession")
+        for other in ["arn:aws:ssm:us-east-1::document/AWS-StartSSHSession", "arn:aws:ssm:x:000000000001:document/AWS-StartSSHSession"] {
+            #expect(AccessTarget.document(other, context) == plain)
+        }
+        #expect(AccessTarget.node(named: "*", context) == .anything && AccessTarget.node(named: nil, context) == .anything)
+    }
+}
