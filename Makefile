@@ -63,6 +63,17 @@ soak: test-packages python ## Run the tests that take minutes: gigabytes of outp
 	$(SWIFT) build
 	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_SOAK=1 $(PYTHON) -m pytest -q -m soak Tests/EndToEndTests
 
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= all
+
+.PHONY: fuzz
+fuzz: packages ## Run every fuzz target for FUZZ_SECONDS (60), or those of FUZZ_TARGETS; see Fuzz/README.md
+	FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_TARGETS="$(FUZZ_TARGETS)" SWIFT="$(SWIFT)" bash Fuzz/run.sh
+
+.PHONY: sanitize
+sanitize: test-packages ## Run the Swift tests under the address and the thread sanitizer (two more builds, in .build-address and .build-thread)
+	bash Tests/sanitize.sh address thread
+
 .PHONY: pages
 pages: build # Manual pages and completions, as the programs define them
 	rm -rf .build/share && mkdir -p .build/share/completions

@@ -153,3 +153,23 @@ if Context.environment["MUSTER_BENCHMARKS"] != nil {
             ],
             path: "Benchmarks/Swarm", swiftSettings: settings))
 }
+
+// Fuzz targets are sources of a test, which replays what is known, and with `make fuzz` of the fuzzer.
+let fuzzed: [Target.Dependency] = [
+    "MusterAgent", "MusterController", "MusterConfiguration", "MusterDocuments", "MusterWire", "MusterCrypto",
+    nioCore, nioHTTP1, nioWebSocket, nioEmbedded, nioHTTPTypes, nioHTTPTypesHTTP1, httpTypes,
+]
+if Context.environment["MUSTER_FUZZ"] != nil {
+    package.targets.append(.systemLibrary(name: "CFuzzer", path: "Fuzz/CFuzzer"))
+    package.targets.append(
+        .executableTarget(
+            name: "muster-fuzz", dependencies: fuzzed + ["CFuzzer"], path: "Fuzz",
+            exclude: ["CFuzzer", "Corpus", "Findings", "Tests", "README.md", "run.sh"], sources: ["Targets", "Driver"],
+            swiftSettings: settings))
+} else {
+    package.targets.append(
+        .testTarget(
+            name: "FuzzTests", dependencies: fuzzed, path: "Fuzz",
+            exclude: ["CFuzzer", "Corpus", "Findings", "Driver", "README.md", "run.sh"], sources: ["Targets", "Tests"],
+            swiftSettings: settings))
+}

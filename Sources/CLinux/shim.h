@@ -13,6 +13,7 @@
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,8 +31,16 @@ static inline int muster_give_memory_back(void) { return malloc_trim(0); }
 // prctl(2): orphans of this process's descendants become its children instead of init's.
 static inline int muster_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
 
-// prctl(2): no core dumps, no ptrace by others of the same user.
+// prctl(2): no core dumps, no ptrace by others of the same user. For this program only: exec ends it.
 static inline int muster_forbid_dumps(void) { return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); }
+
+// setrlimit(2): likewise, where it can be seen from outside. What is started from here inherits it and may raise it again.
+static inline int muster_limit_dumps(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_CORE, &limit) != 0) return -1;
+    limit.rlim_cur = 0;
+    return setrlimit(RLIMIT_CORE, &limit);
+}
 
 // pidfd_open(2); the descriptor is close-on-exec by definition.
 static inline int muster_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }

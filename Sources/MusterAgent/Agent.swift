@@ -1,3 +1,4 @@
+import CLinux
 import Logging
 import MusterClient
 import MusterCrypto
@@ -36,6 +37,8 @@ package struct Agent: Sendable {
 
     /// Returns after SIGTERM or SIGINT, when the channel is closed. Steps that run live on.
     package func run(group: MultiThreadedEventLoopGroup) async throws {
+        // The node's key and the parameters of its jobs are in this memory.
+        _ = (muster_forbid_dumps(), muster_limit_dumps())
         let store = try IdentityStore(stateDirectory: configuration.stateDirectory)
         let lock = try store.lock(.running)
         defer { withExtendedLifetime(lock) {} }

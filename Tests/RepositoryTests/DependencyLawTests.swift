@@ -42,16 +42,33 @@ import Testing
         let files = Repository.files(below: "Sources/\(module)", ending: ".swift")
         #expect(!files.isEmpty)
         for file in files {
-            for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n") {
-                let words = line.split(separator: " ")
-                guard let position = words.firstIndex(of: "import"), position <= 2, !line.hasPrefix(" "), !line.hasPrefix("/"),
-                    words.count > position + 1
-                else { continue }
-                // `import struct Module.Type` names a kind before the module.
-                let kinds: Set<Substring> = ["struct", "class", "enum", "protocol", "func", "var", "let", "typealias"]
-                let name = kinds.contains(words[position + 1]) ? words[position + 2] : words[position + 1]
-                let imported = String(name.split(separator: ".")[0])
+            for imported in try imports(of: file) {
                 #expect(allowed.contains(imported), "\(file.lastPathComponent) of \(module) imports \(imported)")
+            }
+        }
+    }
+
+    private func imports(of file: URL) throws -> [String] {
+        try String(contentsOf: file, encoding: .utf8).split(separator: "\n").compactMap { line in
+            let words = line.split(separator: " ")
+            guard let position = words.firstIndex(of: "import"), position <= 2, !line.hasPrefix(" "), !line.hasPrefix("/"),
+                words.count > position + 1
+            else { return nil }
+            // `import struct Module.Type` names a kind before the module.
+            let kinds: Set<Substring> = ["struct", "class", "enum", "protocol", "func", "var", "let", "typealias"]
+            let name = kinds.contains(words[position + 1]) ? words[position + 2] : words[position + 1]
+            return String(name.split(separator: ".")[0])
+        }
+    }
+
+    /// What feeds our readers knows them, and what their inputs are made of.
+    @Test func theFuzzerNeedsNoOtherPackages() throws {
+        let allowed = Self.system.union(Self.nio).union(Self.law.keys).union([
+            "CFuzzer", "HTTPTypes", "NIOEmbedded", "NIOHTTPTypes", "NIOHTTPTypesHTTP1",
+        ])
+        for file in Repository.files(below: "Fuzz/Targets", ending: ".swift") + Repository.files(below: "Fuzz/Driver", ending: ".swift") {
+            for imported in try imports(of: file) {
+                #expect(allowed.contains(imported), "\(file.lastPathComponent) imports \(imported)")
             }
         }
     }

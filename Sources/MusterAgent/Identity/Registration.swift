@@ -1,3 +1,4 @@
+import CLinux
 package import Logging
 package import MusterClient
 package import MusterCrypto
@@ -39,6 +40,8 @@ package struct Registration: Sendable {
     }
 
     package func run(store: IdentityStore, group: any EventLoopGroup, logger: Logger) async throws -> Outcome {
+        // The activation code and the new key are in this memory.
+        _ = (muster_forbid_dumps(), muster_limit_dumps())
         let lock = try store.lock(.registering)
         defer { withExtendedLifetime(lock) {} }
 

@@ -286,16 +286,17 @@ package final class ControllerServer: Service {
             let called = try format.operation(request.head.headerFields, body: body)
             guard let entry = table.entry(called.name, of: called.target) else { throw Self.unknown(called.name) }
             name = entry.name
+            let evidence = Authentication.Evidence(request.head, body: body, connection: connection)
             let context: OperationContext
             do {
                 context = try await authenticate(
-                    entry.name, entry.permission, entry.route, service: called.target.service,
-                    Authentication.Evidence(request.head, body: body, connection: connection),
-                    requestID: requestID, at: time, listener)
+                    entry.name, entry.permission, entry.route, service: called.target.service, evidence, requestID: requestID, at: time,
+                    listener)
                 (caller, region) = (context.caller, context.region)
             } catch let error as APIError {
                 throw await refused(error, entry.name, source: connection.remoteAddress, at: time)
             }
+            if entry.changes, entry.route == .operators { try await refuseReplay(evidence, entry.name, caller, at: time) }
             let output = try await entry.run(body, context)
             var answer = format.success(output, operation: name, requestID: requestID)
             answer.isHeld = entry.isHeld
@@ -468,6 +469,22 @@ package final class ControllerServer: Service {
             certificate: node == nil ? nil : evidence.certificate, connectionEnd: evidence.connectionEnd,
             access: AccessCheck(
                 caller, action: permission.name, account: account, region: region, now: time, policies: policies, database: database))
+    }
+
+    /// Reading twice harms nobody; what changes something is done once for a signature. Throttling is what SDKs answer with a new one.
+    private func refuseReplay(_ evidence: Authentication.Evidence, _ operation: String, _ caller: Caller, at time: Timestamp) async throws {
+        guard let header = evidence.authorization else { return }
+        let signature = try SigV4.Authorization(header: header).signature
+        let isNew = try await database.write { tx in
+            try SignatureStore.use(signature, of: caller.accessKeyID, for: operation, now: time, in: tx)
+        }
+        if isNew { return }
+        logger.warning("replayed call refused", metadata: ["operation": "\(operation)", "caller": "\(caller.arn)"])
+        await deny(
+            DenialLedger.Kind(source: evidence.sourceAddress, operation: operation, reason: "ReplayedSignature"), at: time)
+        throw APIError(
+            code: APIError.throttling.code,
+            message: "This signature has been used already. Sign the call anew, with the present time.", status: APIError.throttling.status)
     }
 
     private func refuseOperatorKey(_ evidence: Authentication.Evidence) throws {

@@ -78,7 +78,11 @@ final class Inbox: Sendable {
 
     /// True when the end has been told as well.
     func work() async -> Bool {
+        var done = 0
         while let step = next() {
+            done += 1
+            // Few threads do the work of all connections, and a sender that is faster than its messages are dealt with would keep one.
+            if done % Self.maximumMessages == 0 { await Task.yield() }
             switch step {
             case .begin:
                 await receiver.began()

@@ -1,3 +1,4 @@
+import Dispatch
 import NIOConcurrencyHelpers
 import NIOCore
 import Testing
@@ -79,5 +80,49 @@ import Testing
         #expect(await inbox.work() == false)
         #expect(counts.resumes.withLockedValue { $0 } == 1)
         #expect(inbox.hasRoom() == true)
+    }
+
+    /// One thread for everything.
+    private final class OneThread: TaskExecutor {
+        private let queue = DispatchQueue(label: "one thread")
+
+        func enqueue(_ job: consuming ExecutorJob) {
+            let job = UnownedJob(job)
+            queue.async { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+        }
+    }
+
+    /// Always has the next message there before one has been dealt with.
+    private final class Flood: MessageReceiver {
+        let inbox = NIOLockedValueBox<Inbox?>(nil)
+        let count = NIOLockedValueBox(0)
+        let hadTurn = NIOLockedValueBox(false)
+
+        func began() async {}
+        func ended() async {}
+
+        func received(_ message: WebSocketPeer.Message) async -> Bool {
+            let count = count.withLockedValue { count in
+                count += 1
+                return count
+            }
+            if count == 10_000 || hadTurn.withLockedValue({ $0 }) { return false }
+            inbox.withLockedValue { $0 }?.add(message)
+            return true
+        }
+    }
+
+    @Test func aFloodLeavesTheThreadToOthers() async {
+        let flood = Flood()
+        let inbox = Inbox(flood, wake: { _ in }, resume: {})
+        flood.inbox.withLockedValue { $0 = inbox }
+        inbox.add(.text("x"))
+        await withTaskExecutorPreference(OneThread()) {
+            await withDiscardingTaskGroup { group in
+                group.addTask { _ = await inbox.work() }
+                group.addTask { flood.hadTurn.withLockedValue { $0 = true } }
+            }
+        }
+        #expect(flood.count.withLockedValue { $0 } < 10_000)
     }
 }
