@@ -1,3 +1,4 @@
+internal import CLinux
 internal import FoundationEssentials
 internal import Glibc
 package import Logging
@@ -44,6 +45,8 @@ package struct Controller: Sendable {
     /// Serves until SIGTERM or SIGINT, or until the task is shut down or cancelled.
     package func run() async throws {
         Self.raiseFileLimit()
+        // The CA's key and operators' secrets are in this memory.
+        _ = (muster_forbid_dumps(), muster_limit_dumps())
         try directory.verifyFiles()
         guard directory.exists(.certificate), directory.exists(.database) else {
             throw ControllerError.notInitialised(directory.path)
