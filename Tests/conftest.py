@@ -80,12 +80,12 @@ class Sandbox:
         base = {k: v for k, v in os.environ.items() if not k.startswith("AWS_") and k != "SSL_CERT_FILE"}
         return {**base, **self.env, "HOME": str(self.directory)}
 
-    def aws(self, *arguments, check=True):
+    def aws(self, *arguments, check=True, service="ssm"):
         aws = pathlib.Path(os.environ.get("VIRTUAL_ENV", pathlib.Path(__file__).parents[1] / ".venv")) / "bin" / "aws"
-        result = subprocess.run([str(aws) if aws.exists() else "aws", "ssm", *map(str, arguments)],
+        result = subprocess.run([str(aws) if aws.exists() else "aws", service, *map(str, arguments)],
                                 env=self.clean_env(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
         if check and result.returncode != 0:
-            raise AssertionError(f"aws ssm {arguments} ended {result.returncode}\n{result.stdout}{result.stderr}")
+            raise AssertionError(f"aws {service} {arguments} ended {result.returncode}\n{result.stdout}{result.stderr}")
         return result
 
     def muster(self, *arguments, check=True, timeout=120):

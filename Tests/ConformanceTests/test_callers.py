@@ -2,9 +2,7 @@
 
 import datetime
 import json
-import subprocess
 
-import botocore.exceptions
 import pytest
 
 import callers
@@ -243,12 +241,9 @@ def test_the_local_administrator(sandbox, iam, tmp_path):
 
 
 def test_the_command_line_of_aws(sandbox):
-    def aws(*arguments):
-        return subprocess.run(["aws", *arguments], env=sandbox.clean_env() | {"PATH": __import__("os").environ["PATH"]},
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    def aws(*arguments, **options):
+        return sandbox.aws(*arguments, service="iam", **options)
 
-    made = aws("iam", "create-user", "--user-name", "ivan")
-    assert made.returncode == 0, made.stderr
-    assert json.loads(made.stdout)["User"]["UserName"] == "ivan"
-    assert aws("iam", "delete-user", "--user-name", "ivan").returncode == 0
-    assert "NoSuchEntity" in aws("iam", "delete-user", "--user-name", "ivan").stderr
+    assert json.loads(aws("create-user", "--user-name", "ivan").stdout)["User"]["UserName"] == "ivan"
+    aws("delete-user", "--user-name", "ivan")
+    assert "NoSuchEntity" in aws("delete-user", "--user-name", "ivan", check=False).stderr

@@ -34,6 +34,18 @@ import Testing
         }
     }
 
+    /// Those of IAM have names of two kinds, for users and for groups.
+    @Test func everyOperationOfTheQueryProtocolIsDocumented() throws {
+        let compatibility = try Repository.text("docs/compatibility.md")
+        let source = try Repository.text("Sources/MusterController/Operations/CallerOperations.swift")
+        var names = source.matches(of: /\b(?:change|read)\(\s*"([A-Za-z]+)"/).map { String($0.output.1) }
+        for match in source.matches(of: /\b(?:change|read)\(\s*"([A-Za-z]+)\\\(kind\)([A-Za-z]+)"/) {
+            names += ["User", "Group"].map { match.output.1 + $0 + match.output.2 }
+        }
+        #expect(names.count >= 40)
+        for name in names { #expect(compatibility.contains("`\(name)`"), "docs/compatibility.md does not name \(name)") }
+    }
+
     @Test func nothingSpeaksOfOneMachine() throws {
         for folder in ["Sources", "Tests", "docs", "agent-config", "controller-config", "Benchmarks"] {
             for file in Repository.files(below: folder, ending: "")

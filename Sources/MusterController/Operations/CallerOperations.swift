@@ -82,7 +82,7 @@ package struct CallerOperations: Sendable {
                     by: { try body(call, changes, context) }, account: context.account, policies: policies, in: tx)
                 try MetaStore.advance(.accessRevision, in: tx)
                 try AuditLog.append(
-                    context.audit(name, resource: Self.subject(call, context), details: Self.details(call)), in: tx)
+                    context.audit(name, resource: Self.subject(call, context), details: Self.details(call, answer)), in: tx)
                 return answer
             }
         }
@@ -104,8 +104,9 @@ package struct CallerOperations: Sendable {
     }
 
     /// Names and digests: what a policy says is in the store.
-    private static func details(_ call: QueryCall) -> [String: String] {
+    private static func details(_ call: QueryCall, _ answer: QueryValue) -> [String: String] {
         var details: [String: String] = [:]
+        details["createdAccessKeyId"] = answer.text("AccessKeyId")
         for (member, name) in [
             ("UserName", "userName"), ("PolicyName", "policyName"), ("PolicyArn", "policyArn"), ("AccessKeyId", "accessKeyId"),
             ("Status", "status"),

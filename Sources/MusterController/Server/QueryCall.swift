@@ -152,6 +152,16 @@ package indirect enum QueryValue: Sendable, Equatable {
     package static func flag(_ flag: Bool) -> QueryValue { .text(flag ? "true" : "false") }
     package static func time(_ time: Timestamp) -> QueryValue { .text(time.iso8601) }
 
+    /// The text of a member, however deep.
+    func text(_ name: String) -> String? {
+        guard case .structure(let members) = self else { return nil }
+        for member in members {
+            if member.name == name, case .text(let text) = member.value { return text }
+            if let text = member.value.text(name) { return text }
+        }
+        return nil
+    }
+
     func xml(resultOf operation: String) -> [UInt8] {
         guard self != .nothing else { return [] }
         var text = ""

@@ -53,7 +53,7 @@ import Testing
         #expect(try await fixture.keys.key(id, token: "wrong", now: now.adding(seconds: 900)) == nil)
         _ = try await fixture.change { try $0.setKey(bob.accessKeyID, of: "bob", isActive: false) }
         #expect(try await fixture.keys.key(id, token: token, now: now) == nil)
-        try await CredentialRetention(database: fixture.database, subject: "").clean(now: now.adding(seconds: 5_000))
+        try await CredentialRetention(database: fixture.database).clean(now: now.adding(seconds: 5_000))
         let left = try await fixture.database.read { tx in try tx.query("SELECT * FROM temporary_credentials").count }
         #expect(left == 0)
     }
