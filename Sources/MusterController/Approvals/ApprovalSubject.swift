@@ -1,5 +1,4 @@
 internal import MusterCrypto
-package import MusterWire
 
 /// What is asked for, and what a grant covers: exactly this. [value]
 package struct ApprovalSubject: Sendable, Hashable, Codable {

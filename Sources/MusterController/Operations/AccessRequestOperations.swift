@@ -1,6 +1,6 @@
 package import MusterCrypto
 internal import MusterDocuments
-package import MusterWire
+internal import MusterWire
 
 /// StartAccessRequest and GetAccessToken: asking first, instead of being denied first.
 ///
