@@ -249,6 +249,7 @@ def test_every_unserved_operation_is_refused(sandbox):
     assert served == {
         "SendCommand", "ListCommands", "ListCommandInvocations", "GetCommandInvocation", "CancelCommand", "CreateActivation",
         "DescribeActivations", "DeleteActivation", "DeregisterManagedInstance", "DescribeInstanceInformation", "GetConnectionStatus",
+        "StartAccessRequest", "GetAccessToken",
         "AddTagsToResource", "RemoveTagsFromResource", "ListTagsForResource", "DescribeInstanceProperties", "UpdateManagedInstanceRole",
         "GetServiceSetting", "UpdateServiceSetting", "ResetServiceSetting", "GetDocument", "DescribeDocument", "ListDocuments",
         "ListDocumentVersions", "CreateDocument", "UpdateDocument", "UpdateDocumentDefaultVersion", "DeleteDocument",
