@@ -14,11 +14,11 @@ package struct AuditRoutes: Sendable {
 
     package func register(in table: inout RouteTable) {
         table.register(
-            "CheckpointAuditTrail", .post, AuditRoute.checkpoint, permission: "muster:ExportAuditTrail", route: .operators, access: .anything,
-            checkpoint)
+            "CheckpointAuditTrail", .post, AuditRoute.checkpoint, permission: "muster:ExportAuditTrail", route: .operators,
+            access: .anything, checkpoint)
         table.register(
-            "ExportAuditTrail", .get, AuditRoute.read, permission: "muster:ExportAuditTrail", route: .operators, access: .anything, bodies: 8,
-            read)
+            "ExportAuditTrail", .get, AuditRoute.read, permission: "muster:ExportAuditTrail", route: .operators, access: .anything,
+            bodies: 8, read)
     }
 
     private static let nothing = APIError(code: "ResourceNotFoundException", message: "There is nothing here.", status: 404)

@@ -11,7 +11,8 @@ package struct AuditOperations: Sendable {
     }
 
     package func register(in table: inout OperationTable) {
-        table.register(LookupEvents.self, permission: "cloudtrail:LookupEvents", route: .operators, access: .anything, changes: false, lookup)
+        table.register(
+            LookupEvents.self, permission: "cloudtrail:LookupEvents", route: .operators, access: .anything, changes: false, lookup)
     }
 
     @Sendable func lookup(_ input: LookupEvents.Input, _ context: OperationContext) async throws -> LookupEvents.Output {

@@ -11,7 +11,9 @@ enum TestAccess {
             userAgent: "test", principal: principal)
     }
 
-    static func check(_ set: PolicySet = .administrator, _ action: String = "ssm:Any", _ caller: Caller = TestAccess.caller()) -> AccessCheck {
+    static func check(_ set: PolicySet = .administrator, _ action: String = "ssm:Any", _ caller: Caller = TestAccess.caller())
+        -> AccessCheck
+    {
         AccessCheck(
             caller, action: action, account: "000000000001", region: "x", now: .now(), policies: .fixed(set), database: NoDatabase())
     }
