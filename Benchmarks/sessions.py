@@ -264,13 +264,13 @@ def output(muster, node, env, peer, row):
 
 def tunnel(muster, node, env, peer, row):
     fountain = Fountain(1024 * MEBIBYTE)
-    for name, way in (("OpenSSH", ()), ("OpenSSH through a jump host", peer.jump)) if peer else ():
+    if peer:
         port = free_port()
         process = subprocess.Popen(
-            peer.options("-N", *way, "-L", f"127.0.0.1:{port}:127.0.0.1:{fountain.port}"), stdin=subprocess.DEVNULL)
+            peer.options("-N", "-L", f"127.0.0.1:{port}:127.0.0.1:{fountain.port}"), stdin=subprocess.DEVNULL)
         fountain.drain(port, "down")
         for direction in ("down", "up"):
-            row(f"tunnel, {direction}, {name}", f"{statistics.median(fountain.drain(port, direction) for _ in range(3)):.0f} MB/s", "-")
+            row(f"tunnel, {direction}, OpenSSH", f"{statistics.median(fountain.drain(port, direction) for _ in range(3)):.0f} MB/s", "-")
         process.terminate()
         process.wait()
     process = subprocess.Popen([muster, "forward", node, f"0:{fountain.port}"], env=env, stdout=subprocess.PIPE, text=True)
