@@ -20,12 +20,15 @@ help: ## List the targets
 demo: build ## Build, enrol three servers on this machine, run commands on them, clean up
 	@PATH="$(CURDIR)/$(RELEASE):$$PATH" bash docs/demo.sh
 
+# Processes that run the end-to-end tests side by side, a file each. They wait more than they compute.
+WORKERS ?= 4
+
 .PHONY: test
 test: test-packages python ## Build and run every test: unit, end to end, conformance with boto3 and the AWS CLI
 	$(SWIFT) build --build-tests
 	Tests/steady.sh $(SWIFT) test --skip-build --no-parallel
-	MUSTER_BIN="$(CURDIR)/.build/debug" Tests/steady.sh $(PYTHON) -m pytest -q Tests/ConformanceTests Tests/EndToEndTests
-	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_TRANSPORT=poll Tests/steady.sh $(PYTHON) -m pytest -q Tests/EndToEndTests/test_crash.py Tests/EndToEndTests/test_rate_control.py
+	MUSTER_BIN="$(CURDIR)/.build/debug" Tests/steady.sh $(PYTHON) -m pytest -q -n $(WORKERS) --dist loadfile Tests/ConformanceTests Tests/EndToEndTests
+	MUSTER_BIN="$(CURDIR)/.build/debug" MUSTER_TRANSPORT=poll Tests/steady.sh $(PYTHON) -m pytest -q -n $(WORKERS) --dist loadfile Tests/EndToEndTests/test_crash.py Tests/EndToEndTests/test_rate_control.py
 
 .PHONY: check
 check: packages ## Look for format differences, undeclared imports of our modules and unit files systemd would refuse

@@ -16,7 +16,7 @@ case "$*" in
   # 1: tests failed. Everything else is no test's fault.
   [ "$status" = 1 ] || exit "$status"
   failed=$(grep -E '^(FAILED|ERROR) ' "$log" | cut -d' ' -f2)
-  again=("$@" --last-failed --last-failed-no-failures none)
+  again=("$@" --last-failed --last-failed-no-failures none -n 0)
   ;;
 *)
   failed=$(sed -nE 's/^✘ Test ([A-Za-z0-9_]+)\(.* failed after .*/\1/p' "$log" | sort -u)
