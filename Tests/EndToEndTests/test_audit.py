@@ -157,9 +157,9 @@ def test_lookup_events_speaks_as_cloudtrail_does(box, node):
     assert sent["Username"] == "administrator" and sent["AccessKeyId"] == box.env["AWS_ACCESS_KEY_ID"] and sent["ReadOnly"] == "false"
     assert record["userIdentity"]["type"] == "IAMUser" and record["userIdentity"]["arn"].endswith(":user/administrator")
     assert record["eventSource"] == "ssm.amazonaws.com" and record["sourceIPAddress"] == "127.0.0.1" and "Boto3" in record["userAgent"]
-    assert record["requestParameters"]["InstanceIds"] == [node] and record["requestParameters"]["Comment"] == "a look"
-    assert record["requestParameters"]["Parameters"]["commands"] == ["sha256:" + hashlib.sha256(text.encode()).hexdigest()]
-    assert record["responseElements"] == {"commandId": command} and record["requestID"] and record["eventID"] == sent["EventId"]
+    assert record["requestParameters"]["instanceIds"] == [node] and record["requestParameters"]["comment"] == "a look"
+    assert record["requestParameters"]["parameters"]["commands"] == ["sha256:" + hashlib.sha256(text.encode()).hexdigest()]
+    assert record["responseElements"] == {"command": {"commandId": command}} and record["requestID"] and record["eventID"] == sent["EventId"]
     assert record["resources"][0] == {"ARN": f"arn:aws:ssm:{record['awsRegion']}:{record['recipientAccountId']}:command/{command}",
                                       "type": "AWS::SSM::Command"}
     end = next(e for e in found if e["EventName"] == "EndInvocation")["Record"]

@@ -21,7 +21,7 @@ package struct ApprovalRoutes: Sendable {
             "ListApprovals", .get, Approval.listPath, permission: "muster:ListApprovals", route: .operators, access: .anything, list)
         table.register(
             "GrantApproval", .post, Approval.grantPath, permission: "muster:GrantApproval", route: .operators, access: .anything,
-            bodyBytes: Self.bodyBytes
+            changes: true, bodyBytes: Self.bodyBytes
         ) { call, context in
             try await decide("GrantApproval", call, context) { request, decision, approver in
                 guard decision.reason == nil else { throw APIError.validation("A grant has no Reason.") }
@@ -31,7 +31,7 @@ package struct ApprovalRoutes: Sendable {
         }
         table.register(
             "RefuseApproval", .post, Approval.refusePath, permission: "muster:RefuseApproval", route: .operators, access: .anything,
-            bodyBytes: Self.bodyBytes
+            changes: true, bodyBytes: Self.bodyBytes
         ) { call, context in
             try await decide("RefuseApproval", call, context) { request, decision, approver in
                 let reason = decision.reason ?? ""
@@ -44,7 +44,7 @@ package struct ApprovalRoutes: Sendable {
         }
         table.register(
             "RevokeApproval", .post, Approval.revokePath, permission: "muster:RevokeApproval", route: .operators, access: .anything,
-            bodyBytes: Self.bodyBytes
+            changes: true, bodyBytes: Self.bodyBytes
         ) { call, context in
             try await decide("RevokeApproval", call, context) { request, decision, approver in
                 guard decision == ApprovalDecision() else { throw APIError.validation("To revoke takes no members.") }

@@ -5,11 +5,14 @@ internal import MusterWire
 /// What an operator asked for, as the audit trail may have it. [value]
 ///
 /// Secrets are masked; texts that people put secrets into (the parameters of commands and sessions, documents) are there as their SHA-256,
-/// which proves what was run to whoever may read the record of the command. All else stays, cut where it is long.
+/// which proves what was run to whoever may read the record of the command. All else stays, cut where it is long. Members begin with a small
+/// letter, as CloudTrail writes them; keys of maps stay as they are.
 enum AuditParameters {
     /// CloudTrail's own word.
     static let masked = "HIDDEN_DUE_TO_SECURITY_REASONS"
     private static let longestValue = 1_024
+    /// A policy is what its change is about, and may be long (IAM's own limit is 6,144 characters).
+    private static let longestPolicy = 8 << 10
     private static let deepest = 8
 
     /// By the ends of members' names, without regard to case.
@@ -19,6 +22,7 @@ enum AuditParameters {
     ]
     /// Names of members whose texts are digested.
     private static let digested: Set<String> = ["content", "parameters", "value", "clientcontext", "payload", "commands"]
+    private static let policies: Set<String> = ["policydocument", "policy"]
     /// Values that are no secret although their members are called so.
     private static let harmless: Set<String> = ["nexttoken", "clienttoken", "clientrequesttoken"]
 
@@ -30,6 +34,12 @@ enum AuditParameters {
         return try? JSONCoding.encode(shown(.object(members), depth: 0, digests: false))
     }
 
+    /// Of a call of the query protocol.
+    static func text(_ call: QueryCall) -> [UInt8]? {
+        let members = call.members
+        return members.isEmpty ? nil : try? JSONCoding.encode(shown(.object(members), depth: 0, digests: false))
+    }
+
     private static func shown(_ value: JSONValue, depth: Int, digests: Bool) -> JSONValue {
         guard depth < deepest else { return .string("… (cut: too deep)") }
         switch value {
@@ -39,10 +49,13 @@ enum AuditParameters {
             var shown: [String: JSONValue] = [:]
             for (name, value) in members {
                 let lower = name.lowercased()
+                let name = AuditRecordText.cut(digests ? name : name.prefix(1).lowercased() + name.dropFirst(), 128)
                 if !harmless.contains(lower), secrets.contains(where: { lower.hasSuffix($0) }) {
-                    shown[AuditRecordText.cut(name, 128)] = .string(masked)
+                    shown[name] = .string(masked)
+                } else if policies.contains(lower), case .string(let text) = value {
+                    shown[name] = .string(AuditRecordText.cut(text, longestPolicy))
                 } else {
-                    shown[AuditRecordText.cut(name, 128)] = self.shown(
+                    shown[name] = self.shown(
                         value, depth: depth + 1, digests: digests || digested.contains(lower) && !(isPair && lower == "value"))
                 }
             }

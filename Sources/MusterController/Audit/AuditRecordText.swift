@@ -113,14 +113,43 @@ struct AuditRecordText {
     /// What a call made, where a reader would otherwise have to guess.
     private mutating func answer(_ event: AuditEvent) {
         name("responseElements")
-        guard event.outcome == .success, let member = Self.made[event.operation] else { return null() }
+        guard event.outcome == .success, let answer = Self.answers[event.operation] else { return null() }
         open()
-        text(member, event.resource)
+        if let structure = answer.structure {
+            name(structure)
+            open()
+        }
+        for (member, detail) in answer.members {
+            if let value = detail.map({ event.details[$0] }) ?? event.resource { text(member, value) }
+        }
+        if answer.structure != nil { close() }
         close()
     }
 
-    private static let made = [
-        "SendCommand": "commandId", "StartSession": "sessionId", "CreateActivation": "activationId", "CreateDocument": "name",
+    /// The members of an answer that say what was made, in the structure where the operation has them.
+    private struct Answered {
+        var structure: String?
+        /// From the event's details, or its resource.
+        var members: KeyValuePairs<String, String?>
+    }
+
+    private static let session = Answered(members: ["sessionId": nil])
+    private static let document = Answered(
+        structure: "documentDescription", members: ["name": nil, "documentVersion": "version", "hash": "sha256"])
+    private static let credentials = Answered(structure: "credentials", members: ["accessKeyId": "accessKeyId"])
+
+    private static let answers: [String: Answered] = [
+        "SendCommand": Answered(structure: "command", members: ["commandId": nil]),
+        "StartSession": session, "ResumeSession": session, "TerminateSession": session,
+        "CreateActivation": Answered(members: ["activationId": nil]),
+        "CreateDocument": document, "UpdateDocument": document,
+        "UpdateDocumentDefaultVersion": Answered(structure: "description", members: ["name": nil, "defaultVersion": "version"]),
+        "StartAccessRequest": Answered(members: ["accessRequestId": nil]),
+        "AssumeRole": credentials, "GetSessionToken": credentials, "GetAccessToken": credentials,
+        "CreateUser": Answered(structure: "user", members: ["arn": nil, "userName": "userName"]),
+        "CreateGroup": Answered(structure: "group", members: ["arn": nil]),
+        "CreatePolicy": Answered(structure: "policy", members: ["arn": nil, "policyName": "policyName"]),
+        "CreateAccessKey": Answered(structure: "accessKey", members: ["accessKeyId": "createdAccessKeyId", "userName": "userName"]),
     ]
 
     private mutating func data(_ event: AuditEvent) {

@@ -15,7 +15,7 @@ package struct AuditRoutes: Sendable {
     package func register(in table: inout RouteTable) {
         table.register(
             "CheckpointAuditTrail", .post, AuditRoute.checkpoint, permission: "muster:ExportAuditTrail", route: .operators,
-            access: .anything, checkpoint)
+            access: .anything, changes: true, checkpoint)
         table.register(
             "ExportAuditTrail", .get, AuditRoute.read, permission: "muster:ExportAuditTrail", route: .operators, access: .anything,
             bodies: 8, read)

@@ -364,6 +364,7 @@ package final class ControllerServer: Service {
                 let refusal = await refused(error, entry.name, source: connection.remoteAddress, at: time)
                 throw APIError(code: refusal.code, message: refusal.message, status: refusal.code == APIError.throttling.code ? 429 : 403)
             }
+            if entry.changes, entry.route == .operators { try await refuseReplay(evidence, entry.name, caller, at: time) }
             let call = RouteCall(path: evidence.path, prefix: entry.prefix, query: evidence.query, body: body)
             let answer = try await entry.run(call, context)
             count(entry.name, "success")

@@ -95,7 +95,9 @@ package struct OperationTable: Sendable {
             try await access.guarding(context) {
                 try operation.decode(body)
             } handler: { call in
-                try await handler(call, context).xml(resultOf: operation.name)
+                var context = context
+                if changes { context.parameters = AuditParameters.text(call) }
+                return try await handler(call, context).xml(resultOf: operation.name)
             }
         }
     }

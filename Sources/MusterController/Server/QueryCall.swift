@@ -126,6 +126,17 @@ package struct QueryCall: Sendable {
     package func number(_ name: String) -> Int? { numbers[name] }
     package func list(_ name: String) -> [String] { lists[name] ?? [] }
     package func isSet(_ name: String) -> Bool { texts[name] == "true" }
+
+    /// As a JSON API would have taken them.
+    var members: [String: JSONValue] {
+        var members = texts.mapValues(JSONValue.string)
+        for (name, number) in numbers { members[name] = .integer(Int64(number)) }
+        for (name, list) in lists where !list.isEmpty { members[name] = .array(list.map(JSONValue.string)) }
+        if !tags.isEmpty {
+            members["Tags"] = .array(tags.map { .object(["Key": .string($0.key ?? ""), "Value": .string($0.value ?? "")]) })
+        }
+        return members
+    }
 }
 
 /// An answer of the query protocol, members in order. [value]

@@ -45,6 +45,8 @@ package struct RouteTable: Sendable {
         let prefix: String
         let permission: Permission
         let route: OperationRoute
+        /// As an operation's.
+        let changes: Bool
         /// The largest body.
         let bodyBytes: Int
         /// How many bodies are in memory at a time; those beyond are told to come again.
@@ -60,19 +62,21 @@ package struct RouteTable: Sendable {
 
     package mutating func register(
         _ name: String, _ method: HTTPRequest.Method, _ prefix: String, permission: Permission, route: OperationRoute,
-        access: AccessRule<RouteCall>, bodyBytes: Int = 0, bodies: Int = 64, isHeld: Bool = false,
+        access: AccessRule<RouteCall>, changes: Bool = false, bodyBytes: Int = 0, bodies: Int = 64, isHeld: Bool = false,
         _ run: @escaping @Sendable (RouteCall, OperationContext) async throws -> RouteAnswer
     ) {
         precondition(access.isCertificate == (route != .operators), "\(name) is for \(route) and has the access rule of another side")
         entries.append(
             Entry(
-                name: name, method: method, prefix: prefix, permission: permission, route: route, bodyBytes: bodyBytes, bodies: bodies,
-                isHeld: isHeld
+                name: name, method: method, prefix: prefix, permission: permission, route: route, changes: changes, bodyBytes: bodyBytes,
+                bodies: bodies, isHeld: isHeld
             ) { call, context in
                 try await access.guarding(context) {
                     call
                 } handler: {
-                    try await run($0, context)
+                    var context = context
+                    if changes, route == .operators { context.parameters = AuditParameters.text(call.body) }
+                    return try await run($0, context)
                 }
             })
     }

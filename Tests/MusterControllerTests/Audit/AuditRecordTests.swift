@@ -76,7 +76,7 @@ import Testing
             """
         let shown = String(decoding: try #require(AuditParameters.text(Array(body.utf8))), as: UTF8.self)
         #expect(!shown.contains("hunter"))
-        for kept in ["AWS-RunShellScript", "mi-1", "staging", "tag:env", "prod", "\"NextToken\":\"page\""] {
+        for kept in ["AWS-RunShellScript", "mi-1", "staging", "tag:env", "prod", "\"nextToken\":\"page\"", "\"documentName\":", "\"tags\":[{\"key\":\"env\","] {
             #expect(shown.contains(kept), "\(kept)")
         }
         #expect(shown.contains("sha256:" + Hex.encode(SHA256.hash("mysql -phunter2"))))
@@ -84,6 +84,36 @@ import Testing
         #expect(AuditParameters.text(Array("[]".utf8)) == nil && AuditParameters.text(Array("{}".utf8)) == nil)
         let deep = String(repeating: #"{"a":"#, count: 40) + "1" + String(repeating: "}", count: 40)
         #expect(AuditParameters.text(Array(deep.utf8)).map { String(decoding: $0, as: UTF8.self).contains("too deep") } == true)
+    }
+
+    @Test func callsOfTheQueryProtocolAreShownLikeAnyOther() throws {
+        let policy = #"{"Version":"2012-10-17","Statement":[]}"# + String(repeating: " ", count: 3_000)
+        let operation = QueryOperation(
+            "PutUserPolicy", [.text("UserName"), .text("PolicyDocument"), .number("DurationSeconds", 1...9), .texts("TagKeys"), .tags()])
+        let call = try operation.decode(fields: [
+            "UserName": "jane", "PolicyDocument": policy, "DurationSeconds": "5", "TagKeys.member.1": "env", "Tags.member.1.Key": "team",
+            "Tags.member.1.Value": "blue",
+        ])
+        let shown = try JSONCoding.decode(JSONValue.self, from: try #require(AuditParameters.text(call)))
+        #expect(
+            shown
+                == .object([
+                    "userName": .string("jane"), "policyDocument": .string(policy), "durationSeconds": .integer(5),
+                    "tagKeys": .array([.string("env")]), "tags": .array([.object(["key": .string("team"), "value": .string("blue")])]),
+                ]))
+        #expect(AuditParameters.text(QueryCall()) == nil)
+    }
+
+    @Test func anAnswerNamesWhatWasMade() {
+        func answer(_ operation: String, _ resource: String, _ details: [String: String]) -> Bool {
+            let event = AuditEvent(
+                time: Self.time, caller: Self.jane, requestID: "r", region: "", operation: operation, resource: resource, outcome: .success,
+                details: details)
+            return text(event).contains(
+                #""responseElements":{"accessKey":{"accessKeyId":"AKIA2","userName":"bob"}},"additionalEventData""#)
+        }
+        #expect(answer("CreateAccessKey", "arn:aws:iam::000000000001:user/bob", ["createdAccessKeyId": "AKIA2", "userName": "bob"]))
+        #expect(!answer("UpdateAccessKey", "arn:aws:iam::000000000001:user/bob", ["createdAccessKeyId": "AKIA2", "userName": "bob"]))
     }
 
     @Test func eventIDsGrowWithTime() {
