@@ -148,7 +148,11 @@ final class TLSConnection {
                 result = SSL_read(ssl, space.baseAddress, Int32(clamping: space.count))
                 return max(0, Int(result))
             }
-            if result > 0 { continue }
+            if result > 0 {
+                // Asking again would only tell that there is nothing.
+                if received.readableBytes == 0, SSL_has_pending(ssl) == 0 { return .wantsInput }
+                continue
+            }
             // Asked at once: any other call on this connection, as a reader might make, would change the answer.
             switch SSL_get_error(ssl, result) {
             case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return .wantsInput

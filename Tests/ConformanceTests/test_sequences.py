@@ -270,6 +270,42 @@ def test_terraform_service_setting(ssm):
         assert (reset["SettingValue"], reset["Status"]) == (value, "Default")
 
 
+def test_terraform_identities(sandbox):
+    """aws_iam_user, _group, _policy, _access_key, their attachments: what the provider calls to create, read, change and destroy them."""
+    iam = sandbox.client("iam")
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "ssm:Describe*", "Resource": "*"}]})
+    iam.create_user(UserName="tf", Path="/", Tags=[{"Key": "team", "Value": "db"}])
+    assert iam.get_user(UserName="tf")["User"]["Tags"] == [{"Key": "team", "Value": "db"}]
+    group = iam.create_group(GroupName="tf-group", Path="/")["Group"]
+    assert iam.get_group(GroupName="tf-group")["Group"]["Arn"] == group["Arn"]
+    iam.add_user_to_group(UserName="tf", GroupName="tf-group")
+    assert [g["GroupName"] for g in iam.list_groups_for_user(UserName="tf")["Groups"]] == ["tf-group"]
+    arn = iam.create_policy(PolicyName="tf-policy", Path="/", PolicyDocument=document)["Policy"]["Arn"]
+    read = iam.get_policy(PolicyArn=arn)["Policy"]
+    assert iam.get_policy_version(PolicyArn=arn, VersionId=read["DefaultVersionId"])["PolicyVersion"]["Document"] == json.loads(document)
+    iam.attach_group_policy(GroupName="tf-group", PolicyArn=arn)
+    assert [p["PolicyArn"] for p in iam.list_attached_group_policies(GroupName="tf-group")["AttachedPolicies"]] == [arn]
+    key = iam.create_access_key(UserName="tf")["AccessKey"]
+    assert [k["Status"] for k in iam.list_access_keys(UserName="tf")["AccessKeyMetadata"]] == ["Active"]
+
+    changed = document.replace("Describe", "List")
+    assert [v["IsDefaultVersion"] for v in iam.list_policy_versions(PolicyArn=arn)["Versions"]] == [True]
+    iam.create_policy_version(PolicyArn=arn, PolicyDocument=changed, SetAsDefault=True)
+    read = iam.get_policy(PolicyArn=arn)["Policy"]
+    assert iam.get_policy_version(PolicyArn=arn, VersionId=read["DefaultVersionId"])["PolicyVersion"]["Document"] == json.loads(changed)
+
+    iam.delete_access_key(UserName="tf", AccessKeyId=key["AccessKeyId"])
+    iam.detach_group_policy(GroupName="tf-group", PolicyArn=arn)
+    for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
+        assert version["IsDefaultVersion"]  # the others it would delete first
+    iam.delete_policy(PolicyArn=arn)
+    iam.remove_user_from_group(UserName="tf", GroupName="tf-group")
+    iam.delete_group(GroupName="tf-group")
+    iam.delete_user(UserName="tf")
+    for read, name in ((iam.get_user, {"UserName": "tf"}), (iam.get_group, {"GroupName": "tf-group"}), (iam.get_policy, {"PolicyArn": arn})):
+        assert code_of(read, **name) == "NoSuchEntity"
+
+
 def form(sandbox, body, *, key=None, secret=None, service="sts", headers=()):
     """A signed form, and the answer as it is: status, content type, XML."""
     import botocore.auth

@@ -153,11 +153,11 @@ struct AuditRecordText {
     ]
 
     private mutating func data(_ event: AuditEvent) {
-        let details = event.details.filter { $0.key != "errorCode" && $0.key != "errorMessage" }
-        guard !details.isEmpty else { return }
+        let keys = event.details.keys.filter { $0 != "errorCode" && $0 != "errorMessage" }.sorted()
+        guard !keys.isEmpty else { return }
         name("additionalEventData")
         open()
-        for (key, value) in details.sorted(by: { $0.key < $1.key }) { text(key, value) }
+        for key in keys { text(key, event.details[key] ?? "") }
         close()
     }
 
@@ -191,7 +191,7 @@ struct AuditRecordText {
 
     /// Names of IAM's operations: a verb and one of its nouns.
     private static func isIdentity(_ operation: String) -> Bool {
-        guard !operation.contains("Managed"), !operation.contains("Resource") else { return false }
+        guard !operation.holds("Managed"), !operation.holds("Resource") else { return false }
         return [
             "User", "Users", "Group", "Groups", "Role", "Roles", "Policy", "Policies", "AccessKey", "AccessKeys", "LastUsed", "ToGroup",
             "FromGroup",

@@ -28,7 +28,8 @@ package struct Multiplexer: Sendable {
         /// Received bytes of all streams that their connections have not taken.
         package var maximumUnread = 4 << 20
         package var stall = TimeAmount.seconds(10)
-        /// What one stream sends before it is the next one's turn; the stock ends send up to 32 KiB.
+        /// What one stream sends before it is the next one's turn. One that is alone sends all that a unit holds: each unit costs the
+        /// receiver a write to its connection.
         package var turn = 16 << 10
 
         package init() {}
@@ -309,7 +310,8 @@ package struct Multiplexer: Sendable {
         }
         let queued = self.streams.values[index].queued
         if queued > 0 {
-            let count = min(queued, self.limits.turn, Self.largestData, maximum - out.readableBytes - Self.headerLength)
+            let turn = self.turns.count > 1 ? self.limits.turn : Self.largestData
+            let count = min(queued, turn, Self.largestData, maximum - out.readableBytes - Self.headerLength)
             guard count > 0 else { return false }
             out.writeHeader(Command.data, id, length: count)
             var left = count
