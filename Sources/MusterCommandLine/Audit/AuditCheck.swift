@@ -1,8 +1,6 @@
 import FoundationEssentials
-import Glibc
 import MusterClient
-package import MusterCrypto
-package import MusterWire
+import MusterWire
 
 /// `muster audit verify`: an audit trail held against its chain and its checkpoints.
 package struct AuditCheck: Sendable {

@@ -1,8 +1,8 @@
 import FoundationEssentials
 import Glibc
 import MusterClient
-package import MusterCrypto
-package import MusterWire
+import MusterCrypto
+import MusterWire
 
 /// `muster session verify`: recordings held against their chains, their seals and what was committed of them.
 package struct RecordingCheck: Sendable {
