@@ -104,6 +104,22 @@ class Sandbox:
         os.kill(pid, number)
         eventually(lambda: not alive(pid), what=f"the end of {what}")
 
+    def restart(self, what, kill=False):
+        """Ends a process, in order or with SIGKILL, and starts it again; what was killed, once those at the other end have noticed."""
+        if not kill:
+            return self.control("restart", what)
+        if what == "controller":
+            log = self.directory / "logs" / "agent-0.log"
+            before = len(log.read_bytes())
+            self.kill(what)
+            eventually(lambda: b"controller closed the connection" in (words := log.read_bytes()[before:])
+                       or b"no connection to the controller" in words, what="an agent that misses its controller")
+        else:
+            node = self.nodes()[int(what.removeprefix("agent-"))]
+            self.kill(what)
+            eventually(lambda: self.client().get_connection_status(Target=node)["Status"] == "notconnected", what=f"the news of {what}'s end")
+        self.control("start", what)
+
     def nodes(self):
         """Node ids by index, as the tags say."""
         ssm, found = self.client(), {}

@@ -12,18 +12,21 @@ class Proxy:
     idle_cut      closes a tunnel on which nothing has come for so many seconds, either way
     life_cut      closes a tunnel that is so many seconds old
     credentials   "user:password" that CONNECT has to bring
-    blackhole()   drops every byte and answers nothing, without closing anything; restore() lets new bytes pass
+    blackhole()   drops every byte and answers nothing, without closing anything, and counts who knocks; restore() lets new bytes pass,
+                  restore(refusing=True) turns those away at once who have knocked and would wait for an answer until they give up
+    cut()         closes every tunnel
     hold()        keeps every byte where it is, as a cut that TCP outlives; release() lets them go on
     """
 
     def __init__(self, idle_cut=None, life_cut=None, credentials=None):
         self.idle_cut, self.life_cut, self.credentials = idle_cut, life_cut, credentials
-        self.tunnels, self.cuts, self.refused, self.asked = 0, 0, 0, []
+        self.tunnels, self.cuts, self.refused, self.knocks, self.asked = 0, 0, 0, 0, []
         self._open = threading.Event()
         self._open.set()
         self._flow = threading.Event()
         self._flow.set()
         self._ended = threading.Event()
+        self._knocking, self._relaying = set(), set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._sockets = {self._listener}
         self._lock = threading.Lock()
@@ -40,8 +43,13 @@ class Proxy:
     def blackhole(self):
         self._open.clear()
 
-    def restore(self):
+    def restore(self, refusing=False):
         self._open.set()
+        if refusing:
+            self._shut_all(self._knocking)
+
+    def cut(self):
+        self._shut_all(self._relaying)
 
     def hold(self):
         self._flow.clear()
@@ -76,6 +84,15 @@ class Proxy:
             pass
         s.close()
 
+    def _shut_all(self, sockets):
+        """Shut, not closed: whoever waits for their bytes does that."""
+        with self._lock:
+            for s in sockets:
+                try:
+                    s.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
     def _keep(self, s):
         with self._lock:
             if self._ended.is_set():
@@ -104,6 +121,9 @@ class Proxy:
             self._flow.wait()
             if not self._open.is_set():
                 # As a link that is down: not even a refusal. The client gives up first.
+                with self._lock:
+                    self.knocks += 1
+                    self._knocking.add(client)
                 while client.recv(4096):
                     pass
                 return
@@ -124,6 +144,8 @@ class Proxy:
             self._keep(server)
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             self.tunnels += 1
+            with self._lock:
+                self._relaying.add(client)
             tunnel = {"heard": time.monotonic(), "began": time.monotonic(), "over": threading.Event()}
             for a, b in ((client, server), (server, client)):
                 self._spawn(self._relay, a, b, tunnel)
@@ -138,7 +160,8 @@ class Proxy:
             for s in (client, server):
                 if s is not None:
                     with self._lock:
-                        self._sockets.discard(s)
+                        for kept in (self._sockets, self._knocking, self._relaying):
+                            kept.discard(s)
                     self._shut(s)
 
     def _relay(self, source, target, tunnel):

@@ -5,7 +5,7 @@ struct FuzzTarget: Sendable {
     let run: @Sendable ([UInt8]) throws -> Void
 
     static let all = [
-        frames, documents, signatures, certificates, upgrades, streams, recordings, configurations, policies,
+        frames, documents, signatures, certificates, upgrades, webSockets, streams, recordings, configurations, policies,
     ]
 }
 

@@ -255,7 +255,8 @@ package struct Controller: Sendable {
             authentication: Authentication(
                 keys: keys, database: database, account: configuration.account, regions: Set(configuration.regions)),
             database: database, account: configuration.account,
-            defaultRegion: configuration.regions.first ?? Self.defaultRegion, metrics: metrics, serveNode: serveNode,
+            defaultRegion: configuration.regions.first ?? Self.defaultRegion, metrics: metrics,
+            metricsFrom: configuration.metricsFrom.compactMap(AddressRange.init), serveNode: serveNode,
             dataChannels: dataChannels,
             listening: { addresses in
                 try directory.write(addresses.map { $0 + "\n" }.joined(), to: .listening)

@@ -63,6 +63,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
     package var maximumBodyBytes = 1 << 20
     package var requestsPerSecond = 100
     package var requestBurst = 200
+    package var metricsFrom = ["127.0.0.0/8", "::1"]
     package var handshakeSeconds = 10
     package var requestSeconds = 30
     package var historyDays = 30
@@ -107,6 +108,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         "maximumBodyBytes": .integer(65_536...16_777_216),
         "requestsPerSecond": .integer(1...100_000),
         "requestBurst": .integer(1...100_000),
+        "metricsFrom": .strings,
         "handshakeSeconds": .integer(1...300),
         "requestSeconds": .integer(1...3_600),
         "historyDays": .integer(1...3_650),
@@ -133,7 +135,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
 
     private enum Keys: String, CodingKey {
         case account, regions, dataDirectory, listeners, names, certificateHours, offlineSeconds, maximumBodyBytes
-        case requestsPerSecond, requestBurst, handshakeSeconds, requestSeconds, historyDays, totalTimeoutSlackSeconds, logLevel
+        case requestsPerSecond, requestBurst, metricsFrom, handshakeSeconds, requestSeconds, historyDays, totalTimeoutSlackSeconds, logLevel
         case outputNodeBytes, outputTotalBytes, outputDays, outputS3Endpoint, outputS3Region, outputS3Bucket, outputS3PathStyle,
             outputS3CredentialsFile, recordingBytes, recordingDays, recordingCommitSeconds
         case auditDays, auditCheckpointSeconds, auditFolder, auditS3Bucket, auditS3Prefix, auditSyslog
@@ -152,6 +154,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         maximumBodyBytes = try value(.maximumBodyBytes, maximumBodyBytes)
         requestsPerSecond = try value(.requestsPerSecond, requestsPerSecond)
         requestBurst = try value(.requestBurst, requestBurst)
+        metricsFrom = try value(.metricsFrom, metricsFrom)
         handshakeSeconds = try value(.handshakeSeconds, handshakeSeconds)
         requestSeconds = try value(.requestSeconds, requestSeconds)
         historyDays = try value(.historyDays, historyDays)
@@ -214,6 +217,10 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
             }
         }
         for name in names where !Self.isName(name) { throw ControllerError.badName(name) }
+        for source in metricsFrom where AddressRange(source) == nil {
+            throw ControllerError.badSetting(
+                "'metricsFrom' names \"\(source)\", which is no address (10.1.2.3) and no network (10.1.0.0/16, fd00::/8).")
+        }
     }
 
     /// A DNS name (RFC 1123 section 2.1) or an address: what may stand in a certificate.

@@ -8,9 +8,15 @@ private let discussion = """
     `aws iam` does the same.
     """
 
-extension CommonOptions {
-    fileprivate func perform(_ order: CallerOrder) async throws {
-        let words = try await CallerAdministration(configuration: try configuration()).run(order)
+/// A command that is one order to the administration of callers.
+protocol CallerCommand: AsyncParsableCommand {
+    var common: CommonOptions { get }
+    func order() throws -> CallerOrder
+}
+
+extension CallerCommand {
+    func run() async throws {
+        let words = try await CallerAdministration(configuration: try common.configuration()).run(try order())
         if !words.isEmpty { print(words) }
     }
 }
@@ -20,14 +26,14 @@ struct Users: AsyncParsableCommand {
         commandName: "user", abstract: "Users: list, create, tag and delete them.", discussion: discussion,
         subcommands: [List.self, Create.self, Tag.self, Untag.self, Delete.self], defaultSubcommand: List.self)
 
-    struct List: AsyncParsableCommand {
+    struct List: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Show the users with their groups, policies and keys.")
         @OptionGroup var common: CommonOptions
 
-        func run() async throws { try await common.perform(.listUsers) }
+        func order() throws -> CallerOrder { .listUsers }
     }
 
-    struct Create: AsyncParsableCommand {
+    struct Create: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Create a user, who may do nothing yet.")
         @OptionGroup var common: CommonOptions
         @Argument var name: String
@@ -35,34 +41,34 @@ struct Users: AsyncParsableCommand {
             []
         @Option(help: "A group to put the user into. May be repeated.") var group: [String] = []
 
-        func run() async throws { try await common.perform(.createUser(name, tags: tag, groups: group)) }
+        func order() throws -> CallerOrder { .createUser(name, tags: tag, groups: group) }
     }
 
-    struct Tag: AsyncParsableCommand {
+    struct Tag: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Set tags of a user.")
         @OptionGroup var common: CommonOptions
         @Argument var name: String
         @Argument(help: "KEY=VALUE") var tag: [String]
 
-        func run() async throws { try await common.perform(.tagUser(name, tags: tag)) }
+        func order() throws -> CallerOrder { .tagUser(name, tags: tag) }
     }
 
-    struct Untag: AsyncParsableCommand {
+    struct Untag: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Remove tags of a user.")
         @OptionGroup var common: CommonOptions
         @Argument var name: String
         @Argument var key: [String]
 
-        func run() async throws { try await common.perform(.untagUser(name, keys: key)) }
+        func order() throws -> CallerOrder { .untagUser(name, keys: key) }
     }
 
-    struct Delete: AsyncParsableCommand {
+    struct Delete: CallerCommand {
         static let configuration = CommandConfiguration(
             abstract: "Delete a user with all keys. Its sessions end; what it did stays on record.")
         @OptionGroup var common: CommonOptions
         @Argument var name: String
 
-        func run() async throws { try await common.perform(.deleteUser(name)) }
+        func order() throws -> CallerOrder { .deleteUser(name) }
     }
 }
 
@@ -71,45 +77,45 @@ struct Groups: AsyncParsableCommand {
         commandName: "group", abstract: "Groups: list, create and delete them, and say who is in them.", discussion: discussion,
         subcommands: [List.self, Create.self, Add.self, Remove.self, Delete.self], defaultSubcommand: List.self)
 
-    struct List: AsyncParsableCommand {
+    struct List: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Show the groups with their members and policies.")
         @OptionGroup var common: CommonOptions
 
-        func run() async throws { try await common.perform(.listGroups) }
+        func order() throws -> CallerOrder { .listGroups }
     }
 
-    struct Create: AsyncParsableCommand {
+    struct Create: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Create a group. It is a role as well, which its members may assume.")
         @OptionGroup var common: CommonOptions
         @Argument var name: String
 
-        func run() async throws { try await common.perform(.createGroup(name)) }
+        func order() throws -> CallerOrder { .createGroup(name) }
     }
 
-    struct Add: AsyncParsableCommand {
+    struct Add: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Put a user into a group.")
         @OptionGroup var common: CommonOptions
         @Argument var group: String
         @Argument var user: String
 
-        func run() async throws { try await common.perform(.addUser(user, group: group)) }
+        func order() throws -> CallerOrder { .addUser(user, group: group) }
     }
 
-    struct Remove: AsyncParsableCommand {
+    struct Remove: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Take a user out of a group.")
         @OptionGroup var common: CommonOptions
         @Argument var group: String
         @Argument var user: String
 
-        func run() async throws { try await common.perform(.removeUser(user, group: group)) }
+        func order() throws -> CallerOrder { .removeUser(user, group: group) }
     }
 
-    struct Delete: AsyncParsableCommand {
+    struct Delete: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Delete a group. Its members stay.")
         @OptionGroup var common: CommonOptions
         @Argument var name: String
 
-        func run() async throws { try await common.perform(.deleteGroup(name)) }
+        func order() throws -> CallerOrder { .deleteGroup(name) }
     }
 }
 
@@ -118,37 +124,37 @@ struct Keys: AsyncParsableCommand {
         commandName: "key", abstract: "Access keys: create, deactivate and delete them.", discussion: discussion,
         subcommands: [Create.self, Activate.self, Deactivate.self, Delete.self])
 
-    struct Create: AsyncParsableCommand {
+    struct Create: CallerCommand {
         static let configuration = CommandConfiguration(
             abstract: "Create another key of a user. The secret is shown once, as a credentials file has it.")
         @OptionGroup var common: CommonOptions
         @Argument var user: String
 
-        func run() async throws { try await common.perform(.createKey(user: user)) }
+        func order() throws -> CallerOrder { .createKey(user: user) }
     }
 
-    struct Activate: AsyncParsableCommand {
+    struct Activate: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Let a key count again.")
         @OptionGroup var common: CommonOptions
         @Argument var key: String
 
-        func run() async throws { try await common.perform(.setKey(key, isActive: true)) }
+        func order() throws -> CallerOrder { .setKey(key, isActive: true) }
     }
 
-    struct Deactivate: AsyncParsableCommand {
+    struct Deactivate: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Let a key count no more; what goes back to it ends.")
         @OptionGroup var common: CommonOptions
         @Argument var key: String
 
-        func run() async throws { try await common.perform(.setKey(key, isActive: false)) }
+        func order() throws -> CallerOrder { .setKey(key, isActive: false) }
     }
 
-    struct Delete: AsyncParsableCommand {
+    struct Delete: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Delete a key; what goes back to it ends.")
         @OptionGroup var common: CommonOptions
         @Argument var key: String
 
-        func run() async throws { try await common.perform(.deleteKey(key)) }
+        func order() throws -> CallerOrder { .deleteKey(key) }
     }
 }
 
@@ -157,55 +163,55 @@ struct Policies: AsyncParsableCommand {
         commandName: "policy", abstract: "Policies: save them, and say who has them.", discussion: discussion,
         subcommands: [List.self, Show.self, Put.self, Attach.self, Detach.self, Delete.self, Simulate.self], defaultSubcommand: List.self)
 
-    struct List: AsyncParsableCommand {
+    struct List: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Show the policies and who has them.")
         @OptionGroup var common: CommonOptions
 
-        func run() async throws { try await common.perform(.listPolicies) }
+        func order() throws -> CallerOrder { .listPolicies }
     }
 
-    struct Show: AsyncParsableCommand {
+    struct Show: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Print a policy.")
         @OptionGroup var common: CommonOptions
         @Argument var name: String
 
-        func run() async throws { try await common.perform(.showPolicy(name)) }
+        func order() throws -> CallerOrder { .showPolicy(name) }
     }
 
-    struct Put: AsyncParsableCommand {
+    struct Put: CallerCommand {
         static let configuration = CommandConfiguration(
             abstract: "Save a policy, or another in its place. What is not understood is refused, and nothing changes.")
         @OptionGroup var common: CommonOptions
         @Argument var name: String
         @Argument(help: "A JSON file.") var file: String
 
-        func run() async throws { try await common.perform(.putPolicy(name, document: try String(contentsOfFile: file, encoding: .utf8))) }
+        func order() throws -> CallerOrder { .putPolicy(name, document: try String(contentsOfFile: file, encoding: .utf8)) }
     }
 
-    struct Attach: AsyncParsableCommand {
+    struct Attach: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Give a policy to a user or a group.")
         @OptionGroup var common: CommonOptions
         @Argument var name: String
         @OptionGroup var holder: HolderOptions
 
-        func run() async throws { try await common.perform(.attachPolicy(name, to: try holder.holder())) }
+        func order() throws -> CallerOrder { .attachPolicy(name, to: try holder.holder()) }
     }
 
-    struct Detach: AsyncParsableCommand {
+    struct Detach: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Take a policy from a user or a group.")
         @OptionGroup var common: CommonOptions
         @Argument var name: String
         @OptionGroup var holder: HolderOptions
 
-        func run() async throws { try await common.perform(.detachPolicy(name, from: try holder.holder())) }
+        func order() throws -> CallerOrder { .detachPolicy(name, from: try holder.holder()) }
     }
 
-    struct Delete: AsyncParsableCommand {
+    struct Delete: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Delete a policy that nobody has any more.")
         @OptionGroup var common: CommonOptions
         @Argument var name: String
 
-        func run() async throws { try await common.perform(.deletePolicy(name)) }
+        func order() throws -> CallerOrder { .deletePolicy(name) }
     }
 }
 

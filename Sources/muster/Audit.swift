@@ -70,10 +70,7 @@ struct AuditGroup: AsyncParsableCommand {
         func run() async throws {
             var request = AuditCheck.Request()
             (request.names, request.checkpoints, request.authority, request.isPart) = (names, checkpoint, ca, part)
-            let status = try await AuditCheck(printer: Printer(format: connection.output)).run(request) {
-                try Operator(profile: connection.profile)
-            }
-            if status != 0 { throw ExitCode(status) }
+            try await connection.proving { try await AuditCheck(printer: $0).run(request, $1) }
         }
     }
 

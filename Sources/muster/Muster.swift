@@ -60,6 +60,12 @@ struct Connection: ParsableArguments {
         let status = try await Operator.with(profile: profile) { try await body($0, Printer(format: output)) }
         if status != 0 { throw ExitCode(status) }
     }
+
+    /// For a proof, which asks a controller only for what is in no file.
+    func proving(_ body: (Printer, () throws -> Operator) async throws -> Int32) async throws {
+        let status = try await body(Printer(format: output)) { try Operator(profile: profile) }
+        if status != 0 { throw ExitCode(status) }
+    }
 }
 
 extension OutputFormat: ExpressibleByArgument {}

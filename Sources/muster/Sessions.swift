@@ -90,10 +90,7 @@ struct SessionGroup: AsyncParsableCommand {
             request.names = names
             request.commitments = commitments
             request.authority = ca
-            let status = try await RecordingCheck(printer: Printer(format: connection.output)).run(request) {
-                try Operator(profile: connection.profile)
-            }
-            if status != 0 { throw ExitCode(status) }
+            try await connection.proving { try await RecordingCheck(printer: $0).run(request, $1) }
         }
     }
 

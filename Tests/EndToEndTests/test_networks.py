@@ -110,7 +110,8 @@ def test_polling_over_a_controller_that_is_killed(polling, tmp_path):
     command = polling.send(start(path, "sleep 1; echo done"), nodes)
     eventually(lambda: path.exists() and len(path.read_text().splitlines()) == 3, what="three starts")
     polling.kill("controller")
-    time.sleep(1.5)
+    replies = [polling.directory / f"agent-{index}" / "jobs" / command / "reply.json" for index in range(3)]
+    eventually(lambda: all(reply.exists() for reply in replies), what="results that nobody takes")
     polling.control("start", "controller")
     assert polling.finished(command)["Status"] == "Success"
     assert len(path.read_text().splitlines()) == 3

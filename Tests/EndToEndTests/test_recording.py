@@ -202,8 +202,9 @@ def test_no_line_can_be_changed_removed_swapped_or_cut_off_once_its_commitments_
     """Every line, in each of the four ways, by somebody who rewrites the chain as well and takes the seal away."""
     t = Terminal(box, node)
     for number in range(3):
+        before = len(audit(box, "CommitRecording", t.id))
         t.ask(f"echo line {number}")
-        time.sleep(1.1)
+        eventually(lambda: len(audit(box, "CommitRecording", t.id)) > before, what="a commitment of that line")
     t.stream(b"exit 3\r")
     t.drain(20)
     assert sealed(box, t.id)["state"] == "complete"
@@ -258,11 +259,14 @@ def test_what_was_committed_elsewhere_holds_against_the_controllers_owner(box, n
     t = Terminal(box, node)
     t.ask("echo innocent")
     t.ask("echo guilty")
-    eventually(lambda: audit(box, "CommitRecording", t.id), what="a commitment")
-    time.sleep(1.5)
+    written = next((box.directory / "controller" / "recordings").rglob(f"{t.id}.cast")).stat().st_size
     away = tmp_path / "away.jsonl"
-    away.write_text(box.muster("session", "commitments", t.id).stdout)
-    assert away.read_text().count("\n") >= 1
+
+    def covered():
+        away.write_text(box.muster("session", "commitments", t.id).stdout)
+        return any(json.loads(line)["mark"]["length"] >= written for line in away.read_text().splitlines())
+
+    eventually(covered, every=0.2, what="a commitment of all that")
     t.ask("echo later")
     t.stream(b"exit\r")
     t.drain(20)

@@ -1,8 +1,6 @@
 """Sessions of muster while everything between its two ends breaks: no byte lost, none doubled."""
 
 import hashlib
-import os
-import signal
 import subprocess
 import threading
 import time
@@ -12,11 +10,7 @@ from conftest import BIN, eventually
 from proxy import Proxy
 from terminal import Terminal
 
-SOAK = os.environ.get("MUSTER_SOAK") == "1"
-CUT = 30 if SOAK else 14
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def box(make_sandbox):
     return make_sandbox(1)
 
@@ -72,26 +66,33 @@ class Transfer:
 def test_a_long_transfer_survives(box, fault):
     transfer = Transfer(box.clean_env(), box.nodes()[0])
     transfer.moves_on()
-    what = "agent-0" if "agent" in fault else "controller"
-    if "killed" in fault:
-        box.kill(what)
-        time.sleep(0.5)
-        box.control("start", what)
-    else:
-        box.control("restart", what)
+    box.restart("agent-0" if "agent" in fault else "controller", kill="killed" in fault)
     transfer.moves_on(4 << 20)
     transfer.finish()
 
 
 def test_a_link_that_is_cut(box):
-    node = box.nodes()[0]
+    """Once without a word, which its end finds out by itself; then with one, while what was lost is still being sent again."""
     with Proxy() as proxy:
-        env = {**box.clean_env(), "HTTPS_PROXY": proxy.url, "NO_PROXY": ""}
-        transfer = Transfer(env, node)
+        transfer = Transfer({**box.clean_env(), "HTTPS_PROXY": proxy.url, "NO_PROXY": ""}, box.nodes()[0])
+        transfer.moves_on()
+        proxy.blackhole()
+        eventually(lambda: proxy.knocks, what="an end that looks for another way")
+        proxy.restore(refusing=True)
+        transfer.moves_on()
+        proxy.cut()
+        transfer.moves_on()
+        transfer.finish()
+
+
+@pytest.mark.soak
+def test_a_link_that_is_cut_for_long(box):
+    with Proxy() as proxy:
+        transfer = Transfer({**box.clean_env(), "HTTPS_PROXY": proxy.url, "NO_PROXY": ""}, box.nodes()[0])
         transfer.moves_on()
         for _ in range(2):
             proxy.blackhole()
-            time.sleep(CUT)
+            time.sleep(30)
             proxy.restore()
             transfer.moves_on(2 << 20)
         transfer.finish()

@@ -51,12 +51,12 @@ def test_keys_size_and_characters(sandbox, node):
     assert s.ask("stty size").strip() == "24 80"
     s.stream(json.dumps({"cols": 131, "rows": 47}).encode(), 3)
     assert s.ask("stty size").strip() == "47 131"
-    s.stream(b"sh -c 'trap \"echo c\"\"aught\" INT; sleep 100'\r")
-    time.sleep(0.3)
+    s.stream(b"sh -c 'trap \"echo c\"\"aught\" INT; echo wai\"\"ting; sleep 100'\r")
+    s.until(b"waiting\r\n")
     s.stream(b"\x03")
     s.until(b"caught\r\n")
-    s.stream(b"sleep 100\r")
-    time.sleep(0.3)
+    s.stream(b"sh -c 'echo wai\"\"ting; exec sleep 100'\r")
+    s.until(b"waiting\r\n")
     s.stream(b"\x1a")
     s.until(b"Stopped")
     wide = "äöü€漢字🙂" * 300
@@ -122,12 +122,12 @@ def test_an_agent_that_dies_costs_no_byte(sandbox, node, what):
     eventually(lambda: not (sandbox.directory / "agent-0" / "sessions" / "open" / s.id).exists(), what="the end of its note")
 
 
-def test_a_client_that_comes_back_gets_what_it_missed(sandbox, node):
-    s = shell(sandbox, node)
-    s.stream(b"for i in $(seq 1 300); do echo line $i; sleep 0.01; done; echo a''ll\r")
+def test_a_client_that_comes_back_gets_what_it_missed(sandbox, node, tmp_path):
+    s, far = shell(sandbox, node), tmp_path / "far"
+    s.stream(f"for i in $(seq 1 300); do echo line $i; [ $i = 100 ] && touch {far}; sleep 0.01; done; echo a''ll\r".encode())
     s.until(b"line 10\r\n")
     s.socket.drop()
-    time.sleep(1)
+    eventually(far.exists, what="lines that nobody was there for")
     s.reopen()
     found = s.until(b"all\r\n").decode().split("\r\n")
     assert found == [f"line {i}" for i in range(11, 301)] + ["all", ""]

@@ -202,13 +202,7 @@ def test_sshd_is_stopped(moving, tmp_path_factory):
 
 @pytest.mark.parametrize("fault", ["agent restarted", "agent killed", "controller restarted", "controller killed"])
 def test_a_process_ends(moving, box, fault):
-    what = "agent-0" if "agent" in fault else "controller"
-    if "killed" in fault:
-        box.kill(what)
-        time.sleep(0.5)
-        box.control("start", what)
-    else:
-        box.control("restart", what)
+    box.restart("agent-0" if "agent" in fault else "controller", kill="killed" in fault)
     moving.moves_on(2 << 20)
 
 

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import MusterDocuments
 package import MusterWire
 
 /// The truth about every job of this node, on disk. It blocks; `JobRunner` calls it on a queue of its own.
@@ -116,15 +117,39 @@ package final class JobLedger: Sendable {
         try Self.decode(JobRecord.self, jobs.open(id.rawValue).read(Self.record, atMost: Self.recordLimit))
     }
 
-    /// False when there is no such job, or it is done with.
-    package func cancel(_ id: CommandID) throws(FileError) -> Bool {
-        guard try jobs.contains(id.rawValue) else { return false }
-        let folder = try jobs.open(id.rawValue)
-        guard try folder.contains(Self.record), try !folder.contains(Self.tombstone) else { return false }
-        guard try !folder.contains(StepFolder.cancelled) else { return true }
+    /// What a cancellation found.
+    package enum Cancellation: Sendable {
+        /// A job, which now has the mark.
+        case marked
+        /// A job that is done with.
+        case over
+        /// No job. From now on it is known as done with, so that it is not started should it come.
+        case neverArrived
+    }
+
+    /// Durable when it returns. `now` is server time.
+    package func cancel(_ job: JobID, at now: Int64) throws(FileError) -> Cancellation {
+        let name = job.command.rawValue
+        guard try isKnown(job.command) else {
+            let tombstone = JobTombstone(
+                jobID: job.description, outcome: DocumentStatus.cancelled.rawValue, startBy: nil, finishedAt: now, neverArrived: true)
+            guard let bytes = Self.encode(tombstone) else { throw FileError("encode", jobs.path(of: name), EINVAL) }
+            // A folder left by an acceptance that never ended.
+            try jobs.removeTree(name)
+            try jobs.create(name).replaceFile(Self.tombstone, containing: bytes, sync: true)
+            try jobs.sync()
+            return .neverArrived
+        }
+        let folder = try jobs.open(name)
+        if try folder.contains(Self.tombstone) {
+            let tombstone = Self.decode(JobTombstone.self, try folder.read(Self.tombstone, atMost: 65536))
+            return tombstone?.neverArrived == true ? .neverArrived : .over
+        }
+        guard try folder.contains(Self.record) else { return .over }
+        guard try !folder.contains(StepFolder.cancelled) else { return .marked }
         try folder.createFile(StepFolder.cancelled, containing: [], sync: true)
         try folder.sync()
-        return true
+        return .marked
     }
 
     private static let stepPrefix = "step."

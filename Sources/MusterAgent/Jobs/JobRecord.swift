@@ -18,18 +18,22 @@ package struct JobRecord: Codable, Sendable, Equatable {
     }
 }
 
-/// What remains of a job whose reply was acknowledged: enough to answer a late duplicate without running it.
+/// What remains of a job whose reply was acknowledged, or that was cancelled before it came: enough to answer a late delivery
+/// without running it.
 package struct JobTombstone: Codable, Sendable, Equatable {
     package var jobID: String
     package var outcome: String
     /// Server time in epoch milliseconds; nil when the job had no such limit.
     package var startBy: Int64?
     package var finishedAt: Int64
+    /// True of one that was cancelled before it came.
+    package var neverArrived: Bool?
 
-    package init(jobID: String, outcome: String, startBy: Int64?, finishedAt: Int64) {
+    package init(jobID: String, outcome: String, startBy: Int64?, finishedAt: Int64, neverArrived: Bool? = nil) {
         self.jobID = jobID
         self.outcome = outcome
         self.startBy = startBy
         self.finishedAt = finishedAt
+        self.neverArrived = neverArrived
     }
 }

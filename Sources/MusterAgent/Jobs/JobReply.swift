@@ -77,6 +77,11 @@ package struct JobReply: Sendable {
         reply(DocumentStatus.failed.rawValue, reason, nil, time)
     }
 
+    /// The job was cancelled before it came, and will not be started should it come.
+    package func neverArrived(at time: Timestamp) -> AgentJobReply? {
+        reply(DocumentStatus.cancelled.rawValue, "The command was cancelled before it reached the node. Nothing was run.", nil, time)
+    }
+
     private func reply(_ status: String, _ trace: String, _ shown: [String: StepReply]?, _ time: Timestamp) -> AgentJobReply? {
         var counts: [String: Int] = [:]
         for step in steps { counts[step.reply.status.rawValue, default: 0] += 1 }

@@ -226,9 +226,16 @@ package final class JobRunner: Service, JobReceiver {
             target.node == configuration.node
         else { return .parseError }
         let id = target.command
+        let now = serverNow()
         do {
-            // One that is not there, or ended, needs nothing.
-            guard try await onDisk({ try $0.cancel(id) }) else { return .accepted }
+            switch try await onDisk({ try $0.cancel(target, at: now.milliseconds) }) {
+            case .marked: break
+            case .over: return .accepted
+            case .neverArrived:
+                // Ahead of the acknowledgement: whoever has that one has this one. It is not kept; said again when asked again.
+                send(builder(target.description, nil).neverArrived(at: now), id: UUID(), at: now)
+                return .accepted
+            }
         } catch {
             logger.error("could not store a cancellation", metadata: ["job": "\(target)", "error": "\(error)"])
             return .unexpected

@@ -1,8 +1,6 @@
 import FoundationEssentials
-import Glibc
 import MusterClient
-package import MusterCrypto
-package import MusterWire
+import MusterWire
 
 /// `muster audit verify`: an audit trail held against its chain and its checkpoints.
 package struct AuditCheck: Sendable {
@@ -28,7 +26,7 @@ package struct AuditCheck: Sendable {
     /// 0 when everything is proven, 1 when something is not.
     package func run(_ request: Request, _ connect: () throws -> Operator) async throws -> Int32 {
         let outside = try request.checkpoints.flatMap { try Self.checkpoints(in: $0) }
-        let authorities = try RecordingCheck.authorities(request.authority, connect)
+        let authorities = try Evidence.authorities(request.authority, connect)
         var verifier = AuditVerifier(authorities: authorities, outside: outside, isPart: request.isPart)
         if request.names.isEmpty {
             let reader = AuditReader(api: try connect().api)
@@ -37,12 +35,9 @@ package struct AuditCheck: Sendable {
                 for line in piece.split(separator: 0x0a) { verifier.take(Array(line)) }
             }
         } else {
-            for path in try request.names.flatMap(Self.files) {
-                let file = try FileLines(path)
-                var lines = LineSource { try file.read($0) }
-                while !verifier.isSettled, let line = try lines.next() {
-                    verifier.take(line.last == 0x0a ? Array(line.dropLast()) : line)
-                }
+            for path in try request.names.flatMap(Evidence.trails) {
+                var lines = try EvidenceLines(path)
+                while !verifier.isSettled, let line = try lines.next() { verifier.take(line) }
             }
         }
         let verdict = verifier.end()
@@ -93,23 +88,11 @@ package struct AuditCheck: Sendable {
 
     // MARK: Reading
 
-    /// A folder stands for what a delivery has put into it, in the order of its names.
-    static func files(_ name: String) throws -> [String] {
-        var isFolder = stat()
-        guard stat(name, &isFolder) == 0 else { throw CommandLineError("Cannot read \(name): \(String(cString: strerror(errno))).") }
-        guard isFolder.st_mode & S_IFMT == S_IFDIR else { return [name] }
-        let found = try FileManager.default.contentsOfDirectory(atPath: name).filter { $0.hasSuffix(".jsonl") }.sorted()
-        guard !found.isEmpty else { throw CommandLineError("There is no audit trail (*.jsonl) in \(name).") }
-        return found.map { name + "/" + $0 }
-    }
-
     /// One that was kept by itself, or all those in a file of lines.
     static func checkpoints(in path: String) throws -> [AuditCheckpoint] {
-        let file = try FileLines(path)
-        var lines = LineSource { try file.read($0) }
+        var lines = try EvidenceLines(path)
         var found: [AuditCheckpoint] = []
-        while let line = try lines.next() {
-            let bytes = line.last == 0x0a ? Array(line.dropLast()) : line
+        while let bytes = try lines.next() {
             if let checkpoint = try? JSONCoding.decode(AuditCheckpoint.self, from: bytes) {
                 found.append(checkpoint)
             } else if case .checkpoint(let checkpoint)? = AuditLine(bytes) {

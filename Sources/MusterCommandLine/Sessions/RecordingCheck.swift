@@ -1,8 +1,8 @@
 import FoundationEssentials
 import Glibc
 import MusterClient
-package import MusterCrypto
-package import MusterWire
+import MusterCrypto
+import MusterWire
 
 /// `muster session verify`: recordings held against their chains, their seals and what was committed of them.
 package struct RecordingCheck: Sendable {
@@ -26,7 +26,7 @@ package struct RecordingCheck: Sendable {
     /// 0 when everything is proven, 1 when something is not.
     package func run(_ request: Request, _ connect: () throws -> Operator) async throws -> Int32 {
         let extra = try request.commitments.map { try CommitmentLines.read($0) } ?? []
-        let authorities = try Self.authorities(request.authority, connect)
+        let authorities = try Evidence.authorities(request.authority, connect)
         var verdicts: [Verdict] = []
         for name in request.names {
             if let session = SessionID(name), !Self.exists(name) {
@@ -82,13 +82,11 @@ package struct RecordingCheck: Sendable {
         }
         let beside = base + ".commitments"
         let commitments = extra + (Self.exists(beside) ? try CommitmentLines.read(beside) : [])
-        let seal = Self.exists(base + ".seal") ? try Self.seal(try Self.read(base + ".seal"), base + ".seal") : nil
+        let seal = Self.exists(base + ".seal") ? try Self.seal(try Evidence.read(base + ".seal"), base + ".seal") : nil
         if !Self.exists(base + ".cast"), let seal, let record = try? seal.decoded(), record.flow != nil {
             return Self.flow(session, seal, record, authorities)
         }
-        let (cast, chain) = (try FileLines(base + ".cast"), try FileLines(base + ".chain"))
-        return try verify(
-            session, LineSource { try cast.read($0) }, LineSource { try chain.read($0) }, commitments, seal, authorities, isSealed: false)
+        return try verify(session, base, commitments, seal, authorities, isSealed: false)
     }
 
     private func online(
@@ -117,17 +115,16 @@ package struct RecordingCheck: Sendable {
             defer { file.close() }
             try await reader.copy(session, part) { try file.write($0) }
         }
-        let (cast, chain) = (try FileLines(folder.path + "/\(session).cast"), try FileLines(folder.path + "/\(session).chain"))
         return try verify(
-            session, LineSource { try cast.read($0) }, LineSource { try chain.read($0) }, commitments + extra, seal, authorities,
+            session, folder.path + "/\(session)", commitments + extra, seal, authorities,
             isSealed: summary.state.isFinal && summary.state != .damaged, isOpen: !summary.state.isFinal)
     }
 
     private func verify(
-        _ session: SessionID, _ cast: LineSource, _ chain: LineSource, _ commitments: [RecordingCommitment], _ seal: RecordingSeal?,
+        _ session: SessionID, _ base: String, _ commitments: [RecordingCommitment], _ seal: RecordingSeal?,
         _ authorities: [Certificate], isSealed: Bool, isOpen: Bool = false
     ) throws -> Verdict {
-        var (cast, chain) = (cast, chain)
+        var (cast, chain) = (try FileLines(base + ".cast").source, try FileLines(base + ".chain").source)
         var verifier = RecordingVerifier(session, commitments: commitments)
         while let line = try cast.next() {
             let link = try chain.next().flatMap { text in text.last == 0x0a ? RecordingLink(text.dropLast()) : nil }
@@ -184,45 +181,7 @@ package struct RecordingCheck: Sendable {
         }
     }
 
-    static func authorities(_ path: String?, _ connect: () throws -> Operator) throws -> [Certificate] {
-        if let path { return try Certificate.chain(pem: String(decoding: try read(path), as: UTF8.self)) }
-        // Away from any controller there may be no profile; then the signature has nobody to be compared with, and that is said.
-        guard let bundle = (try? connect())?.profile.caBundle, let bytes = FileManager.default.contents(atPath: bundle) else { return [] }
-        return try Certificate.chain(pem: String(decoding: bytes, as: UTF8.self))
-    }
-
     private static func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
-
-    private static func read(_ path: String) throws -> [UInt8] {
-        guard let bytes = FileManager.default.contents(atPath: path) else {
-            throw CommandLineError("Cannot read \(path): \(String(cString: strerror(errno))).")
-        }
-        return Array(bytes)
-    }
-}
-
-/// A file that is read in pieces.
-final class FileLines {
-    private let descriptor: Int32
-    private let path: String
-
-    init(_ path: String) throws {
-        self.path = path
-        descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw CommandLineError("Cannot read \(path): \(String(cString: strerror(errno))).") }
-    }
-
-    deinit { close(descriptor) }
-
-    func read(_ offset: Int64) throws -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: 1 << 20)
-        while true {
-            let count = pread(descriptor, &bytes, bytes.count, off_t(offset))
-            if count < 0, errno == EINTR { continue }
-            guard count >= 0 else { throw CommandLineError("Cannot read \(path): \(String(cString: strerror(errno))).") }
-            return Array(bytes.prefix(count))
-        }
-    }
 }
 
 /// A folder of this process, gone when it is done. What was said in a session is nobody else's to read.

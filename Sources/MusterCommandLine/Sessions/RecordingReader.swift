@@ -89,12 +89,10 @@ enum CommitmentLines {
     /// Also of an audit trail, exported or delivered: there they stand among everything else.
     static func read(_ path: String) throws -> [RecordingCommitment] {
         var found: [RecordingCommitment] = []
-        for path in try AuditCheck.files(path) {
-            let file = try FileLines(path)
-            var (lines, number) = (LineSource { try file.read($0) }, 0)
-            while let line = try lines.next() {
+        for path in try Evidence.trails(path) {
+            var (lines, number) = (try EvidenceLines(path), 0)
+            while let bytes = try lines.next() {
                 number += 1
-                let bytes = line.last == 0x0a ? Array(line.dropLast()) : line
                 if bytes.isEmpty { continue }
                 if let line = AuditLine(bytes) {
                     if case .record(let record) = line, let commitment = RecordingCommitment(record) { found.append(commitment) }

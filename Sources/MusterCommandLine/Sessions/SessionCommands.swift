@@ -187,10 +187,7 @@ package struct SessionCommands: Sendable {
 
     /// A file that `export` wrote, or any other recorder of asciicast v2.
     package static func replay(_ path: String, _ options: Replay, _ printer: Printer) throws -> Int32 {
-        let open = {
-            let file = try FileLines(path)
-            return LineSource { try file.read($0) }
-        }
+        let open = { try FileLines(path).source }
         if let words = options.search { return try search(words, try open(), printer) }
         guard options.speed > 0, options.speed.isFinite else { throw CommandLineError("--speed takes a number above 0.") }
         var player = RecordingPlayer(
@@ -248,8 +245,8 @@ package struct SessionCommands: Sendable {
 
     /// Links that are younger than the lines that were read.
     private func cutLinks(of session: SessionID, in directory: String) throws {
-        let (cast, chain) = (try FileLines("\(directory)/\(session).cast"), try FileLines("\(directory)/\(session).chain"))
-        var (lines, links) = (LineSource { try cast.read($0) }, LineSource { try chain.read($0) })
+        var lines = try FileLines("\(directory)/\(session).cast").source
+        var links = try FileLines("\(directory)/\(session).chain").source
         var length: Int64 = 0
         while try lines.next() != nil, let link = try links.next() { length += Int64(link.count) }
         guard truncate("\(directory)/\(session).chain", off_t(length)) == 0 else {

@@ -34,7 +34,7 @@ enum AuditStore {
                 checkpoints.removeFirst()
                 piece.lines.append(.checkpoint(next.checkpoint))
                 piece.checkpoint = next.number
-                piece.bytes += next.checkpoint.statement.utf8.count + next.checkpoint.authority.utf8.count
+                piece.bytes += next.checkpoint.text.utf8.count + next.checkpoint.authority.utf8.count
             }
         }
         try take(through: mark.sequence)

@@ -196,7 +196,8 @@ package final class CommandDispatcher: Service, AgentEvents {
             settings: OpenCommands.Settings(
                 slack: settings.slackSeconds * 1000, grace: settings.graceSeconds * 1000, timing: settings.timing),
             connected: await registry.connectedNodes())
-        for id in try await database.read({ tx in try CommandStore.openCommands(in: tx) }) {
+        let expired = now().adding(seconds: -settings.slackSeconds)
+        for id in try await database.read({ tx in try CommandStore.openCommands(expired: expired, in: tx) }) {
             try await add(id, to: &open, fence: fence, epoch: epoch, isRestart: true)
         }
         return open
@@ -206,7 +207,7 @@ package final class CommandDispatcher: Service, AgentEvents {
         guard !open.contains(id) else { return }
         do {
             let loaded = try await database.read { tx -> OpenCommands.Loaded? in
-                guard let record = try CommandStore.command(id, in: tx), !record.progress.status.isFinal else { return nil }
+                guard let record = try CommandStore.command(id, in: tx), isRestart || !record.progress.status.isFinal else { return nil }
                 let document = try DocumentDecoder.decode(json: Array(record.document.utf8))
                 return OpenCommands.Loaded(
                     record: record, invocations: try CommandStore.invocations(of: id, in: tx),

@@ -13,6 +13,7 @@
 ///
 /// - A row that says InProgress or Cancelling holds its slot and is sent again; the node starts a job once, by its id.
 /// - A row that says Pending or Delayed has certainly not reached the node.
+/// - A row that has ended as a stray is told to its node as a cancellation until the command's time is over.
 ///
 /// Targets are known here by their position in the command.
 package struct DispatchMachine: Sendable {
@@ -29,10 +30,12 @@ package struct DispatchMachine: Sendable {
     package struct Recorded: Sendable {
         package var generation: Int
         package var status: InvocationState
+        package var isStray: Bool
 
-        package init(generation: Int, status: InvocationState = .pending) {
+        package init(generation: Int, status: InvocationState = .pending, isStray: Bool = false) {
             self.generation = generation
             self.status = status
+            self.isStray = isStray
         }
     }
 
@@ -55,6 +58,8 @@ package struct DispatchMachine: Sendable {
         package var target: Int
         package var status: InvocationState
         package var reason: InvocationReason?
+        /// The node may be running it all the same.
+        package var isStray = false
     }
 
     /// `updates` and `command` are made durable together, before any frame of `jobs` and `cancellations` is sent.
@@ -139,6 +144,10 @@ package struct DispatchMachine: Sendable {
                 }
             } else if row.status.isError {
                 rate.failed()
+            }
+            if row.isStray, row.status.isFinal {
+                target.isStray = true
+                strays += 1
             }
             if row.status == .success || row.status.isError {
                 target.hasProven = true
@@ -292,7 +301,9 @@ package struct DispatchMachine: Sendable {
         for position in dirty {
             targets[position].isDirty = false
             actions.updates.append(
-                Update(target: position, status: targets[position].status, reason: targets[position].reason))
+                Update(
+                    target: position, status: targets[position].status, reason: targets[position].reason,
+                    isStray: targets[position].isStray))
         }
         dirty.removeAll(keepingCapacity: true)
         let progress = self.progress

@@ -90,11 +90,11 @@ struct OpenCommands {
 
     mutating func add(_ loaded: Loaded, at now: Int64, isRestart: Bool) {
         let record = loaded.record
-        guard entries[record.id] == nil, !record.progress.status.isFinal else { return }
+        guard entries[record.id] == nil else { return }
         let deadline = record.expiresAt.milliseconds + settings.slack
         let isStarted = loaded.invocations.contains { $0.state.isInFlight }
         let machine = DispatchMachine(
-            targets: loaded.invocations.map { .init(generation: $0.generation, status: $0.state) },
+            targets: loaded.invocations.map { .init(generation: $0.generation, status: $0.state, isStray: $0.isStray) },
             maximumConcurrency: RateControl.Limit(record.maxConcurrency) ?? .number(1),
             maximumErrors: RateControl.Limit(record.maxErrors) ?? .number(0),
             startBy: record.startBy.milliseconds,
@@ -115,13 +115,14 @@ struct OpenCommands {
         for orphan in loaded.orphans {
             if let position = entry.positions[orphan] { entry.machine.deregistered(position) }
         }
-        if record.isCancelRequested { entry.machine.cancel(nil, at: now) }
-        let cancelled = loaded.invocations.indices.filter { loaded.invocations[$0].isCancelRequested }
-        if !cancelled.isEmpty { entry.machine.cancel(cancelled, at: now) }
         for (position, node) in entry.nodes.enumerated() {
             commandsByNode[node, default: []].insert(record.id)
             if let generation = connected[node] { entry.machine.connected(position, generation: generation, at: now) }
         }
+        // After who is connected, so that nobody is told twice.
+        if record.isCancelRequested { entry.machine.cancel(nil, at: now) }
+        let cancelled = loaded.invocations.indices.filter { loaded.invocations[$0].isCancelRequested }
+        if !cancelled.isEmpty { entry.machine.cancel(cancelled, at: now) }
     }
 
     // MARK: Events
@@ -216,7 +217,7 @@ struct OpenCommands {
                 if !update.status.isInFlight { entry.unanswered.removeValue(forKey: update.target) }
                 let trace = update.reason?.text ?? entry.traces[update.target] ?? ""
                 var change = CommandChanges.Invocation(
-                    command: id, node: entry.nodes[update.target], state: update.status, trace: trace)
+                    command: id, node: entry.nodes[update.target], state: update.status, trace: trace, isStray: update.isStray)
                 if update.status.isInFlight {
                     change.begins = entry.begun.insert(update.target).inserted
                 } else {
@@ -225,7 +226,7 @@ struct OpenCommands {
                 changes.invocations.append(change)
             }
             if let progress = actions.command {
-                changes.progress.append((command: id, progress: progress, isCancelRequested: entry.machine.isCancelRequested))
+                changes.progress.append((command: id, progress: progress))
             }
             for position in actions.jobs {
                 let messageID = UUID()

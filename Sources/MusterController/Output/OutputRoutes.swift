@@ -2,7 +2,7 @@ internal import FoundationEssentials
 internal import HTTPTypes
 internal import MusterCrypto
 internal import MusterDocuments
-package import MusterWire
+internal import MusterWire
 internal import NIOConcurrencyHelpers
 internal import ServiceLifecycle
 

@@ -3,13 +3,13 @@ internal import Glibc
 /// An IP address, or a network of them in CIDR notation. [value]
 ///
 /// IPv4 addresses that came mapped into IPv6 (`::ffff:10.0.0.1`) are IPv4 addresses.
-struct AddressRange: Sendable, Hashable {
+package struct AddressRange: Sendable, Hashable {
     /// Four bytes or sixteen.
     private let bytes: [UInt8]
     private let prefixBits: Int
 
     /// As inet_pton(3) reads addresses.
-    init?(_ text: String) {
+    package init?(_ text: String) {
         let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         guard var bytes = Self.bytes(parts[0]) else { return nil }
         var bits = bytes.count * 8
@@ -37,7 +37,7 @@ struct AddressRange: Sendable, Hashable {
         return nil
     }
 
-    func contains(_ other: AddressRange) -> Bool {
+    package func contains(_ other: AddressRange) -> Bool {
         guard bytes.count == other.bytes.count, prefixBits <= other.prefixBits else { return false }
         let whole = prefixBits / 8
         guard bytes[..<whole].elementsEqual(other.bytes[..<whole]) else { return false }

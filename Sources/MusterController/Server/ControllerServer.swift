@@ -72,6 +72,7 @@ package final class ControllerServer: Service {
     private let account: String
     private let defaultRegion: String
     private let metrics: Metrics
+    private let metricsFrom: [AddressRange]
     private let serveNode: @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
     private let channels = ControlChannels()
     private let dataChannels: DataChannelEntry?
@@ -94,12 +95,13 @@ package final class ControllerServer: Service {
 
     /// - Parameters:
     ///   - policies: what callers may do.
+    ///   - metricsFrom: who may read `/metrics`, where nobody signs.
     ///   - serveNode: what serves a node's new control channel.
     ///   - listening: told the bound addresses, `address:port`, when every listener accepts connections.
     package init(
         listeners: [Listener], limits: Limits = Limits(), table: OperationTable, routes: RouteTable = RouteTable(),
         policies: AccessCheck.Policies, authentication: Authentication, database: any SQLDatabase,
-        account: String, defaultRegion: String, metrics: Metrics,
+        account: String, defaultRegion: String, metrics: Metrics, metricsFrom: [AddressRange],
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver,
         dataChannels: DataChannelEntry? = nil,
         listening: @escaping @Sendable ([String]) async throws -> Void,
@@ -115,6 +117,7 @@ package final class ControllerServer: Service {
         self.account = account
         self.defaultRegion = defaultRegion
         self.metrics = metrics
+        self.metricsFrom = metricsFrom
         self.serveNode = serveNode
         self.dataChannels = dataChannels
         self.listening = listening
@@ -248,6 +251,9 @@ package final class ControllerServer: Service {
         case (.get, "/readyz"):
             return await readiness()
         case (.get, "/metrics") where listener.sides.contains(.operators):
+            guard let source = AddressRange(connection.remoteAddress), metricsFrom.contains(where: { $0.contains(source) }) else {
+                return .text(.forbidden, "Metrics are not for this address: the controller's 'metricsFrom' does not name it.\n")
+            }
             return Answer(status: .ok, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(metrics.render().utf8))
         case (.get, _) where path.hasPrefix(Self.channelPath) && listener.sides.contains(.agents):
             guard listener.allowsWebSockets else { return .text(.forbidden, "This address takes no WebSockets. Poll instead.\n") }

@@ -63,6 +63,8 @@ package struct InvocationRecord: Sendable, Equatable {
     package var state: InvocationState
     package var trace: String
     package var isCancelRequested: Bool
+    /// Has ended here without a word of its node, which was to be told to stop.
+    package var isStray = false
 
     package init(node: NodeID, position: Int, generation: Int, instanceName: String, state: InvocationState = .pending, trace: String = "")
     {
@@ -102,6 +104,8 @@ struct CommandChanges: Sendable {
         let trace: String
         /// The node may have the job from here on, and did not before.
         var begins = false
+        /// Has ended here, and its node may be running it all the same.
+        var isStray = false
     }
 
     struct Step: Sendable {
@@ -112,7 +116,7 @@ struct CommandChanges: Sendable {
 
     var invocations: [Invocation] = []
     var steps: [Step] = []
-    var progress: [(command: CommandID, progress: CommandProgress, isCancelRequested: Bool)] = []
+    var progress: [(command: CommandID, progress: CommandProgress)] = []
 
     var isEmpty: Bool { invocations.isEmpty && steps.isEmpty && progress.isEmpty }
 
@@ -194,7 +198,7 @@ package enum CommandStore {
     package static func invocations(of id: CommandID, in tx: any SQLTransaction) throws -> [InvocationRecord] {
         try tx.query(
             """
-            SELECT node_id, position, generation, instance_name, status, status_details, trace_output, cancel_requested
+            SELECT node_id, position, generation, instance_name, status, status_details, trace_output, cancel_requested, is_stray
             FROM invocations WHERE command_id = $1 ORDER BY position
             """,
             [.text(id.description)]
@@ -204,7 +208,7 @@ package enum CommandStore {
     package static func invocation(_ id: CommandID, _ node: NodeID, in tx: any SQLTransaction) throws -> InvocationRecord? {
         try tx.first(
             """
-            SELECT node_id, position, generation, instance_name, status, status_details, trace_output, cancel_requested
+            SELECT node_id, position, generation, instance_name, status, status_details, trace_output, cancel_requested, is_stray
             FROM invocations WHERE command_id = $1 AND node_id = $2
             """,
             [.text(id.description), .text(node.description)]
@@ -223,6 +227,8 @@ package enum CommandStore {
 
     // MARK: Cancelling
 
+    /// The wish is the caller's alone. The dispatcher reads it and never writes it: what it writes may have been decided before
+    /// the wish was there.
     package static func requestCancel(of id: CommandID, in tx: any SQLTransaction) throws {
         try tx.execute("UPDATE commands SET cancel_requested = 1 WHERE command_id = $1", [.text(id.description)])
     }
@@ -235,10 +241,16 @@ package enum CommandStore {
 
     // MARK: Dispatch
 
-    /// Commands with work left, oldest first.
-    static func openCommands(in tx: any SQLTransaction) throws -> [CommandID] {
+    /// Commands with work left, oldest first. Work is left also where all has ended and a node may be running it still: until its
+    /// time is over, after `expired`, the node is told to stop.
+    static func openCommands(expired: Timestamp, in tx: any SQLTransaction) throws -> [CommandID] {
         try tx.query(
-            "SELECT command_id FROM commands WHERE status IN ('Pending', 'InProgress', 'Cancelling') ORDER BY requested_at, command_id"
+            """
+            SELECT command_id FROM commands WHERE status IN ('Pending', 'InProgress', 'Cancelling')
+                OR (expires_at > $1 AND command_id IN (SELECT command_id FROM invocations WHERE is_stray = 1))
+            ORDER BY requested_at, command_id
+            """,
+            [.integer(expired.milliseconds)]
         ).compactMap { CommandID(try $0.text("command_id")) }
     }
 
@@ -272,13 +284,13 @@ package enum CommandStore {
             try tx.execute(
                 """
                 UPDATE invocations SET status = $1, status_details = $2, trace_output = $3,
-                    sent_at = COALESCE(sent_at, $4), ended_at = $5
-                WHERE command_id = $6 AND node_id = $7
+                    sent_at = COALESCE(sent_at, $4), ended_at = $5, is_stray = $6
+                WHERE command_id = $7 AND node_id = $8
                 """,
                 [
                     .text(change.state.status), .text(change.state.details), .text(change.trace),
                     change.state.isInFlight ? .integer(now.milliseconds) : .null, isFinal ? .integer(now.milliseconds) : .null,
-                    .text(change.command.description), .text(change.node.description),
+                    .bool(change.isStray), .text(change.command.description), .text(change.node.description),
                 ])
         }
         try AuditLog.append(changes.events(at: now), in: tx)
@@ -308,17 +320,16 @@ package enum CommandStore {
                     command: change.command, node: change.node, step: change.step.name, stream: stream, at: now, in: tx)
             }
         }
-        for (command, progress, isCancelRequested) in changes.progress {
+        for (command, progress) in changes.progress {
             try tx.execute(
                 """
                 UPDATE commands SET status = $1, status_details = $2, target_count = $3, completed_count = $4, error_count = $5,
-                    delivery_timed_out_count = $6, finished_at = $7, cancel_requested = $8, owner_fence = $9 WHERE command_id = $10
+                    delivery_timed_out_count = $6, finished_at = $7, owner_fence = $8 WHERE command_id = $9
                 """,
                 [
                     .text(progress.status.status), .text(progress.status.details), .integer(progress.targetCount),
                     .integer(progress.completedCount), .integer(progress.errorCount), .integer(progress.deliveryTimedOutCount),
-                    progress.status.isFinal ? .integer(now.milliseconds) : .null, .bool(isCancelRequested), .integer(fence),
-                    .text(command.description),
+                    progress.status.isFinal ? .integer(now.milliseconds) : .null, .integer(fence), .text(command.description),
                 ])
         }
     }
@@ -460,7 +471,7 @@ package enum CommandStore {
         return try tx.query(
             """
             SELECT c.command_id, c.document_name, c.document_version, c.comment, c.requested_at,
-                i.node_id, i.position, i.generation, i.instance_name, i.status, i.status_details, i.trace_output, i.cancel_requested
+                i.node_id, i.position, i.generation, i.instance_name, i.status, i.status_details, i.trace_output, i.cancel_requested, i.is_stray
             FROM commands c JOIN invocations i ON i.command_id = c.command_id \(conditions.text)
             ORDER BY c.requested_at DESC, c.command_id DESC, i.position LIMIT $\(conditions.arguments.count)
             """,
@@ -522,6 +533,7 @@ extension InvocationRecord {
         self.state = state
         self.trace = try row.text("trace_output")
         self.isCancelRequested = try row.bool("cancel_requested")
+        self.isStray = try row.bool("is_stray")
     }
 }
 

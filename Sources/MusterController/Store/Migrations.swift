@@ -24,6 +24,7 @@ package enum Migrations {
         Step(version: 60, name: "callers", statements: callers),
         Step(version: 65, name: "audit chain", statements: auditChain, work: AuditUpgrade.chainRows),
         Step(version: 70, name: "approvals", statements: approvals),
+        Step(version: 75, name: "strays", statements: strays),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -526,5 +527,11 @@ package enum Migrations {
             digest TEXT NOT NULL,
             checkpoint BIGINT NOT NULL)
         """,
+    ]
+
+    private static let strays = [
+        // The invocation has ended although its node may be running it: it is told to stop when it comes back.
+        "ALTER TABLE invocations ADD COLUMN is_stray BIGINT NOT NULL DEFAULT 0",
+        "CREATE INDEX invocations_by_stray ON invocations (command_id) WHERE is_stray = 1",
     ]
 }

@@ -1,5 +1,3 @@
-package import MusterCrypto
-
 /// What a checkpoint says. [value]
 package struct AuditStatement: Codable, Sendable, Hashable {
     package enum Kind: String, Codable, Sendable, CaseIterable {
@@ -23,31 +21,21 @@ package struct AuditStatement: Codable, Sendable, Hashable {
     }
 }
 
-/// A statement about the audit trail, and the controller's signature over exactly its bytes. [value]
-///
-/// ECDSA with SHA-256 by the key of the controller's CA over "muster audit checkpoint" LF and the statement: no certificate and no seal of a
-/// recording begins so, so none can be taken for another.
-package struct AuditCheckpoint: Codable, Sendable, Hashable {
-    private static let domain = Array("muster audit checkpoint\n".utf8)
+/// A statement about the audit trail, signed. [value]
+package struct AuditCheckpoint: SignedStatement {
+    package typealias Content = AuditStatement
+    package static let purpose = "muster audit checkpoint"
 
-    /// JSON, as it was signed.
-    package let statement: String
-    /// Base64 of the DER.
+    package let text: String
     package let signature: String
-    /// The CA's certificate. It says who signed; whether to believe them is the reader's to know.
     package let authority: String
 
-    package init(_ statement: AuditStatement, by authority: CertificateAuthority) throws {
-        let bytes = try JSONCoding.encode(statement)
-        self.statement = String(decoding: bytes, as: UTF8.self)
-        signature = Base64.encode(try authority.sign(Self.domain + bytes))
-        self.authority = authority.certificate.pem()
+    package init(text: String, signature: String, authority: String) {
+        (self.text, self.signature, self.authority) = (text, signature, authority)
     }
 
-    package func decoded() throws -> AuditStatement { try JSONCoding.decode(AuditStatement.self, from: Array(statement.utf8)) }
-
-    package func isSigned(by authority: Certificate) -> Bool {
-        guard let signature = Base64.decode(signature), let key = try? authority.publicKey else { return false }
-        return key.isValid(signature: signature, for: Self.domain + Array(statement.utf8))
+    private enum CodingKeys: String, CodingKey {
+        case text = "statement"
+        case signature, authority
     }
 }

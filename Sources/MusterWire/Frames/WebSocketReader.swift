@@ -43,6 +43,9 @@ package struct WebSocketReader: Sendable {
     private var fragments = 0
     private var message = ByteBuffer()
 
+    /// The room that it takes for what has come of frames and messages that are not whole.
+    var keptBytes: Int { header.storageCapacity + control.storageCapacity + message.storageCapacity }
+
     /// - Parameter maximumBytes: of one message.
     package init(maximumBytes: Int, maximumFragments: Int) {
         self.maximumBytes = maximumBytes

@@ -1,5 +1,3 @@
-package import MusterCrypto
-
 /// What is signed when a recording ends: everything about it in one line. [value]
 package struct RecordingRecord: Codable, Sendable, Equatable {
     package var session: SessionID
@@ -38,34 +36,22 @@ package struct RecordingRecord: Codable, Sendable, Equatable {
     }
 }
 
-/// The end of a recording: the record and the controller's signature over exactly its bytes. [value]
-///
-/// `<session>.seal` is one JSON object. The signature is ECDSA with SHA-256 by the key of the controller's CA over
-/// "muster session recording" LF and the record: no certificate begins so, so neither can be taken for the other.
-package struct RecordingSeal: Codable, Sendable, Equatable {
-    private static let domain = Array("muster session recording\n".utf8)
+/// The end of a recording: its record, signed. `<session>.seal` is one JSON object. [value]
+package struct RecordingSeal: SignedStatement {
+    package typealias Content = RecordingRecord
+    package static let purpose = "muster session recording"
 
-    /// JSON, as it was signed.
-    package let record: String
-    /// Base64 of the DER.
+    package let text: String
     package let signature: String
-    /// The CA's certificate. It says who signed; whether to believe them is the reader's to know.
     package let authority: String
 
-    package init(_ record: RecordingRecord, by authority: CertificateAuthority) throws {
-        let bytes = try JSONCoding.encode(record)
-        self.record = String(decoding: bytes, as: UTF8.self)
-        self.signature = Base64.encode(try authority.sign(Self.domain + bytes))
-        self.authority = authority.certificate.pem()
+    package init(text: String, signature: String, authority: String) {
+        (self.text, self.signature, self.authority) = (text, signature, authority)
     }
 
-    package func decoded() throws -> RecordingRecord {
-        try JSONCoding.decode(RecordingRecord.self, from: Array(record.utf8))
-    }
-
-    package func isSigned(by authority: Certificate) -> Bool {
-        guard let signature = Base64.decode(signature), let key = try? authority.publicKey else { return false }
-        return key.isValid(signature: signature, for: Self.domain + Array(record.utf8))
+    private enum CodingKeys: String, CodingKey {
+        case text = "record"
+        case signature, authority
     }
 }
 

@@ -22,6 +22,8 @@ import Testing
                 storeEpoch: "e", dispatchFence: 7))
     }
 
+    private func cancel() throws -> JobLedger.Cancellation { try open().cancel(JobID(command: id, node: node), at: 1) }
+
     private func open() throws -> JobLedger { try JobLedger(stateDirectory: temporary.path) }
 
     @Test func anAcceptedJobIsThereAfterReopening() throws {
@@ -108,13 +110,29 @@ import Testing
     }
 
     @Test func cancellation() throws {
-        #expect(try !open().cancel(id))
         #expect(try open().accept(record(), as: id))
-        #expect(try open().cancel(id))
-        #expect(try open().cancel(id))
+        #expect(try cancel() == .marked)
+        #expect(try cancel() == .marked)
         #expect(try open().open().jobs.first?.isCancelled == true)
         try open().bury(id, outcome: "Cancelled", finishedAt: 1)
-        #expect(try !open().cancel(id))
+        #expect(try cancel() == .over)
+    }
+
+    @Test func whatIsCancelledBeforeItComesIsNotTaken() throws {
+        #expect(try cancel() == .neverArrived)
+        #expect(try cancel() == .neverArrived)
+        #expect(try !open().accept(record(), as: id))
+        #expect(try open().isKnown(id))
+        #expect(try open().open().jobs.isEmpty)
+        #expect(try open().sweep(now: 5000, retention: 1000, slack: 100) == 1)
+    }
+
+    /// The acceptance was never acknowledged.
+    @Test func aHalfAcceptedJobIsNotAJobToCancel() throws {
+        #expect(try open().accept(record(), as: id))
+        unlink(job + "/job.json")
+        #expect(try cancel() == .neverArrived)
+        #expect(try !open().accept(record(), as: id))
     }
 
     @Test func plantedLinksAreRefused() throws {

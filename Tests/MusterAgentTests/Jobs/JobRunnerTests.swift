@@ -301,7 +301,25 @@ import Testing
             #expect(try await controller.final(second).content.documentStatus == "Cancelled")
             #expect(try await cancel(first, at: runner) == "200")
             #expect(try await controller.final(first).content.documentStatus == "Cancelled")
-            #expect(try await cancel(.random(), at: runner) == "200")
+        }
+        #expect(access(temporary.path + "/ran", F_OK) != 0)
+    }
+
+    /// The connection that had the job may have ended under it. Whoever cancels then must not wait for a job that is not there.
+    @Test func cancelBeforeTheJobComes() async throws {
+        let id = CommandID.random()
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            for count in 1...2 {
+                #expect(try await cancel(id, at: runner) == "200")
+                let said = controller.contents(id)
+                #expect(said.count == count && said.last?.content.documentStatus == "Cancelled")
+                #expect(said.last?.content.documentTraceOutput.contains("Nothing was run") == true)
+            }
+        }
+        try await withAgent { (runner: JobRunner, controller: Controller) async throws in
+            #expect(try await deliver(job(["touch \(temporary.path)/ran"], id: id), to: runner) == "51405")
+            #expect(try await cancel(id, at: runner) == "200")
+            #expect(controller.contents(id).map(\.content.documentStatus) == ["Cancelled"])
         }
         #expect(access(temporary.path + "/ran", F_OK) != 0)
     }
@@ -369,7 +387,7 @@ import Testing
         let script = "echo x >> \(folder)/runs; [ $(wc -l < \(folder)/runs) -gt 1 ] || exit 194"
         try boot("first")
         try await withAgent(reboots()) { (runner: JobRunner, controller: Controller) async throws in
-            #expect(try await deliver(job([script], id: id, startBy: Timestamp.now().milliseconds + 1500), to: runner) == "200")
+            #expect(try await deliver(job([script], id: id), to: runner) == "200")
             #expect(try await eventually { hasAsked(id, controller) })
         }
         let step = try Folder.open("\(folder)/state/jobs/\(id)/step.run")
@@ -379,9 +397,10 @@ import Testing
         if stage >= 4 { for name in [StepFolder.launched, StepFolder.lock] { try step.removeFile(name) } }
         // Interrupted on one boot, and gone on with on the next.
         try boot(stage.isMultiple(of: 2) ? "second" : "third")
-        // That the job may no longer be started does not concern one that has been.
-        try await Task.sleep(for: .milliseconds(1600))
-        try await withAgent(reboots()) { (_: JobRunner, controller: Controller) async throws in
+        try await withAgent(reboots(), connected: false) { (runner: JobRunner, controller: Controller) async throws in
+            runner.attach { controller.take($0) }
+            // That the job may no longer be started does not concern one that has been.
+            runner.serverTime(120_000)
             #expect(try await controller.final(id).content.documentStatus == "Success")
         }
         #expect(text(folder + "/runs") == "x\nx\n")

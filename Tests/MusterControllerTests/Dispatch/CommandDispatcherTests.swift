@@ -176,6 +176,70 @@ import Testing
         }
     }
 
+    /// The frame went out and was lost with its connection. Its node says so when it is told to stop, so nobody waits.
+    @Test func cancelOfWhatNeverArrived() async throws {
+        let bench = try await DispatchBench(nodes: 1)
+        defer { bench.remove() }
+        bench.fleet[bench.nodes[0]].behaviour = .silent
+        let id = try await bench.withDispatcher { _, operations in
+            let id = try await operations.send(.shell(bench.nodes), bench.context).command.commandID
+            try await bench.until(id) { states, _ in states == [.inProgress] }
+            return id
+        }
+        try await bench.database.write { tx in try CommandStore.requestCancel(of: id, in: tx) }
+        bench.fleet[bench.nodes[0]].behaviour = .runsUntilCancelled
+        try await bench.withDispatcher { _, _ in try await bench.untilFinished(id) }
+        #expect(try await bench.states(id) == [.cancelled])
+        #expect(bench.fleet.mostStarts == 0)
+    }
+
+    /// What a round writes may have been decided before the wish was there.
+    @Test func cancelIsNotOverwrittenByARoundThatDidNotKnow() async throws {
+        let bench = try await DispatchBench(nodes: 2)
+        defer { bench.remove() }
+        bench.fleet[bench.nodes[0]].behaviour = .runsUntilCancelled
+        bench.fleet[bench.nodes[1]].isConnected = false
+        let store = OvertakenDatabase(database: bench.database)
+        let id = try await bench.withDispatcher(database: store) { dispatcher, operations in
+            let id = try await operations.send(.shell(bench.nodes, concurrency: "1"), bench.context).command.commandID
+            try await bench.until(id) { states, _ in states[0] == .inProgress }
+            // The next round ends the second target; the wish is committed before it, and nobody lives to tell.
+            store.beforeNextWrite { tx in try CommandStore.requestCancel(of: id, in: tx) }
+            await dispatcher.nodeDeregistered(bench.nodes[1])
+            return id
+        }
+        #expect(try await bench.states(id) == [.inProgress, .undeliverable])
+        #expect(try await bench.command(id).isCancelRequested)
+        try await bench.withDispatcher { _, _ in try await bench.untilFinished(id) }
+        #expect(try await bench.states(id) == [.cancelled, .undeliverable])
+    }
+
+    /// The node was away when the command was cancelled, and for longer than anybody waits for it.
+    @Test func aNodeThatComesBackAfterARestartIsToldToStop() async throws {
+        let bench = try await DispatchBench(nodes: 1)
+        defer { bench.remove() }
+        let node = bench.nodes[0]
+        bench.fleet[node].behaviour = .runsUntilCancelled
+        var settings = CommandDispatcher.Settings()
+        settings.timing.cancellation = 1
+        let id = try await bench.withDispatcher(settings) { dispatcher, operations in
+            let id = try await operations.send(.shell(bench.nodes), bench.context).command.commandID
+            while bench.fleet[node].jobs.isEmpty { await Task.yield() }
+            await bench.fleet.disconnect(node, dispatcher)
+            _ = try await operations.cancel(.init(commandID: id.description), bench.context)
+            try await bench.untilFinished(id)
+            return id
+        }
+        let shown = try await bench.invocation(id, node)
+        #expect(shown.state == .cancelled && shown.isStray && shown.trace.contains("outcome is unknown"))
+        try await bench.withDispatcher { dispatcher, _ in
+            await bench.fleet.connect(node, dispatcher)
+            // Its last words become a row, although the command is over.
+            try await bench.until(id) { _, _ in bench.fleet[node].cancelled.count == 1 }
+        }
+        #expect(try await bench.invocation(id, node).state == .cancelled)
+    }
+
     @Test func aFailedCommitLosesNothing() async throws {
         let bench = try await DispatchBench(nodes: 10)
         defer { bench.remove() }
@@ -228,6 +292,29 @@ import Testing
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         return logger
+    }
+}
+
+/// Somebody else's commit comes just before one of the dispatcher's, which was decided without it.
+private final class OvertakenDatabase: SQLDatabase {
+    typealias Work = @Sendable (any SQLTransaction) throws -> Void
+
+    private let database: any SQLDatabase
+    private let work = Mutex<Work?>(nil)
+
+    init(database: any SQLDatabase) { self.database = database }
+
+    func beforeNextWrite(_ body: @escaping Work) { work.withLock { $0 = body } }
+
+    func read<T: Sendable>(_ body: @escaping @Sendable (any SQLTransaction) throws -> T) async throws -> T { try await database.read(body) }
+
+    func write<T: Sendable>(_ body: @escaping @Sendable (any SQLTransaction) throws -> T) async throws -> T {
+        let first = work.withLock { work in
+            defer { work = nil }
+            return work
+        }
+        if let first { try await database.write(first) }
+        return try await database.write(body)
     }
 }
 

@@ -361,16 +361,32 @@ extension DispatchMachine {
         machine.cancel(nil, at: 100)
         #expect(machine.takeActions(at: 100).cancellations.isEmpty)
         machine.timeReached(at: 60_100)
-        #expect(machine.status(of: 0) == .cancelled)
         #expect(machine.reason(of: 0) == .outcomeUnknown)
         #expect(machine.isFinished)
         // Should the node come back while the job may still run, it is told to stop.
         #expect(!machine.isIdle(at: 60_100))
-        _ = machine.takeActions(at: 60_100)
+        #expect(
+            machine.takeActions(at: 60_100).updates
+                == [.init(target: 0, status: .cancelled, reason: .outcomeUnknown, isStray: true)])
         machine.connected(0, generation: 1, at: 70_000)
         #expect(machine.takeActions(at: 70_000).cancellations == [0])
         machine.cancelAcknowledged(0)
         #expect(machine.isIdle(at: 70_001))
+    }
+
+    @Test func aStrayIsRememberedByItsRow() {
+        var machine = DispatchMachine(
+            targets: [.init(generation: 1, status: .cancelled, isStray: true)], maximumConcurrency: .number(1), maximumErrors: .number(0),
+            startBy: 60_000, deadline: 120_000, isCancelRequested: true, at: 70_000)
+        #expect(machine.isFinished && !machine.isIdle(at: 70_000))
+        #expect(machine.takeActions(at: 70_000).cancellations.isEmpty)
+        machine.connected(0, generation: 1, at: 80_000)
+        #expect(machine.takeActions(at: 80_000).cancellations == [0])
+        machine.timeReached(at: 83_000)
+        #expect(machine.takeActions(at: 83_000).cancellations == [0])
+        machine.cancelAcknowledged(0)
+        #expect(machine.takeActions(at: 83_001).updates.isEmpty)
+        #expect(machine.isIdle(at: 83_001))
     }
 
     @Test func cancelOfOneNodeLeavesTheOthers() {

@@ -69,6 +69,7 @@ private final class Simulation {
     struct Row {
         var status = InvocationState.pending
         var reason: InvocationReason?
+        var isStray = false
     }
 
     let seed: UInt64
@@ -212,13 +213,14 @@ private final class Simulation {
     func start() {
         life += 1
         var recorded: [DispatchMachine.Recorded] = []
-        for row in rows { recorded.append(.init(generation: 1, status: row.status)) }
+        for row in rows { recorded.append(.init(generation: 1, status: row.status, isStray: row.isStray)) }
         let isRestart = life > 1
         if isRestart { graceUntil = max(graceUntil, min(now + 60_000, deadline + 120_000)) }
         machine = DispatchMachine(
             targets: recorded, maximumConcurrency: maximumConcurrency, maximumErrors: maximumErrors,
             startBy: startBy, deadline: max(deadline, graceUntil), isCancelRequested: isCancelRequested, shown: progress, at: now)
         if transmissions.isEmpty { transmissions = Array(repeating: 0, count: rows.count) }
+        if isCancelRequested { machine?.cancel(nil, at: now) }
         firstOfLife = transmissions
         inbox = []
         isCommitPlanned = false
@@ -271,7 +273,11 @@ private final class Simulation {
             guard agents[position].isConnected, agents[position].connection == connection else { return }
             tell(event)
             if outcome != nil, chance(0.1) { tell(event) }
-        case .acknowledgement, .cancelAcknowledged, .cancel:
+        case .cancel(let positions):
+            // The wish is durable before the dispatcher hears of it. That for single targets is not modelled after a crash.
+            if positions == nil { isCancelRequested = true }
+            tell(event)
+        case .acknowledgement, .cancelAcknowledged:
             tell(event)
         case .deregister(let position):
             agents[position].isRegistered = false
@@ -309,9 +315,8 @@ private final class Simulation {
                 check(errors <= limits.allowedErrors, "a send after the budget was spent")
                 check(now < startBy, "a send after start-by")
             }
-            rows[update.target] = Row(status: update.status, reason: update.reason)
+            rows[update.target] = Row(status: update.status, reason: update.reason, isStray: update.isStray)
         }
-        isCancelRequested = machine.isCancelRequested
         if let command = actions.command { progress = command }
         let inFlight = rows.count { $0.status.isInFlight }
         check(inFlight <= limits.maximumConcurrency, "\(inFlight) in flight, allowed are \(limits.maximumConcurrency)")

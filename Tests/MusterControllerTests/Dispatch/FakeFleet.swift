@@ -12,7 +12,7 @@ final class FakeFleet: AgentDelivery {
         case succeeds(String)
         case fails(Int32)
         case runsUntilCancelled
-        /// Takes the frame and never says a word.
+        /// The frame is lost with its connection, and nothing is said.
         case silent
         case full
     }
@@ -20,7 +20,9 @@ final class FakeFleet: AgentDelivery {
     struct Agent: Sendable {
         var behaviour = Behaviour.succeeds("hi\n")
         var isConnected = true
+        /// Those that came, and those that were cancelled before they did.
         var jobs: Set<String> = []
+        var cancelled: Set<String> = []
         var starts: [String: Int] = [:]
         var frames = 0
         var unacknowledged: [String: JobReplyContent] = [:]
@@ -65,13 +67,16 @@ final class FakeFleet: AgentDelivery {
                             createdDate: message.createdDate, code: code)))
             }
             if JobTopic.isCancelCommand(job.topic) {
-                acknowledge(.accepted)
-                if let content = try? job.decodeContent(CancelCommandContent.self), agent.jobs.contains(content.cancelMessageID),
-                    agent.unacknowledged[content.cancelMessageID] == nil, case .runsUntilCancelled = agent.behaviour
-                {
-                    agent.unacknowledged[content.cancelMessageID] = Self.content(.cancelled, -1, "", "")
-                    say(.reply(node, content.cancelMessageID))
+                guard let content = try? job.decodeContent(CancelCommandContent.self) else { return true }
+                let target = content.cancelMessageID
+                if case .silent = agent.behaviour { return true }
+                agent.cancelled.insert(target)
+                let neverArrived = agent.jobs.insert(target).inserted
+                if case .runsUntilCancelled = agent.behaviour, agent.unacknowledged[target] == nil {
+                    agent.unacknowledged[target] = Self.content(.cancelled, -1, "", "", hasSteps: !neverArrived)
+                    say(.reply(node, target))
                 }
+                acknowledge(.accepted)
                 return true
             }
             if agent.jobs.contains(job.jobID) {
@@ -105,15 +110,20 @@ final class FakeFleet: AgentDelivery {
 
     private func say(_ work: Work) { _ = listener.withLock { $0?.yield(work) } }
 
-    private static func content(_ status: StepStatus, _ code: Int, _ out: String, _ error: String) -> JobReplyContent {
+    private static func content(
+        _ status: StepStatus, _ code: Int, _ out: String, _ error: String, hasSteps: Bool = true
+    ) -> JobReplyContent {
         JobReplyContent(
             additionalInfo: .init(agent: .init(osver: "1", ver: "1.0.0.0"), dateTime: "2026-11-23T12:55:23.827Z", runtimeStatusCounts: [:]),
             documentStatus: status.rawValue,
-            runtimeStatus: [
-                "runShellScript": StepReply(
-                    status: status, code: code, name: "aws:runShellScript", output: out + error, startDateTime: "2026-11-23T12:55:23.736Z",
-                    endDateTime: "2026-11-23T12:55:23.827Z", standardOutput: out, standardError: error)
-            ])
+            runtimeStatus: !hasSteps
+                ? nil
+                : [
+                    "runShellScript": StepReply(
+                        status: status, code: code, name: "aws:runShellScript", output: out + error,
+                        startDateTime: "2026-11-23T12:55:23.736Z",
+                        endDateTime: "2026-11-23T12:55:23.827Z", standardOutput: out, standardError: error)
+                ])
     }
 
     /// Says what the agents have to say, until cancelled.
@@ -232,6 +242,13 @@ struct DispatchBench {
     func command(_ id: CommandID) async throws -> CommandRecord {
         guard let record = try await database.read({ tx in try CommandStore.command(id, in: tx) }) else {
             throw APIError.invalidCommandID()
+        }
+        return record
+    }
+
+    func invocation(_ id: CommandID, _ node: NodeID) async throws -> InvocationRecord {
+        guard let record = try await database.read({ tx in try CommandStore.invocation(id, node, in: tx) }) else {
+            throw APIError.invocationDoesNotExist()
         }
         return record
     }

@@ -37,6 +37,7 @@ import Testing
     @Test(arguments: [
         "{ listener: [] }", "{ listeners: [] }", "{ account: '1' }", "{ names: ['a b'] }", "{ listeners: [{ serves: [] }] }",
         "{ listeners: [{ serves: ['everyone'] }] }", "{ listeners: [{ certificate: '/c' }] }", "{ requestsPerSecond: 0 }",
+        "{ metricsFrom: ['everybody'] }", "{ metricsFrom: ['10.0.0.0/33'] }",
     ])
     func whatIsWrongIsRefused(_ text: String) {
         #expect(throws: (any Error).self) { try load(text) }

@@ -28,6 +28,15 @@ import Testing
         }
     }
 
+    @Test(arguments: [[], ["10.0.0.0/8", "::1"], ["127.0.0.2"]])
+    func metricsAreForNamedAddresses(sources: [String]) async throws {
+        try await LiveServer.run(metricsFrom: sources) { (live) async throws in
+            let refused = try await live.curl("/metrics")
+            #expect(refused.status == 403 && refused.body.contains("metricsFrom") && !refused.body.contains("muster_"))
+            #expect(try await live.curl("/healthz").status == 200)
+        }
+    }
+
     @Test(arguments: ["/", "/setup", "/SetupWizard.aspx/x", "/healthz/", "/v1", "/v1/control-channels/x", "//", "/%2e%2e/healthz"])
     func nothingElseExists(_ path: String) async throws {
         try await LiveServer.run { (live) async throws in

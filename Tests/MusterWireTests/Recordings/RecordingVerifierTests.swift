@@ -182,7 +182,7 @@ import Testing
     @Test func aSealIsOfItsVeryBytes() throws {
         let seal = try Self.seal(Written(Self.lines).marks[11])
         #expect(seal.isSigned(by: try Self.authority.get().certificate))
-        for text in [seal.record + " ", seal.record.replacingOccurrences("complete", "truncated")] {
+        for text in [seal.text + " ", seal.text.replacingOccurrences("complete", "truncated")] {
             let changed = try JSONCoding.decode(
                 RecordingSeal.self,
                 from: JSONCoding.encode(["record": text, "signature": seal.signature, "authority": seal.authority]))
