@@ -117,7 +117,8 @@ package struct Controller: Sendable {
             storeEpoch: facts.storeEpoch, logger: logger
         ).register(in: &table)
 
-        let polling = MessageOperations(logger: logger) { [logger] connection in
+        let openings = ChannelOpenings()
+        let polling = MessageOperations(openings: openings, logger: logger) { [logger] connection in
             AgentConnection(
                 peer: connection.peer, certificate: connection.certificate, registry: registry, events: events, database: database,
                 sessions: broker, logger: logger)
@@ -135,7 +136,7 @@ package struct Controller: Sendable {
             }
         }
         let server = server(
-            table, routes, certificates, database: database, keys: keys, policies: policies,
+            table, routes, certificates, database: database, keys: keys, policies: policies, openings: openings,
             dataChannels: DataChannelEntry(broker: broker, logger: logger)
         ) { [logger] peer, _, certificate in
             AgentConnection(
@@ -244,7 +245,7 @@ package struct Controller: Sendable {
 
     private func server(
         _ table: OperationTable, _ routes: RouteTable, _ certificates: [ServerCertificate], database: any SQLDatabase,
-        keys: OperatorKeyStore, policies: PolicyReader, dataChannels: DataChannelEntry,
+        keys: OperatorKeyStore, policies: PolicyReader, openings: ChannelOpenings, dataChannels: DataChannelEntry,
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
     ) -> ControllerServer {
         var limits = ControllerServer.Limits()
@@ -267,7 +268,7 @@ package struct Controller: Sendable {
             authentication: Authentication(
                 keys: keys, database: database, account: configuration.account, regions: Set(configuration.regions)),
             database: database, account: configuration.account,
-            defaultRegion: configuration.regions.first ?? Self.defaultRegion, metrics: metrics, serveNode: serveNode,
+            defaultRegion: configuration.regions.first ?? Self.defaultRegion, metrics: metrics, openings: openings, serveNode: serveNode,
             dataChannels: dataChannels,
             listening: { addresses in
                 try directory.write(addresses.map { $0 + "\n" }.joined(), to: .listening)

@@ -73,6 +73,7 @@ package final class ControllerServer: Service {
     private let defaultRegion: String
     private let metrics: Metrics
     private let serveNode: @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
+    private let openings: ChannelOpenings
     private let channels = ControlChannels()
     private let dataChannels: DataChannelEntry?
     private let listening: @Sendable ([String]) async throws -> Void
@@ -94,12 +95,13 @@ package final class ControllerServer: Service {
 
     /// - Parameters:
     ///   - policies: what callers may do.
+    ///   - openings: how often a node may open one.
     ///   - serveNode: what serves a node's new control channel.
     ///   - listening: told the bound addresses, `address:port`, when every listener accepts connections.
     package init(
         listeners: [Listener], limits: Limits = Limits(), table: OperationTable, routes: RouteTable = RouteTable(),
         policies: AccessCheck.Policies, authentication: Authentication, database: any SQLDatabase,
-        account: String, defaultRegion: String, metrics: Metrics,
+        account: String, defaultRegion: String, metrics: Metrics, openings: ChannelOpenings = ChannelOpenings(),
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver,
         dataChannels: DataChannelEntry? = nil,
         listening: @escaping @Sendable ([String]) async throws -> Void,
@@ -115,6 +117,7 @@ package final class ControllerServer: Service {
         self.account = account
         self.defaultRegion = defaultRegion
         self.metrics = metrics
+        self.openings = openings
         self.serveNode = serveNode
         self.dataChannels = dataChannels
         self.listening = listening
@@ -521,7 +524,12 @@ package final class ControllerServer: Service {
         }
         guard listener.sides.contains(.agents), listener.allowsWebSockets, let node = Self.node(in: path) else { return nil }
         let identity = try await authentication.node(connection.peer?.leaf, now: now())
-        return identity.node == node ? .controlChannel(identity) : nil
+        guard identity.node == node else { return nil }
+        guard openings.admit(node) else {
+            connection.isTooOften.withLockedValue { $0 = true }
+            return nil
+        }
+        return .controlChannel(identity)
     }
 
     private static func node(in path: String) -> NodeID? {
@@ -537,6 +545,13 @@ package final class ControllerServer: Service {
         var error: APIError
         do {
             let identity = try await authentication.node(connection.peer?.leaf, now: time)
+            if connection.isTooOften.withLockedValue({ $0 }) {
+                let kind = DenialLedger.Kind(
+                    source: connection.remoteAddress, operation: "OpenControlChannel", reason: APIError.throttling.code,
+                    resource: identity.node.rawValue)
+                await deny(kind, at: time)
+                return .text(.tooManyRequests, "Node \(identity.node) opens its control channel too often. Come again in a minute.\n")
+            }
             if identity.node == Self.node(in: path) {
                 return .text(.upgradeRequired, "A control channel is a WebSocket: RFC 6455, version 13.\n")
             }
@@ -696,7 +711,7 @@ package final class ControllerServer: Service {
         let kind = denials.kind
         return AuditEvent(
             time: time, caller: .anonymous(sourceAddress: kind.source, userAgent: ""), requestID: "", region: defaultRegion,
-            operation: kind.operation, resource: "*", outcome: .denied,
+            operation: kind.operation, resource: kind.resource, outcome: .denied,
             details: [
                 "errorCode": kind.reason, "count": String(denials.count), "first": denials.first.iso8601, "last": denials.last.iso8601,
             ])

@@ -80,7 +80,7 @@ package struct ConnectionLimits: Sendable {
     }
 }
 
-/// Refusals to people who have not shown who they are, gathered so that an attacker cannot write the audit trail full. [value]
+/// Refusals that come in floods, to people who have not shown who they are for the most part, gathered so that an attacker cannot write the audit trail full. [value]
 ///
 /// The first of a kind is written at once; those that follow within the window become one event with a count.
 package struct DenialLedger: Sendable {
@@ -88,11 +88,14 @@ package struct DenialLedger: Sendable {
         package let source: String
         package let operation: String
         package let reason: String
+        /// What it was about, where that is certain.
+        package let resource: String
 
-        package init(source: String, operation: String, reason: String) {
+        package init(source: String, operation: String, reason: String, resource: String = "*") {
             self.source = source
             self.operation = operation
             self.reason = reason
+            self.resource = resource
         }
     }
 

@@ -86,7 +86,8 @@ final class LiveServer: Sendable {
 
     static func run(
         sides: Set<ControllerServer.Side> = [.agents, .operators], limits: ControllerServer.Limits = .init(),
-        policies: PolicySet = .administrator, _ body: @escaping @Sendable (LiveServer) async throws -> Void
+        policies: PolicySet = .administrator, openings: ChannelOpenings = ChannelOpenings(),
+        _ body: @escaping @Sendable (LiveServer) async throws -> Void
     ) async throws {
         let live = try await LiveServer()
         let ready = AsyncStream.makeStream(of: Void.self)
@@ -96,6 +97,7 @@ final class LiveServer: Sendable {
             policies: .fixed(policies),
             authentication: Authentication(keys: try keys(live.database), database: live.database, account: "000000000001", regions: []),
             database: live.database, account: "000000000001", defaultRegion: "us-east-1", metrics: Metrics(),
+            openings: openings,
             serveNode: { peer, identity, _ in Echo(peer: peer, node: identity.node, live: live) },
             listening: { addresses in
                 live.port.withLockedValue { $0 = addresses[0].split(separator: ":").last.map(String.init) ?? "" }
