@@ -260,6 +260,39 @@ import Testing
         #expect(left == 0)
     }
 
+    /// A session that may outlive its grant is looked at once a minute: by the grant, for as long as it lives.
+    @Test func aGrantIsKeptForAsLongAsASessionLivesByIt() async throws {
+        let set = try PolicySet(approving(#""RequireApproval":{"Approvers":["bob"],"EndSessions":false}"#))
+        let subject = need().subject
+        let (bob, time) = (bob, Timestamp.now())
+        let session = SessionStoreTests.record(1)
+        let id = try await database.write { tx in
+            let denial = try #require(throws: AccessDenial.self) {
+                try TestAccess.check(set, ApprovalSubject.startSession).authorize([.anything], for: subject, reason: "", in: tx)
+            }
+            let need = try #require(denial.need)
+            var request = ApprovalRequest(id: ApprovalStore.makeID(), need, now: time)
+            try request.grant(by: bob, now: time)
+            try ApprovalStore.insert(request, binding: need.subject.binding(need.principal), now: time, in: tx)
+            let permit = try TestAccess.check(set, ApprovalSubject.startSession).authorize([.anything], for: subject, reason: "", in: tx)
+            #expect(permit.access.approval == request.id)
+            try SessionStore.insert(session, by: permit, in: tx)
+            return request.id
+        }
+        let chore = ApprovalRetention(database: database, days: 1)
+        let later = time.adding(seconds: 40 * 86_400)
+        try await chore.clean(now: later)
+        #expect(try await listed(onlyOpen: false) == [id])
+        let access = try #require(try await database.read { tx in try SessionStore.liveAccess(in: tx) }.first?.1)
+        // Its end is past, and no reason to end.
+        #expect(try await database.read { tx in try AccessCheck.approvalEnd(access, in: tx) } == nil)
+        try await database.write { tx in
+            try tx.execute("UPDATE sessions SET status = 'Terminated' WHERE session_id = $1", [.text(session.id.rawValue)])
+        }
+        try await chore.clean(now: later)
+        #expect(try await listed(onlyOpen: false).isEmpty)
+    }
+
     @Test func oldOnesAreRemoved() async throws {
         let time = now
         let waiting = try await ask(need(content: "waits")).id
