@@ -153,3 +153,112 @@ do {
     print("audit record, made: \(microseconds(best.made))   best of 5")
     print("audit record, chained and written, 10,000 in one transaction: \(microseconds(best.written))   best of 5")
 }
+
+do {
+    // What deciding about a SendCommand costs: policies, tags and keys read in its transaction, then every statement for the document and for
+    // each node. A user of three groups with 13 policies of 41 statements, nodes with four tags each.
+    let folder = FileManager.default.temporaryDirectory.path + "/muster-bench-\(getpid())-decision"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    let database = try SQLiteDatabase(path: folder + "/store.sqlite")
+    defer { try? database.close() }
+    try await Migrations.run(on: database, now: 1)
+    let (account, region) = ("000000000001", "us-east-1")
+    let principal = Principal(user: "alice", userID: "AIDABENCHALICE", accessKeyID: "AKIABENCH")
+    func statement(_ members: String) -> String { "{" + members + "}" }
+    func policy(_ statements: [String]) -> String { #"{"Version":"2012-10-17","Statement":["# + statements.joined(separator: ",") + "]}" }
+    let nodes = #""Resource":"arn:aws:ssm:*:*:managed-instance/*""#
+    func team(_ name: String) -> String {
+        policy([
+            statement(
+                #""Sid":"Own","Effect":"Allow","Action":"ssm:SendCommand",\#(nodes),"Condition":{"StringEquals":{"ssm:resourceTag/team":"\#(name)"}}"#
+            ),
+            statement(
+                #""Sid":"Shells","Effect":"Allow","Action":"ssm:StartSession",\#(nodes),"Condition":{"StringEquals":{"ssm:resourceTag/team":"\#(name)"}}"#
+            ),
+            statement(
+                #""Sid":"Results","Effect":"Allow","Action":["ssm:Describe*","ssm:List*","ssm:GetCommandInvocation"],"Resource":"*""#),
+        ])
+    }
+    let fleet = policy([
+        statement(
+            #""Sid":"Documents","Effect":"Allow","Action":"ssm:SendCommand","Resource":["arn:aws:ssm:*:*:document/Approved-*","arn:aws:ssm:*::document/AWS-*"]"#
+        ),
+        statement(
+            #""Sid":"Fleet","Effect":"Allow","Action":"ssm:SendCommand",\#(nodes),"Condition":{"StringLike":{"ssm:resourceTag/env":["prod*","staging"]},"IpAddress":{"aws:SourceIp":["10.0.0.0/8","2001:db8::/32"]}}"#
+        ),
+        statement(
+            #""Sid":"NeverTooMany","Effect":"Deny","Action":"ssm:SendCommand","Resource":"*","Condition":{"NumericGreaterThan":{"muster:TargetCount":20000}}"#
+        ),
+        statement(
+            #""Sid":"Frozen","Effect":"Deny","Action":["ssm:SendCommand","ssm:StartSession"],"Resource":"*","Condition":{"StringEquals":{"ssm:resourceTag/frozen":"true"}}"#
+        ),
+        statement(
+            #""Sid":"Hours","Effect":"Deny","Action":"ssm:SendCommand",\#(nodes),"Condition":{"muster:NotTimeWindow":{"aws:CurrentTime":"daily 00:00-24:00 Asia/Tokyo"}}"#
+        ),
+    ])
+    let held =
+        (1...10).map { ("group ops", "team-\($0)", team("team-\($0)")) } + [
+            ("group fleet", "fleet", fleet),
+            (
+                "group leads", "approve",
+                policy([
+                    statement(
+                        #""Effect":"Allow","Action":["muster:ListApprovals","muster:GetApproval","muster:GrantApproval"],"Resource":"*""#),
+                    statement(#""Effect":"Allow","Action":"muster:RefuseApproval","Resource":"*""#),
+                    statement(#""Effect":"Allow","Action":"muster:RevokeApproval","Resource":"*""#),
+                ])
+            ),
+            (
+                "user alice", "own",
+                policy([
+                    statement(
+                        #""Effect":"Allow","Action":["ssm:ResumeSession","ssm:TerminateSession"],"Resource":"arn:aws:ssm:*:*:session/${aws:username}-*""#
+                    ),
+                    statement(#""Effect":"Allow","Action":["ssm:StartAccessRequest","ssm:GetAccessToken"],"Resource":"*""#),
+                    statement(#""Effect":"Allow","Action":"sts:*","Resource":"*""#),
+                ])
+            ),
+        ]
+    let ids = (0..<10_000).map { _ in NodeID.random() }
+    try await database.write { tx in
+        try tx.execute(
+            "INSERT INTO users (user_name, user_id, created_at) VALUES ($1, $2, 1)", [.text(principal.user), .text(principal.userID)])
+        for group in ["ops", "fleet", "leads"] {
+            try tx.execute("INSERT INTO user_groups (group_name, group_id, created_at) VALUES ($1, $1, 1)", [.text(group)])
+            try GroupStore.add(principal.user, to: group, in: tx)
+        }
+        for (holder, name, document) in held {
+            let parts = holder.split(separator: " ").map(String.init)
+            try tx.execute(
+                "INSERT INTO inline_policies (holder_type, holder, policy_name, document) VALUES ($1, $2, $3, $4)",
+                [.text(parts[0]), .text(parts[1]), .text(name), .text(document)])
+        }
+        for (index, id) in ids.enumerated() {
+            try TagStore.set(
+                [
+                    "env": index % 2 == 0 ? "production" : "staging", "team": "team-\(index % 10 + 1)", "role": "web",
+                    "site": "s\(index % 7)",
+                ],
+                of: id.rawValue, type: TagStore.managedInstance, in: tx)
+        }
+    }
+    let caller = Caller(
+        accessKeyID: principal.accessKeyID, userName: principal.user, arn: principal.arn(account: account), sourceAddress: "10.1.2.3",
+        userAgent: "bench", principal: principal)
+    let policies = PolicyReader()
+    for count in [1, 100, 10_000] {
+        let keys = ConditionKeys(["ssm:DocumentName": ["AWS-RunShellScript"], "muster:TargetCount": [String(count)]])
+        let targets =
+            [AccessTarget("arn:aws:ssm:\(region):\(account):document/AWS-RunShellScript", keys: keys)]
+            + ids.prefix(count).map { AccessTarget("arn:aws:ssm:\(region):\(account):managed-instance/\($0)", keys: keys, node: $0) }
+        try await database.read { tx in
+            try measure("SendCommand to \(count) nodes, decided", count == 10_000 ? 1 : 100) { _ in
+                let check = AccessCheck(
+                    caller, action: "ssm:SendCommand", account: account, region: region, now: .now(), policies: .stored(policies),
+                    database: database)
+                try check.authorize(targets, in: tx)
+            }
+        }
+    }
+}

@@ -63,7 +63,7 @@ package struct Controller: Sendable {
         let authorities = try await Authorities(directory: directory, database: database, logger: logger)
         let objects = try ObjectStore(configuration)
         let targets = try AuditTargets.make(configuration, objects: objects)
-        let keeper = try await keeper(database, authorities, targets)
+        let (keeper, unread) = try await keeper(database, authorities, targets)
 
         let registry = AgentRegistry(database: database, logger: logger)
         var dispatching = CommandDispatcher.Settings()
@@ -117,7 +117,8 @@ package struct Controller: Sendable {
             storeEpoch: facts.storeEpoch, logger: logger
         ).register(in: &table)
 
-        let polling = MessageOperations(logger: logger) { [logger] connection in
+        let openings = ChannelOpenings()
+        let polling = MessageOperations(openings: openings, logger: logger) { [logger] connection in
             AgentConnection(
                 peer: connection.peer, certificate: connection.certificate, registry: registry, events: events, database: database,
                 sessions: broker, logger: logger)
@@ -135,7 +136,7 @@ package struct Controller: Sendable {
             }
         }
         let server = server(
-            table, routes, certificates, database: database, keys: keys, policies: policies,
+            table, routes, certificates, database: database, keys: keys, policies: policies, openings: openings,
             dataChannels: DataChannelEntry(broker: broker, logger: logger)
         ) { [logger] peer, _, certificate in
             AgentConnection(
@@ -159,7 +160,15 @@ package struct Controller: Sendable {
         }
         let revocation = SessionRevocation(database: database, broker: broker, policies: policies, logger: logger)
         let reload = ReloadOnSignal(certificates: certificates)
-        let deliveries = targets.map { AuditDelivery(target: $0, database: database, metrics: metrics, logger: logger) }
+        let deliveries = targets.map { target in
+            var late: (@Sendable (AuditCheckpoint) async throws -> Void)?
+            if unread.contains(target.name) {
+                late = { checkpoint in
+                    try await keeper.hold(against: AuditKeeper.Outside(place: target.name, checkpoint: checkpoint))
+                }
+            }
+            return AuditDelivery(target: target, database: database, metrics: metrics, logger: logger, unread: late)
+        }
         try await serve(
             deliveries + [keeper] + [housekeeping, registry, dispatcher, recorders, broker, revocation, polling]
                 + (archive.map { [$0] } ?? []) + certificates
@@ -175,16 +184,20 @@ package struct Controller: Sendable {
         try await ServiceGroup(configuration: group).run()
     }
 
-    /// Begun: the store has been held against every checkpoint that is known outside of it.
-    private func keeper(_ database: any SQLDatabase, _ authorities: Authorities, _ targets: [any AuditTarget]) async throws -> AuditKeeper {
+    /// Begun: the store has been held against every checkpoint that is known outside of it, but for those of the targets that are named.
+    private func keeper(
+        _ database: any SQLDatabase, _ authorities: Authorities, _ targets: [any AuditTarget]
+    ) async throws -> (AuditKeeper, unread: Set<String>) {
         let (account, region) = (configuration.account, configuration.regions.first ?? Self.defaultRegion)
         try await database.write { tx in try AuditLog.adopt(account: account, region: region, in: tx) }
         var outside: [AuditKeeper.Outside] = []
+        var unread: Set<String> = []
         for target in targets {
             do {
                 guard let checkpoint = try await target.latestCheckpoint() else { continue }
                 outside.append(AuditKeeper.Outside(place: target.name, checkpoint: checkpoint))
             } catch {
+                unread.insert(target.name)
                 logger.warning(
                     "no checkpoint of the audit trail read from a target", metadata: ["target": "\(target.name)", "error": "\(error)"])
             }
@@ -193,7 +206,7 @@ package struct Controller: Sendable {
             database: database, authority: { authorities.current.issuing }, directory: directory,
             checkpointSeconds: configuration.auditCheckpointSeconds, logger: logger)
         try await keeper.begin(outside)
-        return keeper
+        return (keeper, unread)
     }
 
     private func facts(_ database: any SQLDatabase) async throws -> Facts {
@@ -232,7 +245,7 @@ package struct Controller: Sendable {
 
     private func server(
         _ table: OperationTable, _ routes: RouteTable, _ certificates: [ServerCertificate], database: any SQLDatabase,
-        keys: OperatorKeyStore, policies: PolicyReader, dataChannels: DataChannelEntry,
+        keys: OperatorKeyStore, policies: PolicyReader, openings: ChannelOpenings, dataChannels: DataChannelEntry,
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
     ) -> ControllerServer {
         var limits = ControllerServer.Limits()
@@ -255,7 +268,7 @@ package struct Controller: Sendable {
             authentication: Authentication(
                 keys: keys, database: database, account: configuration.account, regions: Set(configuration.regions)),
             database: database, account: configuration.account,
-            defaultRegion: configuration.regions.first ?? Self.defaultRegion, metrics: metrics,
+            defaultRegion: configuration.regions.first ?? Self.defaultRegion, metrics: metrics, openings: openings,
             metricsFrom: configuration.metricsFrom.compactMap(AddressRange.init), serveNode: serveNode,
             dataChannels: dataChannels,
             listening: { addresses in

@@ -24,6 +24,15 @@ ALICE = {
         {"Sid": "Ask", "Effect": "Allow", "Action": ["ssm:StartAccessRequest", "ssm:GetAccessToken", "ssm:ListCommands"], "Resource": "*"},
     ],
 }
+# A shell that outlives its approval.
+DORA = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Sid": "Shells", "Effect": "Allow", "Action": "ssm:StartSession", "Resource": "*",
+         "RequireApproval": {"Approvers": ["bob"], "MaximumMinutes": 30, "EndSessions": False}},
+        {"Sid": "Own", "Effect": "Allow", "Action": ["ssm:ResumeSession", "ssm:TerminateSession"], "Resource": "arn:aws:ssm:*:*:session/${aws:username}-*"},
+    ],
+}
 LEADS = {"Version": "2012-10-17", "Statement": {
     "Effect": "Allow", "Resource": "*",
     "Action": ["muster:ListApprovals", "muster:GetApproval", "muster:GrantApproval", "muster:RefuseApproval", "muster:RevokeApproval"]}}
@@ -86,6 +95,11 @@ def alice(box):
 
 
 @pytest.fixture(scope="module")
+def dora(box):
+    return Person(box, "dora", DORA)
+
+
+@pytest.fixture(scope="module")
 def bob(box):
     return Person(box, "bob", groups=["leads"])
 
@@ -100,7 +114,14 @@ def targets(box):
     return box.nodes()
 
 
-def test_a_shell(box, clock, alice, bob, carol, targets):
+def told(box, session):
+    """What the audit trail says of a session, the newest first."""
+    pages = box.client("cloudtrail").get_paginator("lookup_events").paginate(
+        LookupAttributes=[{"AttributeKey": "ResourceName", "AttributeValue": session}])
+    return [json.loads(e["CloudTrailEvent"]) for page in pages for e in page["Events"]]
+
+
+def test_a_shell(box, clock, alice, bob, carol, dora, targets):
     node, other = targets
     # Before anybody is asked, what the policy wants to know.
     assert "reason" in alice.denied("start_session", Target=node)[0]
@@ -133,13 +154,37 @@ def test_a_shell(box, clock, alice, bob, carol, targets):
     assert alice.denied("start_session", Target=other, Reason="INC-7")[1] != request
     assert alice.denied("start_session", Target=node, Reason="INC-7", DocumentName="AWS-StartSSHSession")[1] != request
 
+    # Beside it a shell by a grant that is over as soon and whose policy lets it go on.
+    _, hers = dora.denied("start_session", Target=node, Reason="INC-8")
+    bob.muster("approvals", "grant", hers, "--minutes", "4")
+    stays = Shell(box, node, ssm=Reasoned(dora.ssm, "INC-8"))
+    stays.until_prompt()
+
     # A minute before the end whoever sits there is told, and at the end the session ends.
     clock.advance(seconds=185)
     shell.until(b"[muster] This session ends in ")
-    clock.advance(seconds=241)
-    shell.over()
+    assert 1 <= int(shell.until(b" seconds, with its approval.").split()[0]) <= 60
+    # It goes on until then.
+    assert shell.ask("echo $((6*8))").strip() == "48"
+    clock.advance(seconds=250)
+    assert "approval" in shell.over()["Output"]
     row = eventually(lambda: box.client().describe_sessions(State="History", Filters=[{"key": "SessionId", "value": shell.id}])["Sessions"], what="its row")[0]
     assert row["Status"] == "Terminated" and request in row["Details"]
+    # The event says why, and by which request.
+    revoked, = [e for e in told(box, shell.id) if e["eventName"] == "RevokeSession"]
+    data = revoked["additionalEventData"]
+    assert data["accessRequestId"] == request and data["reason"].startswith(f"its approval ({request}) ended at ")
+    assert data["principal"].endswith(":user/alice") and revoked["userIdentity"]["type"] == "AWSService"
+
+    # Both were looked at together. Hers goes on, over a lost connection as well, and nobody tells her of an end; a new one needs a new grant.
+    assert stays.ask("echo $((6*9))").strip() == "54"
+    stays.socket.drop()
+    stays.reopen()
+    assert "[muster]" not in stays.ask("echo $((6*10))") and b"[muster]" not in stays.seen
+    assert not [e for e in told(box, stays.id) if e["eventName"] == "RevokeSession"]
+    assert dora.denied("start_session", Target=node, Reason="INC-8")[1] not in (None, hers)
+    dora.ssm.terminate_session(SessionId=stays.id)
+    stays.over()
     again = alice.denied("start_session", Target=node, Reason="INC-7 the disk is full")[1]
     assert again and again != request
 
@@ -197,6 +242,14 @@ def test_asking_first(box, alice, bob, targets):
     with pytest.raises(botocore.exceptions.ClientError) as failure:
         token.list_commands()
     assert "no session policy allows" in failure.value.response["Error"]["Message"]
+    # Nor for more by way of a role, whose rights would outlive the grant.
+    iam = box.client("iam")
+    iam.create_group(GroupName="wide")
+    iam.add_user_to_group(GroupName="wide", UserName=alice.name)
+    sts = client(box, "sts", (credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"]))
+    with pytest.raises(botocore.exceptions.ClientError) as failure:
+        sts.assume_role(RoleArn="arn:aws:iam::000000000001:role/wide", RoleSessionName="more")
+    assert failure.value.response["Error"]["Code"] == "AccessDenied" and "narrower" in failure.value.response["Error"]["Message"]
     bob.muster("approvals", "revoke", request)
     shell.over()
     assert alice.ssm.get_access_token(AccessRequestId=request)["AccessRequestStatus"] == "Revoked"

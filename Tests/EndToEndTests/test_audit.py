@@ -380,6 +380,42 @@ def test_a_store_that_was_put_back_is_noticed(box, node, tmp_path):
     assert "come again" in verify(box.trail, "--ca", box.env["AWS_CA_BUNDLE"]).stdout
 
 
+def test_the_bucket_alone_tells_that_a_store_was_put_back(box, node, s3, tmp_path):
+    client, _, _ = s3
+    box.control("stop", "controller")
+    keep(box, tmp_path / "backup")
+    box.control("start", "controller")
+    hidden = box.send("rm -rf /nothing-here", [node])
+    box.finished(hidden)
+    box.control("stop", "controller")
+    last = json.loads(json.loads(client.get_object(Bucket="trail", Key="audit/audit.checkpoint")["Body"].read())["statement"])
+    assert last["kind"] == "shutdown"
+    put_back(box, tmp_path / "backup")
+    # Whoever does that takes away what is within reach.
+    store(box, "audit.checkpoint").unlink()
+    shutil.rmtree(box.trail)
+    box.control("start", "controller")
+    sequence = str(last["mark"]["sequence"])
+    found = eventually(lambda: [e for e in events(box, EventName="DetectAuditRollback")
+                                if e["Record"]["additionalEventData"]["checkpointSequence"] == sequence], what="the event")
+    told = found[0]["Record"]["additionalEventData"]
+    assert len(found) == 1 and told["checkpoint"] == "s3:127.0.0.1/trail/audit/" and "rolled back" in told["found"], found
+    assert not events(box, ResourceName=hidden)
+    # The bucket keeps what is to be hidden beside what came after it.
+    box.control("stop", "controller")
+    try:
+        keys = [o["Key"] for page in client.get_paginator("list_objects_v2").paginate(Bucket="trail", Prefix=f"audit/{last['mark']['trail']}/")
+                for o in page["Contents"]]
+        for key in keys:
+            (tmp_path / key.split("/")[-1]).write_bytes(client.get_object(Bucket="trail", Key=key)["Body"].read())
+        (tmp_path / "backup").unlink()
+        assert any(hidden.encode() in p.read_bytes() for p in tmp_path.glob("*.jsonl"))
+        result = verify(tmp_path, "--ca", box.env["AWS_CA_BUNDLE"])
+        assert result.returncode == 1 and "come again" in result.stdout, result
+    finally:
+        box.control("start", "controller")
+
+
 def test_a_full_disk_refuses_changes_rather_than_skipping_audit(tmp_path):
     place = tmp_path / "s"
     place.mkdir(mode=0o700)

@@ -267,7 +267,7 @@ package final class ControlChannel: Service {
             let socket = try await upgrade()
             await converse(connection, on: socket)
         } catch {
-            events.yield(.ended(connection, Self.failure(error), Self.refusal(error)))
+            events.yield(.ended(connection, Self.failure(error), TransportChoice.End(unopened: error)))
         }
     }
 
@@ -408,16 +408,6 @@ package final class ControlChannel: Service {
             return .denied(error.description)
         default:
             return .unreachable(error.description)
-        }
-    }
-
-    /// What a WebSocket that was not opened says about WebSockets.
-    private static func refusal(_ error: any Error) -> TransportChoice.End {
-        guard let error = error as? ClientError, error.isSecured else { return .other }
-        switch error.kind {
-        case .refused, .denied: return .refused
-        case .closed, .timedOut, .protocolViolation: return .unanswered
-        default: return .other
         }
     }
 

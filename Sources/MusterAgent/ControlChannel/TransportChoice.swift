@@ -1,3 +1,5 @@
+import MusterClient
+
 /// By which transport the control channel is opened next: by WebSocket, or by polling where no WebSocket gets through. [value]
 ///
 ///     auto:  webSocket ──refused, or dying before it was of use──▶ poll ──opened──▶ a WebSocket is tried beside it, after a
@@ -106,5 +108,22 @@ package struct TransportChoice: Sendable {
         isOnTrial = false
         next = .poll
         return true
+    }
+}
+
+extension TransportChoice.End {
+    /// What a WebSocket that was not opened says about WebSockets.
+    package init(unopened error: any Error) {
+        guard let error = error as? ClientError, error.isSecured else {
+            self = .other
+            return
+        }
+        switch error.kind {
+        // Too many, of whatever kind.
+        case .refused(status: 429): self = .other
+        case .refused, .denied: self = .refused
+        case .closed, .timedOut, .protocolViolation: self = .unanswered
+        default: self = .other
+        }
     }
 }

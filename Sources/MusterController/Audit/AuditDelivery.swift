@@ -1,5 +1,6 @@
 package import Logging
 package import MusterWire
+internal import NIOConcurrencyHelpers
 package import ServiceLifecycle
 
 /// Where the audit trail goes. Two are never of one name.
@@ -37,9 +38,16 @@ package struct AuditDelivery: Service {
     let database: any SQLDatabase
     let metrics: Metrics
     let logger: Logger
+    private let unread: (@Sendable (AuditCheckpoint) async throws -> Void)?
+    private let hasRead = NIOLockedValueBox(false)
 
-    package init(target: any AuditTarget, database: any SQLDatabase, metrics: Metrics, logger: Logger) {
-        (self.target, self.database, self.metrics, self.logger) = (target, database, metrics, logger)
+    /// - Parameter unread: given if the target's checkpoint could not be read at start; called with it before the first delivery, which
+    ///   replaces it. Otherwise who puts a store back would only have to keep the target away for a moment.
+    package init(
+        target: any AuditTarget, database: any SQLDatabase, metrics: Metrics, logger: Logger,
+        unread: (@Sendable (AuditCheckpoint) async throws -> Void)? = nil
+    ) {
+        (self.target, self.database, self.metrics, self.logger, self.unread) = (target, database, metrics, logger, unread)
     }
 
     package func run() async throws {
@@ -80,6 +88,7 @@ package struct AuditDelivery: Service {
 
     /// Everything that the target does not have.
     package func round() async throws {
+        try await readCheckpoint()
         var (position, cut) = try await begin()
         while !Task.isCancelled {
             let (after, isFirst) = (position, cut)
@@ -93,6 +102,7 @@ package struct AuditDelivery: Service {
             metrics.set("muster_audit_undelivered_records", [("target", target.name)], to: Double(head.sequence - after.mark.sequence))
             guard !piece.isEmpty else { return }
             try await target.deliver((isFirst.map { [.checkpoint($0)] } ?? []) + piece.lines, after: after)
+            hasRead.withLockedValue { $0 = true }
             let reached = Position(mark: piece.mark, checkpoint: piece.checkpoint)
             try await database.write { [target] tx in
                 try AuditStore.set(AuditStore.Position(mark: reached.mark, checkpoint: reached.checkpoint), of: target.name, in: tx)
@@ -100,6 +110,24 @@ package struct AuditDelivery: Service {
             (position, cut) = (reached, nil)
             metrics.set("muster_audit_undelivered_records", [("target", target.name)], to: Double(head.sequence - reached.mark.sequence))
         }
+    }
+
+    private func readCheckpoint() async throws {
+        guard let unread, !hasRead.withLockedValue({ $0 }) else { return }
+        do {
+            if let checkpoint = try await target.latestCheckpoint() { try await unread(checkpoint) }
+            hasRead.withLockedValue { $0 = true }
+        } catch let error where Self.isAnswer(error) {
+            // As to a key that may write and not read. The records have to go on.
+            logger.warning(
+                "no checkpoint of the audit trail read from a target", metadata: ["target": "\(target.name)", "error": "\(error)"])
+        }
+    }
+
+    /// Whether the target was there and gave nothing that can be used.
+    private static func isAnswer(_ error: any Error) -> Bool {
+        if let failure = error as? ObjectUpload.Failure { return (400..<500).contains(failure.status) }
+        return error is DecodingError
     }
 
     /// Where to go on, and the cut that comes first where the trail does not begin with its first record.

@@ -64,19 +64,22 @@ package final class AuditKeeper: Service {
                 try await report(Self.rollback, ["found": "the checkpoint beside the store is unreadable", "checkpoint": path])
             }
         }
-        for outside in known {
-            guard let found = try await contradiction(outside) else { continue }
-            let statement = try? outside.checkpoint.decoded()
-            try await report(
-                Self.rollback,
-                [
-                    "found": found, "checkpoint": outside.place, "checkpointTime": statement?.time.iso8601 ?? "",
-                    "checkpointSequence": statement.map { String($0.mark.sequence) } ?? "",
-                ])
-        }
+        for outside in known { try await hold(against: outside) }
         let head = try await database.read { tx in try AuditLog.head(in: tx) }
         witnessed.withLockedValue { $0 = head }
         _ = try await checkpoint(.start)
+    }
+
+    /// Also later, for a checkpoint that could not be read at start.
+    package func hold(against outside: Outside) async throws {
+        guard let found = try await contradiction(outside) else { return }
+        let statement = try? outside.checkpoint.decoded()
+        try await report(
+            Self.rollback,
+            [
+                "found": found, "checkpoint": outside.place, "checkpointTime": statement?.time.iso8601 ?? "",
+                "checkpointSequence": statement.map { String($0.mark.sequence) } ?? "",
+            ])
     }
 
     /// What is wrong with the store if the checkpoint is right, in words. Nil if it goes on from there.

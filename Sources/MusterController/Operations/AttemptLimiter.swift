@@ -11,7 +11,7 @@ package struct AttemptLimiter: Sendable {
         let activation: ActivationID?
 
         package init(source: String, activation: ActivationID?) {
-            self.source = source
+            self.source = AddressRange.stranger(source)
             self.activation = activation
         }
     }

@@ -418,7 +418,8 @@ enum RequestTags {
         var keys = ConditionKeys()
         for tag in tags {
             guard let key = tag.key, let value = tag.value else { continue }
-            keys["aws:RequestTag/\(key)"] = [value]
+            // Twins are refused later; until then neither may hide the other.
+            keys["aws:RequestTag/\(key)"] = (keys["aws:RequestTag/\(key)"] ?? []) + [value]
         }
         let names = tags.compactMap(\.key) + removed
         if !names.isEmpty { keys["aws:TagKeys"] = names }

@@ -13,7 +13,7 @@ package struct CommandOperations: Sendable {
     private let database: any SQLDatabase
     private let dispatcher: CommandDispatcher
     private let objects: ObjectStore?
-    private let reads = NIOLockedValueBox(ReadLedger())
+    private let reads = ReadLedger()
 
     package init(database: any SQLDatabase, dispatcher: CommandDispatcher, objects: ObjectStore? = nil) {
         self.objects = objects
@@ -402,16 +402,7 @@ package struct CommandOperations: Sendable {
 
     /// That somebody read what nodes have written: one event for all that one caller reads of a command in a while.
     private func auditReading(of commands: Set<CommandID>, _ operation: String, _ context: OperationContext) async throws {
-        let names = commands.map { (command: $0, name: context.caller.accessKeyID + " " + operation + " " + $0.description) }
-        let news = reads.withLockedValue { ledger in names.filter { ledger.isNews($0.name, at: context.now) } }
-        guard !news.isEmpty else { return }
-        let events = news.map { context.audit(operation, resource: $0.command.description) }
-        do {
-            try await database.write { tx in try AuditLog.append(events, in: tx) }
-        } catch {
-            reads.withLockedValue { ledger in for entry in news { ledger.forget(entry.name) } }
-            throw error
-        }
+        try await reads.write(commands.map { context.audit(operation, resource: $0.description) }, in: database)
     }
 
     private static func shape(

@@ -58,6 +58,11 @@ package struct IdentityOperations: Sendable {
         }
         let seconds = call.number("DurationSeconds") ?? Self.assumedSeconds.usual
         let (role, issued) = try await database.write { [cipher] tx in
+            guard principal.boundary.isEmpty else {
+                throw APIError.accessDenied(
+                    user: context.caller.arn, action: "sts:AssumeRole", resource: arn,
+                    reason: "because these credentials were given for something narrower than a role")
+            }
             guard principal.role == nil, let role = try Self.role(arn, session, of: principal, context, in: tx) else {
                 throw APIError.accessDenied(
                     user: context.caller.arn, action: "sts:AssumeRole", resource: arn,

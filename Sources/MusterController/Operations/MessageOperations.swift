@@ -14,14 +14,20 @@ package final class MessageOperations: Service {
     /// How often silent nodes are looked for.
     private static let lookSeconds = 2
 
+    private let openings: ChannelOpenings
     private let serve: @Sendable (PollConnection) -> any MessageReceiver
     private let logger: Logger
     private let open = NIOLockedValueBox<[NodeID: PollConnection]>([:])
     private let begun: AsyncStream<PollConnection>.Continuation
     private let beginnings: AsyncStream<PollConnection>
 
-    /// - Parameter serve: what serves a connection.
-    package init(logger: Logger, serve: @escaping @Sendable (PollConnection) -> any MessageReceiver) {
+    /// - Parameters:
+    ///   - openings: how often a node may open one.
+    ///   - serve: what serves a connection.
+    package init(
+        openings: ChannelOpenings = ChannelOpenings(), logger: Logger, serve: @escaping @Sendable (PollConnection) -> any MessageReceiver
+    ) {
+        self.openings = openings
         self.serve = serve
         self.logger = logger
         (beginnings, begun) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(10_000))
@@ -106,6 +112,7 @@ package final class MessageOperations: Service {
 
     private func begin(_ node: NodeIdentity, _ input: GetMessages.Input, _ context: OperationContext) async throws -> PollConnection {
         guard let number = input.connectionNumber, number > 0 else { throw APIError.validation("ConnectionNumber has to be 1 or more.") }
+        guard openings.admit(node.node) else { throw APIError.throttling }
         let connection = PollConnection(
             node: node, number: UInt64(number), certificate: context.certificate, remoteAddress: context.caller.sourceAddress)
         guard case .enqueued = begun.yield(connection) else { throw APIError.internalServerError }

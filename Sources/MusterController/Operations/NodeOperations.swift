@@ -1,5 +1,6 @@
 package import Logging
 import MusterWire
+import NIOConcurrencyHelpers
 
 /// DescribeInstanceInformation, GetConnectionStatus, DeregisterManagedInstance, and UpdateInstanceInformation from the nodes.
 package struct NodeOperations: Sendable {
@@ -9,6 +10,8 @@ package struct NodeOperations: Sendable {
     private let paging: Paging
     private let latestAgentVersion: String
     private let logger: Logger
+    /// What one node may change of itself: as many at once as an upgrade does, and then one every few seconds.
+    private let changes = NIOLockedValueBox(AttemptLimiter())
 
     package init(
         database: any SQLDatabase, registry: AgentRegistry, events: any AgentEvents, pageTokenKey: [UInt8],
@@ -128,6 +131,7 @@ package struct NodeOperations: Sendable {
     ) async throws -> UpdateInstanceInformation.Output {
         guard let identity = context.node else { throw NodeAdmission.Refusal.notANodeCertificate.apiError }
         if let named = input.instanceID, named != identity.node.description {
+            try spend(identity, context)
             let event = context.audit(
                 UpdateInstanceInformation.name, resource: identity.node.description, outcome: .denied,
                 details: ["namedNode": String(named.prefix(64))])
@@ -144,6 +148,7 @@ package struct NodeOperations: Sendable {
         case .failure(let refusal):
             throw refusal.apiError
         case .success(let node) where node.facts.updated(by: news) != node.facts:
+            try spend(identity, context)
             try await change(identity, news, context)
         case .success:
             // Nothing new: the ping alone is written with those of the other nodes.
@@ -151,6 +156,17 @@ package struct NodeOperations: Sendable {
         }
         await registry.heard(from: identity.node)
         return UpdateInstanceInformation.Output(serverTime: context.now)
+    }
+
+    /// Each of these is an event: a node that is somebody else's by now must not write the trail full.
+    private func spend(_ identity: NodeIdentity, _ context: OperationContext) throws {
+        let key = AttemptLimiter.Key(source: identity.node.description, activation: nil)
+        let isAllowed = changes.withLockedValue { changes in
+            guard changes.allows(key, at: context.now) else { return false }
+            changes.failed(key, at: context.now)
+            return true
+        }
+        guard isAllowed else { throw APIError.throttling }
     }
 
     private func change(_ identity: NodeIdentity, _ news: Node.Facts, _ context: OperationContext) async throws {

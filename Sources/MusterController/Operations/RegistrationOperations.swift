@@ -15,6 +15,7 @@ package struct RegistrationOperations: Sendable {
     private let storeEpoch: String
     private let logger: Logger
     private let attempts: NIOLockedValueBox<AttemptLimiter>
+    private let events = NIOLockedValueBox(AttemptLimiter(burst: 200, refillPerMinute: 20, capacity: 1))
     private let nonces: NIOLockedValueBox<RenewalNonces>
 
     package init(
@@ -119,11 +120,13 @@ package struct RegistrationOperations: Sendable {
             attempts.withLockedValue { $0.failed(attempt, at: context.now) }
             Counter(label: "muster_registrations_refused_total").increment()
             logger.warning("registration refused", metadata: ["activation": "\(id)", "remote": "\(source)"])
+            let refusal = APIError.invalidActivation("The activation does not exist or its code is another one.")
+            guard isHeard(at: context.now) else { throw UnprovenRefusal(error: refusal) }
             let event = context.audit(
                 RegisterManagedInstance.name, resource: id.description, outcome: .denied,
                 details: ["reason": "unknown activation or wrong code"])
             try await database.write { tx in try AuditLog.append(event, in: tx) }
-            throw APIError.invalidActivation("The activation does not exist or its code is another one.")
+            throw refusal
         }
         return id
     }
@@ -264,9 +267,22 @@ package struct RegistrationOperations: Sendable {
         // Bounded, because anyone can cause these events.
         guard attempts.withLockedValue({ $0.allows(source, at: context.now) }) else { throw APIError.throttling }
         attempts.withLockedValue { $0.failed(source, at: context.now) }
+        guard isHeard(at: context.now) else {
+            throw UnprovenRefusal(error: .accessDenied("The certificate of node \(node) cannot be renewed with this proof."))
+        }
         let event = context.audit(
             RenewManagedInstanceCertificate.name, resource: node.description, outcome: .denied, details: ["reason": reason])
         try await database.write { tx in try AuditLog.append(event, in: tx) }
+    }
+
+    /// Whether there is room for one more event of somebody who has proven nothing: so many are written in words, from wherever they come.
+    private func isHeard(at now: Timestamp) -> Bool {
+        let all = AttemptLimiter.Key(source: "all", activation: nil)
+        return events.withLockedValue { events in
+            guard events.allows(all, at: now) else { return false }
+            events.failed(all, at: now)
+            return true
+        }
     }
 
     private static func node(_ text: String?) throws -> NodeID {
@@ -274,4 +290,9 @@ package struct RegistrationOperations: Sendable {
         guard let node = NodeID(text) else { throw APIError.invalidInstanceID("'\(text.prefix(64))' is not the id of a managed node.") }
         return node
     }
+}
+
+/// A refusal to somebody who has proven nothing, for which the trail has no room in words: whoever answers counts it.
+struct UnprovenRefusal: Error {
+    let error: APIError
 }

@@ -15,7 +15,18 @@ enum TagRules {
                 throw .validation("Tag key '\(key)' is given more than once.")
             }
         }
+        try refuseTwins(found)
         return found
+    }
+
+    /// Policies know keys without regard to case, so that of two such keys both would count for both: a way around whoever allows one value
+    /// only. IAM refuses them, too; SSM does not.
+    private static func refuseTwins(_ tags: [String: String]) throws(APIError) {
+        var seen: [String: String] = [:]
+        for key in tags.keys.sorted() {
+            guard let twin = seen.updateValue(key, forKey: key.lowercased()) else { continue }
+            throw .validation("Tag keys '\(twin)' and '\(key)' differ in case alone, which policies do not tell apart. Use one of them.")
+        }
     }
 
     static func check(_ key: String) throws(APIError) {
@@ -27,6 +38,9 @@ enum TagRules {
     /// AddTagsToResource: the tags that are there and those that come.
     static func adding(_ tags: [String: String], to present: [String: String]) throws(APIError) -> [String: String] {
         let all = present.merging(tags) { _, new in new }
+        // What is there from before this rule does not stand in the way of other tags.
+        let added = Set(tags.keys.map { $0.lowercased() })
+        try refuseTwins(all.filter { added.contains($0.key.lowercased()) })
         guard all.count <= maximumPerResource else {
             throw .tooManyTags("A resource has at most \(maximumPerResource) tags; this would make \(all.count).")
         }

@@ -21,7 +21,7 @@ package struct OutputRoutes: Sendable {
     let uploads: OutputUploads
     let followers: OutputFollowers
     let delivery: any AgentDelivery
-    private let reads = NIOLockedValueBox(ReadLedger())
+    private let reads = ReadLedger()
 
     package init(
         database: any SQLDatabase, folder: OutputFolder, uploads: OutputUploads, followers: OutputFollowers, delivery: any AgentDelivery
@@ -153,14 +153,7 @@ package struct OutputRoutes: Sendable {
 
     /// Reading comes in many requests; one event tells of all that one caller makes in a while.
     private func audit(_ context: OperationContext, _ operation: String, _ resource: String) async throws {
-        let isNews = reads.withLockedValue { $0.isNews(context.caller.accessKeyID + " " + operation + " " + resource, at: context.now) }
-        guard isNews else { return }
-        do {
-            try await database.write { tx in try AuditLog.append(context.audit(operation, resource: resource), in: tx) }
-        } catch {
-            reads.withLockedValue { $0.forget(context.caller.accessKeyID + " " + operation + " " + resource) }
-            throw error
-        }
+        try await reads.write([context.audit(operation, resource: resource)], in: database)
     }
 
     // MARK: Watching
@@ -264,19 +257,35 @@ package struct OutputRoutes: Sendable {
     }
 }
 
-/// What has been read lately, so that many requests of one caller are one event. [value]
-struct ReadLedger: Sendable {
-    private static let windowSeconds: Int64 = 600
-    private static let capacity = 4_096
-    private var since: [String: Timestamp] = [:]
+/// What has been read lately, so that many requests of one caller are one event.
+final class ReadLedger: Sendable {
+    private struct Name: Hashable {
+        let accessKeyID: String
+        let operation: String
+        let resource: String
 
-    mutating func isNews(_ name: String, at now: Timestamp) -> Bool {
-        if let time = since[name], now < time.adding(seconds: Self.windowSeconds) { return false }
-        // Forgetting costs an event, never the lack of one.
-        if since.count >= Self.capacity { since = [:] }
-        since[name] = now
-        return true
+        init(_ event: AuditEvent) {
+            (accessKeyID, operation, resource) = (event.caller.accessKeyID, event.operation, event.resource)
+        }
     }
 
-    mutating func forget(_ name: String) { since.removeValue(forKey: name) }
+    private static let windowSeconds: Int64 = 600
+    private static let capacity = 4_096
+    private let since = NIOLockedValueBox<[Name: Timestamp]>([:])
+
+    /// Returns once each of them is in the trail, from now or from a while ago; whether one is from now. Two at once may write twice, and
+    /// neither counts on what the other has not written yet.
+    @discardableResult func write(_ events: [AuditEvent], in database: any SQLDatabase) async throws -> Bool {
+        let news = since.withLockedValue { since in
+            events.filter { event in since[Name(event)].map { event.time >= $0.adding(seconds: Self.windowSeconds) } ?? true }
+        }
+        guard !news.isEmpty else { return false }
+        try await database.write { tx in try AuditLog.append(news, in: tx) }
+        since.withLockedValue { since in
+            // Forgetting costs an event, never the lack of one.
+            if since.count + news.count > Self.capacity { since = [:] }
+            for event in news { since[Name(event)] = event.time }
+        }
+        return true
+    }
 }

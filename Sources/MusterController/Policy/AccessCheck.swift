@@ -263,12 +263,12 @@ package final class AccessCheck: Sendable {
     static func requests(_ access: GrantedAccess, now: Timestamp, in tx: any SQLTransaction) throws -> [AccessRequest] {
         let common = try keys(access, now: now, in: tx)
         let tags = try NodeTags(access.targets.compactMap(\.node), in: tx)
-        return access.targets.map { target in
+        return try access.targets.map { target in
             var keys = common.merging(target.keys)
-            if let node = target.node {
-                for (name, value) in tags[node] {
-                    for key in ["ssm:resourceTag/\(name)", "aws:ResourceTag/\(name)"] { keys[key] = (keys[key] ?? []) + [value] }
-                }
+            var own = target.node.map { tags[$0] } ?? [:]
+            if let tagged = target.tagged { own = try TagStore.tags(of: tagged.id, type: tagged.type, in: tx) }
+            for (name, value) in own {
+                for key in ["ssm:resourceTag/\(name)", "aws:ResourceTag/\(name)"] { keys[key] = (keys[key] ?? []) + [value] }
             }
             return AccessRequest(action: access.action, resource: target.resource, keys: keys)
         }

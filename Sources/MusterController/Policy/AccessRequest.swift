@@ -8,6 +8,9 @@ package struct AccessRequest: Sendable, Hashable, Codable {
     package var resource: String
     package var keys: ConditionKeys
 
+    /// `ssm`
+    var service: String { String(action.prefix { $0 != ":" }) }
+
     package init(action: String, resource: String = "*", keys: ConditionKeys = ConditionKeys()) {
         self.action = action
         self.resource = resource

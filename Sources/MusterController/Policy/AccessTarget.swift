@@ -8,11 +8,20 @@ package struct AccessTarget: Sendable, Hashable, Codable {
     package var keys: ConditionKeys
     /// Whose tags count. They are read when it is decided, and again when it is decided again.
     package var node: NodeID?
+    /// The same for what is no node.
+    package var tagged: Tagged?
 
-    package init(_ resource: String, keys: ConditionKeys = ConditionKeys(), node: NodeID? = nil) {
+    /// A resource in the table of tags.
+    package struct Tagged: Sendable, Hashable, Codable {
+        let type: String
+        let id: String
+    }
+
+    package init(_ resource: String, keys: ConditionKeys = ConditionKeys(), node: NodeID? = nil, tagged: Tagged? = nil) {
         self.resource = resource
         self.keys = keys
         self.node = node
+        self.tagged = tagged
     }
 
     package static let anything = AccessTarget("*")
@@ -31,7 +40,9 @@ package struct AccessTarget: Sendable, Hashable, Codable {
         // However it was written, it is this document.
         let name = DocumentStore.plainName(name)
         keys["ssm:DocumentName"] = [name]
-        return AccessTarget("arn:aws:ssm:\(context.region):\(context.account):document/\(name)", keys: keys)
+        return AccessTarget(
+            "arn:aws:ssm:\(context.region):\(context.account):document/\(name)", keys: keys,
+            tagged: Tagged(type: DocumentStore.tagType, id: name))
     }
 
     package static func session(_ id: String, _ context: OperationContext, keys: ConditionKeys = ConditionKeys()) -> AccessTarget {
@@ -46,7 +57,8 @@ package struct AccessTarget: Sendable, Hashable, Codable {
     }
 
     package static func caller(_ name: CallerName, _ context: OperationContext, keys: ConditionKeys = ConditionKeys()) -> AccessTarget {
-        AccessTarget(name.arn(account: context.account), keys: keys)
+        let tagged: Tagged? = if case .user(let user) = name { Tagged(type: UserStore.tagType, id: user) } else { nil }
+        return AccessTarget(name.arn(account: context.account), keys: keys, tagged: tagged)
     }
 }
 

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import MusterCrypto
 
 /// An IP address, or a network of them in CIDR notation. [value]
 ///
@@ -35,6 +36,14 @@ package struct AddressRange: Sendable, Hashable {
         var six = in6_addr()
         if inet_pton(AF_INET6, text, &six) == 1 { return withUnsafeBytes(of: six) { Array($0) } }
         return nil
+    }
+
+    /// Whom one has to take for one stranger: an IPv4 address, or the /64 that a single host has to itself in IPv6 (RFC 6177 gives sites more).
+    /// What is no address stands for itself.
+    package static func stranger(_ address: String) -> String {
+        // A zone is the listener's, not the stranger's.
+        guard let range = AddressRange(String(address.prefix { $0 != "%" })), range.bytes.count == 16 else { return address }
+        return Hex.encode(range.bytes.prefix(8)) + "::/64"
     }
 
     package func contains(_ other: AddressRange) -> Bool {

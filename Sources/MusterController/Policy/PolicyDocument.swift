@@ -85,7 +85,7 @@ extension PolicyDocument {
         }
 
         private func resourceMatches(_ request: AccessRequest) -> Bool {
-            resources.covers { $0.matches(request.resource, keys: request.keys) }
+            resources.covers { $0.matches(request.resource, of: request.service, keys: request.keys) }
         }
     }
 }

@@ -32,10 +32,14 @@ struct ResourcePattern: Sendable, Hashable {
         self.parts = parts
     }
 
-    func matches(_ resource: String, keys: ConditionKeys) -> Bool {
+    /// - Parameter service: of the operation that is asked about.
+    func matches(_ resource: String, of service: String? = nil, keys: ConditionKeys) -> Bool {
         if parts.isEmpty { return true }
-        // An operation without a resource of its own is one on all of them.
-        if resource == "*" { return parts.dropFirst(3).allSatisfy { $0 == .everything } }
+        // An operation without a resource of its own is one on all of its service's.
+        if resource == "*" {
+            guard parts.dropFirst(3).allSatisfy({ $0 == .everything }) else { return false }
+            return service.map { parts.count < 3 || parts[2].matches($0, keys: keys) } ?? true
+        }
         let given = resource.split(separator: ":", maxSplits: Self.partCount - 1, omittingEmptySubsequences: false).map(String.init)
         guard given.count == Self.partCount else { return false }
         for (index, part) in parts.enumerated() {

@@ -12,7 +12,7 @@ package struct RecordingRoutes: Sendable {
     private let database: any SQLDatabase
     private let archive: RecordingArchive
     private let recorders: SessionRecorders
-    private let reads = NIOLockedValueBox(ReadLedger())
+    private let reads = ReadLedger()
 
     package init(database: any SQLDatabase, archive: RecordingArchive, recorders: SessionRecorders) {
         self.database = database
@@ -107,15 +107,7 @@ package struct RecordingRoutes: Sendable {
 
     /// Reading comes in many requests; one event tells of all that one caller makes in a while. Returns whether this was it.
     @discardableResult private func audit(_ context: OperationContext, _ operation: String, _ session: SessionID) async throws -> Bool {
-        let name = context.caller.accessKeyID + " " + operation + " " + session.rawValue
-        guard reads.withLockedValue({ $0.isNews(name, at: context.now) }) else { return false }
-        do {
-            try await database.write { tx in try AuditLog.append(context.audit(operation, resource: session.rawValue), in: tx) }
-            return true
-        } catch {
-            reads.withLockedValue { $0.forget(name) }
-            throw error
-        }
+        try await reads.write([context.audit(operation, resource: session.rawValue)], in: database)
     }
 
     // MARK: Watching

@@ -74,6 +74,7 @@ package final class ControllerServer: Service {
     private let metrics: Metrics
     private let metricsFrom: [AddressRange]
     private let serveNode: @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
+    private let openings: ChannelOpenings
     private let channels = ControlChannels()
     private let dataChannels: DataChannelEntry?
     private let listening: @Sendable ([String]) async throws -> Void
@@ -91,17 +92,18 @@ package final class ControllerServer: Service {
     /// Bytes come in many small requests, one after the other; the API's limits would slow them to a walk.
     private let pieces = NIOLockedValueBox(RequestLimits(perSecond: 2_000, burst: 4_000))
     /// Bodies of routes that are in memory.
-    private let bodies = NIOLockedValueBox<[String: Int]>([:])
+    private let bodies = NIOLockedValueBox(BodySlots())
 
     /// - Parameters:
     ///   - policies: what callers may do.
+    ///   - openings: how often a node may open one.
     ///   - metricsFrom: who may read `/metrics`, where nobody signs.
     ///   - serveNode: what serves a node's new control channel.
     ///   - listening: told the bound addresses, `address:port`, when every listener accepts connections.
     package init(
         listeners: [Listener], limits: Limits = Limits(), table: OperationTable, routes: RouteTable = RouteTable(),
         policies: AccessCheck.Policies, authentication: Authentication, database: any SQLDatabase,
-        account: String, defaultRegion: String, metrics: Metrics, metricsFrom: [AddressRange],
+        account: String, defaultRegion: String, metrics: Metrics, openings: ChannelOpenings = ChannelOpenings(), metricsFrom: [AddressRange],
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver,
         dataChannels: DataChannelEntry? = nil,
         listening: @escaping @Sendable ([String]) async throws -> Void,
@@ -117,6 +119,7 @@ package final class ControllerServer: Service {
         self.account = account
         self.defaultRegion = defaultRegion
         self.metrics = metrics
+        self.openings = openings
         self.metricsFrom = metricsFrom
         self.serveNode = serveNode
         self.dataChannels = dataChannels
@@ -313,6 +316,10 @@ package final class ControllerServer: Service {
             var answer = format.failure(.requestTooLarge(limit: limits.bodyBytes), requestID: requestID)
             answer.closes = true
             return answer
+        } catch let refusal as UnprovenRefusal {
+            count(name, refusal.error.code)
+            await deny(DenialLedger.Kind(source: connection.remoteAddress, operation: name, reason: refusal.error.code), at: time)
+            return format.failure(refusal.error, requestID: requestID)
         } catch let denial as AccessDenial {
             let denial = await denied(denial, name, caller, requestID: requestID, region: region, at: time)
             count(name, denial.apiError.code)
@@ -347,19 +354,21 @@ package final class ControllerServer: Service {
     ) async throws -> Answer {
         var caller = Caller.anonymous(sourceAddress: connection.remoteAddress, userAgent: request.head.headerFields[.userAgent] ?? "")
         var region = defaultRegion
-        // Before the body is read: what is refused waits in the client, not here.
-        let isAdmitted = bodies.withLockedValue { bodies in
-            guard bodies[entry.name, default: 0] < entry.bodies else { return false }
-            bodies[entry.name, default: 0] += 1
-            return true
+        // Nobody without a certificate waits in a node's slot.
+        let certificate = entry.route == .nodes ? connection.peer?.leaf : nil
+        let isNobody = entry.route == .nodes && certificate == nil
+        let source = certificate.map { Hex.encode($0.fingerprint) } ?? AddressRange.stranger(connection.remoteAddress)
+        var holdsSlot = false
+        func takeSlot() throws {
+            holdsSlot = bodies.withLockedValue { $0.admit(entry.name, from: source, atMost: entry.bodies) }
+            if !holdsSlot { throw APIError(code: "ThrottlingException", message: "Too many at once; come again.", status: 503) }
         }
-        guard isAdmitted else {
-            count(entry.name, "Busy")
-            return .failure(APIError(code: "ThrottlingException", message: "Too many at once; come again.", status: 503))
-        }
-        defer { bodies.withLockedValue { $0[entry.name, default: 1] -= 1 } }
+        defer { if holdsSlot { bodies.withLockedValue { $0.release(entry.name, from: source) } } }
         do {
-            let body = try await collect(request, limit: entry.bodyBytes)
+            // Before the body is read: what is refused waits in the client, not here. One that has none waits for its end in no slot.
+            if entry.bodyBytes > 0, !isNobody { try takeSlot() }
+            let body = isNobody ? [] : try await collect(request, limit: entry.bodyBytes)
+            if entry.bodyBytes == 0, !isNobody { try takeSlot() }
             let evidence = Authentication.Evidence(request.head, body: body, connection: connection)
             let context: OperationContext
             do {
@@ -455,7 +464,7 @@ package final class ControllerServer: Service {
             try admit(identity.node.description, to: pieces ?? callers)
         case .enrolment:
             try refuseOperatorKey(evidence)
-            try admit(evidence.sourceAddress, to: strangers)
+            try admit(AddressRange.stranger(evidence.sourceAddress), to: strangers)
             // A renewal may come under the certificate that is to be renewed; everything else here comes from nobody yet.
             if evidence.certificate != nil { node = try? await authentication.node(evidence.certificate, now: time) }
             caller =
@@ -511,7 +520,7 @@ package final class ControllerServer: Service {
         guard error.code != APIError.throttling.code, error.code != APIError.unknownOperation.code else { return error }
         await deny(DenialLedger.Kind(source: source, operation: operation, reason: error.code), at: time)
         do {
-            try admit(source, to: strangers)
+            try admit(AddressRange.stranger(source), to: strangers)
         } catch {
             return .throttling
         }
@@ -528,7 +537,12 @@ package final class ControllerServer: Service {
         }
         guard listener.sides.contains(.agents), listener.allowsWebSockets, let node = Self.node(in: path) else { return nil }
         let identity = try await authentication.node(connection.peer?.leaf, now: now())
-        return identity.node == node ? .controlChannel(identity) : nil
+        guard identity.node == node else { return nil }
+        guard openings.admit(node) else {
+            connection.isTooOften.withLockedValue { $0 = true }
+            return nil
+        }
+        return .controlChannel(identity)
     }
 
     private static func node(in path: String) -> NodeID? {
@@ -544,6 +558,13 @@ package final class ControllerServer: Service {
         var error: APIError
         do {
             let identity = try await authentication.node(connection.peer?.leaf, now: time)
+            if connection.isTooOften.withLockedValue({ $0 }) {
+                let kind = DenialLedger.Kind(
+                    source: connection.remoteAddress, operation: "OpenControlChannel", reason: APIError.throttling.code,
+                    resource: identity.node.rawValue)
+                await deny(kind, at: time)
+                return .text(.tooManyRequests, "Node \(identity.node) opens its control channel too often. Come again in a minute.\n")
+            }
             if identity.node == Self.node(in: path) {
                 return .text(.upgradeRequired, "A control channel is a WebSocket: RFC 6455, version 13.\n")
             }
@@ -575,7 +596,7 @@ package final class ControllerServer: Service {
             return .dataChannel(.agent(session, identity), settled: {})
         }
         guard listener.sides.contains(.operators) else { return nil }
-        let source = connection.remoteAddress
+        let source = AddressRange.stranger(connection.remoteAddress)
         try admit(source, to: strangers)
         guard unproven.withLockedValue({ $0.admit(source) }) else { return nil }
         let isHeld = NIOLockedValueBox(true)
@@ -612,8 +633,8 @@ package final class ControllerServer: Service {
         }
         guard let certificate = connection.peer?.leaf else {
             guard listener.sides.contains(.operators) else { return .text(.forbidden, "This address does not serve operators.\n") }
-            guard (try? admit(connection.remoteAddress, to: strangers)) != nil,
-                unproven.withLockedValue({ $0.hasRoom(for: connection.remoteAddress) })
+            let source = AddressRange.stranger(connection.remoteAddress)
+            guard (try? admit(source, to: strangers)) != nil, unproven.withLockedValue({ $0.hasRoom(for: source) })
             else {
                 return .text(.tooManyRequests, "Too many data channels that nobody has opened yet.\n")
             }
@@ -650,6 +671,12 @@ package final class ControllerServer: Service {
     private func writeDenial(
         _ error: APIError, _ operation: String, _ caller: Caller, requestID: String, region: String, at time: Timestamp
     ) async {
+        if caller.principal == nil {
+            // A node may be somebody else's by now: of its denials the first of a kind is written in words, the rest as a number.
+            let kind = DenialLedger.Kind(source: caller.userName, operation: operation, reason: error.code)
+            metrics.count("muster_denials_total", [("reason", error.code)])
+            guard case .write = denials.withLockedValue({ $0.denied(kind, now: time.milliseconds) }) else { return }
+        }
         await write([
             AuditEvent(
                 time: time, caller: caller, requestID: requestID, region: region, operation: operation, resource: "*",
@@ -703,7 +730,7 @@ package final class ControllerServer: Service {
         let kind = denials.kind
         return AuditEvent(
             time: time, caller: .anonymous(sourceAddress: kind.source, userAgent: ""), requestID: "", region: defaultRegion,
-            operation: kind.operation, resource: "*", outcome: .denied,
+            operation: kind.operation, resource: kind.resource, outcome: .denied,
             details: [
                 "errorCode": kind.reason, "count": String(denials.count), "first": denials.first.iso8601, "last": denials.last.iso8601,
             ])

@@ -79,7 +79,8 @@ package struct OperationTable: Sendable {
             } handler: { input in
                 var context = context
                 // Here, and not in the store's one writer, where the event is made.
-                if changes, route == .operators { context.parameters = AuditParameters.text(body) }
+                // From what was understood: members that nobody knows, or that are written twice, are not what is done.
+                if changes, route == .operators { context.parameters = (try? JSONCoding.encode(input)).flatMap { AuditParameters.text($0) } }
                 return try JSONCoding.encode(try await handler(input, context))
             }
         }

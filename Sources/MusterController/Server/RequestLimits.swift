@@ -80,25 +80,31 @@ package struct ConnectionLimits: Sendable {
     }
 }
 
-/// Refusals to people who have not shown who they are, gathered so that an attacker cannot write the audit trail full. [value]
+/// Refusals that come in floods, to people who have not shown who they are for the most part, gathered so that an attacker cannot write the audit trail full. [value]
 ///
-/// The first of a kind is written at once; those that follow within the window become one event with a count.
+/// The first of a kind is written at once; those that follow within the window become one event with a count. Of one source, and of all
+/// together, there are so many kinds in a window; the rest are one kind.
 package struct DenialLedger: Sendable {
     package struct Kind: Sendable, Hashable {
         package let source: String
         package let operation: String
         package let reason: String
+        /// What it was about, where that is certain.
+        package let resource: String
 
-        package init(source: String, operation: String, reason: String) {
+        package init(source: String, operation: String, reason: String, resource: String = "*") {
             self.source = source
             self.operation = operation
             self.reason = reason
+            self.resource = resource
         }
     }
 
     private let windowMilliseconds: Int64
     private let capacity: Int
+    private let capacityOfSource: Int
     private var windows: [Kind: Window] = [:]
+    private var sources: [String: Int] = [:]
 
     private struct Window: Sendable {
         let since: Int64
@@ -116,9 +122,11 @@ package struct DenialLedger: Sendable {
         package let last: Timestamp
     }
 
-    package init(windowSeconds: Int64 = 60, capacity: Int = 1_000) {
+    /// As they are, strangers together write less than 150,000 events a day, and one of them less than 20,000.
+    package init(windowSeconds: Int64 = 300, capacity: Int = 256, capacityOfSource: Int = 32) {
         self.windowMilliseconds = windowSeconds * 1000
         self.capacity = capacity
+        self.capacityOfSource = capacityOfSource
     }
 
     package enum Action: Sendable, Equatable {
@@ -129,8 +137,16 @@ package struct DenialLedger: Sendable {
     }
 
     package mutating func denied(_ kind: Kind, now: Int64) -> Action {
-        // Too many kinds at once are one kind.
-        let kind = windows[kind] != nil || windows.count < capacity ? kind : Kind(source: "many", operation: "many", reason: "many")
+        let stranger = AddressRange.stranger(kind.source)
+        var kind = kind
+        if windows[kind] == nil {
+            // Too many kinds at once are one kind.
+            if windows.count >= capacity {
+                kind = Kind(source: "many", operation: "many", reason: "many")
+            } else if sources[stranger, default: 0] >= capacityOfSource {
+                kind = Kind(source: stranger, operation: "many", reason: "many")
+            }
+        }
         if var window = windows[kind] {
             if window.count == 0 { window.first = now }
             window.count += 1
@@ -139,13 +155,19 @@ package struct DenialLedger: Sendable {
             return .counted
         }
         windows[kind] = Window(since: now)
+        sources[AddressRange.stranger(kind.source), default: 0] += 1
         return .write(kind)
     }
 
     /// What was counted in windows that are over.
     package mutating func expired(now: Int64, all: Bool = false) -> [Gathered] {
         let over = windows.filter { all || now - $0.value.since >= windowMilliseconds }
-        for kind in over.keys { windows.removeValue(forKey: kind) }
+        for kind in over.keys {
+            windows.removeValue(forKey: kind)
+            let stranger = AddressRange.stranger(kind.source)
+            let left = sources[stranger, default: 1] - 1
+            sources[stranger] = left > 0 ? left : nil
+        }
         return over.filter { $0.value.count > 0 }.map { kind, window in
             Gathered(
                 kind: kind, count: window.count, first: Timestamp(milliseconds: window.first), last: Timestamp(milliseconds: window.last))

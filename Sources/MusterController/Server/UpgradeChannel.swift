@@ -31,6 +31,8 @@ struct UpgradeChannel: ServerChildChannel {
         let remoteAddress: String
         let isLoopback: Bool
         let end: ConnectionEnd
+        /// Its upgrade was refused because its node has opened too many; the answer to the request says so.
+        let isTooOften = NIOLockedValueBox(false)
     }
 
     struct Limits: Sendable {

@@ -71,8 +71,13 @@ package enum ApprovalStore {
         try tx.execute("UPDATE approvals SET status = 'Expired' WHERE request_id = $1", [.text(id)])
     }
 
+    /// But not those by which a session lives on: without its grant it would be one that nobody allowed.
     package static func remove(before time: Timestamp, in tx: any SQLTransaction) throws {
-        try tx.execute("DELETE FROM approvals WHERE ends_at < $1", [.integer(time.milliseconds)])
+        let used = Set(try SessionStore.liveAccess(in: tx).compactMap { $0.1.approval })
+        for row in try tx.query("SELECT request_id FROM approvals WHERE ends_at < $1", [.integer(time.milliseconds)]) {
+            let id = try row.text("request_id")
+            if !used.contains(id) { try tx.execute("DELETE FROM approvals WHERE request_id = $1", [.text(id)]) }
+        }
     }
 
     /// When its state ends by itself; for what has ended, when it was asked.

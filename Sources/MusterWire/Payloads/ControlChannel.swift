@@ -35,3 +35,10 @@ package struct OpenControlChannel: Codable, Sendable, Equatable {
         case identityGeneration = "IdentityGeneration"
     }
 }
+
+extension OpenControlChannel {
+    /// How often one node may open a control channel, by a WebSocket or by its first poll: so many at once, and so many a second in the long
+    /// run. An agent under its back-off opens seven in the worst twenty seconds, one that its init system starts anew every two seconds ten.
+    package static let openingsAtOnce = 60
+    package static let openingsPerSecond = 1
+}

@@ -1,5 +1,6 @@
 import MusterAgent
 import MusterClient
+import MusterWire
 import Testing
 
 struct ControlChannelMachineTests {
@@ -98,6 +99,44 @@ struct ControlChannelMachineTests {
             #expect(tries < (serves ? 1200 : 220))
             #expect(tries > 200)
         }
+    }
+
+    /// The controller bounds how often a node may open its channel. Whatever a controller does to an agent, most of that bound stays unused.
+    @Test(arguments: [Duration.zero, .milliseconds(300), .seconds(1), .seconds(21)], [true, false])
+    func anHonestAgentNeverOpensTooOften(life: Duration, serves: Bool) {
+        struct Dice: RandomNumberGenerator {
+            var state: UInt64
+            // SplitMix64
+            mutating func next() -> UInt64 {
+                state &+= 0x9E37_79B9_7F4A_7C15
+                var z = state
+                z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+                z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+                return z ^ (z >> 31)
+            }
+        }
+        let most = Double(OpenControlChannel.openingsAtOnce)
+        var least = most
+        for agent in 0..<200 {
+            var dice = Dice(state: UInt64(agent))
+            var machine = ControlChannelMachine()
+            var (now, last, tokens) = (start, start, most)
+            _ = machine.start()
+            while now < start + .seconds(600) {
+                tokens = min(most, tokens + ((now - last) / .seconds(1)) * Double(OpenControlChannel.openingsPerSecond)) - 1
+                least = min(least, tokens)
+                last = now
+                _ = machine.opened(at: now)
+                if serves { machine.served() }
+                now += life
+                guard case .wait(let delay, let ticket) = machine.ended(nil, at: now, random: .random(in: 0..<1, using: &dice)) else {
+                    break
+                }
+                now += delay
+                guard machine.delayElapsed(ticket: ticket) == .connect else { break }
+            }
+        }
+        #expect(least > most * 2 / 3)
     }
 
     @Test func aDeniedNodeKeepsTryingAtTheCap() {

@@ -1,4 +1,5 @@
 import MusterAgent
+import MusterClient
 import Testing
 
 @Suite struct TransportChoiceTests {
@@ -7,6 +8,18 @@ import Testing
         #expect(choice.next == .webSocket)
         #expect(choice.webSocketEnded(.refused) == true)
         #expect(choice.next == .poll)
+    }
+
+    /// A controller that is asked too often would be asked by polls as well.
+    @Test(arguments: [
+        (ClientError.Kind.refused(status: 429), TransportChoice.End.other), (.refused(status: 426), .refused),
+        (.refused(status: 502), .refused),
+        (.denied, .refused), (.closed, .unanswered), (.timedOut, .unanswered), (.unreachable, .other),
+    ]) func whatAnUnopenedWebSocketSays(_ kind: ClientError.Kind, _ end: TransportChoice.End) {
+        var error = ClientError(kind, "")
+        #expect(TransportChoice.End(unopened: error) == .other)
+        error.isSecured = true
+        #expect(TransportChoice.End(unopened: error) == end)
     }
 
     @Test func aNetworkThatIsDownSaysNothing() {

@@ -18,8 +18,17 @@ import Testing
         /// It took the lines and died before it said so.
         let losesAnswers = NIOLockedValueBox(false)
 
+        /// What it kept from before.
+        let latest = NIOLockedValueBox<AuditCheckpoint?>(nil)
+        /// What it says when it is asked for that.
+        let refusal = NIOLockedValueBox<(any Error)?>(nil)
+
         func reached() async throws -> AuditMark? { nil }
-        func latestCheckpoint() async throws -> AuditCheckpoint? { nil }
+        func latestCheckpoint() async throws -> AuditCheckpoint? {
+            if isAway.withLockedValue({ $0 }) { throw Away() }
+            if let refusal = refusal.withLockedValue({ $0 }) { throw refusal }
+            return latest.withLockedValue { $0 }
+        }
         func deliver(_ lines: [AuditLine], after position: AuditDelivery.Position) async throws {
             if isAway.withLockedValue({ $0 }) { throw Away() }
             self.lines.withLockedValue { $0 += lines }
@@ -68,6 +77,60 @@ import Testing
         let count = target.lines.withLockedValue(\.count)
         try await delivery.round()
         #expect(target.lines.withLockedValue(\.count) == count)
+    }
+
+    /// Its checkpoint is read before it is replaced, however late.
+    @Test func aTargetThatWasAwayAtStartTellsThatTheStoreWasPutBack() async throws {
+        let (fixture, target) = (try await AuditFixture(), Target())
+        try await fixture.append(9)
+        let checkpoint = try await fixture.keeper().checkpoint(.regular)
+        target.latest.withLockedValue { $0 = checkpoint }
+        try await fixture.execute("DELETE FROM audit_events WHERE sequence > 4")
+        try await fixture.execute("DELETE FROM audit_checkpoints")
+        try await fixture.execute("UPDATE audit_head SET sequence = 4, digest = (SELECT digest FROM audit_events WHERE sequence = 4)")
+        fixture.directory.remove(.auditCheckpoint)
+        let keeper = fixture.keeper()
+        try await keeper.begin()
+        let delivery = AuditDelivery(target: target, database: fixture.database, metrics: Metrics(), logger: fixture.logger) {
+            try await keeper.hold(against: AuditKeeper.Outside(place: target.name, checkpoint: $0))
+        }
+        target.isAway.withLockedValue { $0 = true }
+        await #expect(throws: Target.Away.self) { try await delivery.round() }
+        #expect(try await !fixture.operations().contains(AuditKeeper.rollback))
+        target.isAway.withLockedValue { $0 = false }
+        // Meanwhile it has gone on, further than it was.
+        try await fixture.append(20)
+        try await delivery.round()
+        #expect(try await fixture.operations().first == AuditKeeper.rollback)
+        #expect(target.sequences == Array(1...25))
+        // Once.
+        try await delivery.round()
+        #expect(try await fixture.operations().count { $0 == AuditKeeper.rollback } == 1)
+    }
+
+    @Test(arguments: [403, 503]) func aBucketThatIsNotReadFromGetsItsRecordsUnlessItIsAway(status: Int) async throws {
+        let (fixture, target) = (try await AuditFixture(), Target())
+        try await fixture.append(2)
+        let asked = NIOLockedValueBox(0)
+        let delivery = AuditDelivery(target: target, database: fixture.database, metrics: Metrics(), logger: fixture.logger) { _ in
+            asked.withLockedValue { $0 += 1 }
+        }
+        target.refusal.withLockedValue { $0 = ObjectUpload.Failure(description: "no", status: status) }
+        if status == 403 {
+            try await delivery.round()
+        } else {
+            await #expect(throws: ObjectUpload.Failure.self) { try await delivery.round() }
+            #expect(target.sequences.isEmpty)
+            target.refusal.withLockedValue { $0 = nil }
+            try await delivery.round()
+        }
+        #expect(target.sequences == [1, 2])
+        // What it keeps from now on is this store's.
+        let checkpoint = try await fixture.keeper().checkpoint(.regular)
+        target.latest.withLockedValue { $0 = checkpoint }
+        target.refusal.withLockedValue { $0 = nil }
+        try await delivery.round()
+        #expect(asked.withLockedValue { $0 } == 0)
     }
 
     @Test func aFolderHoldsWhatVerifies() async throws {

@@ -32,6 +32,30 @@ import Testing
         )
     }
 
+    @Test func tagsOfDocumentsAndUsersCountAsNodesDo() async throws {
+        let fixture = try await CallerFixture()
+        let bob = try await fixture.user("bob", CallerFixture.policy("Allow", "*"))
+        _ = try await fixture.change { changes in
+            _ = try changes.createUser("eve", tags: [Tag(key: "locked", value: "true")])
+            try changes.put(
+                "locks",
+                document: CallerFixture.policy(
+                    "Deny", "*", condition: #"{"StringEquals":{"aws:ResourceTag/locked":"true"}}"#, sid: "Locked"), on: .user("bob"))
+            try TagStore.set(["locked": "true"], of: "Ours", type: DocumentStore.tagType, in: changes.tx)
+        }
+        let update = fixture.context(bob, "ssm:UpdateDocument")
+        await #expect(throws: AccessDenial.self) { try await update.access.authorize([.document("Ours", update)]) }
+        try await update.access.authorize([.document("Other", update)])
+        let keys = fixture.context(bob, "iam:CreateAccessKey")
+        await #expect(throws: AccessDenial.self) { try await keys.access.authorize([.caller(.user("eve"), keys)]) }
+        try await keys.access.authorize([.caller(.user("bob"), keys)])
+    }
+
+    @Test func twinsOfATagsKeyHideNothing() {
+        let keys = RequestTags.keys([Tag(key: "Team", value: "admin"), Tag(key: "team", value: "dev")])
+        #expect(Set(keys["aws:RequestTag/team"] ?? []) == ["admin", "dev"])
+    }
+
     @Test func aDenySaysWhichStatementDecided() async throws {
         let fixture = try await CallerFixture()
         let bob = try await fixture.user("bob", CallerFixture.policy("Allow", "ssm:*"))

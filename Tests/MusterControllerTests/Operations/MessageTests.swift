@@ -10,13 +10,14 @@ import Testing
 @Suite(.timeLimit(.minutes(1))) struct MessageTests {
     private let fixture: EnrolmentFixture
     private let operations: MessageOperations
+    private let openings = ChannelOpenings(now: { 1_000 })
 
     init() async throws {
         let fixture = try await EnrolmentFixture()
         self.fixture = fixture
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        operations = MessageOperations(logger: logger) { [logger] connection in
+        operations = MessageOperations(openings: openings, logger: logger) { [logger] connection in
             AgentConnection(
                 peer: connection.peer, certificate: connection.certificate, registry: fixture.registry, events: fixture.events,
                 database: fixture.database, now: { fixture.clock.now }, logger: logger)
@@ -45,6 +46,19 @@ import Testing
             return nil
         } catch {
             return (error as? APIError)?.code
+        }
+    }
+
+    /// As for control channels, which have the same bound; calls on the connection there is have another.
+    @Test func aNodeThatOpensPollsInALoopIsSlowed() async throws {
+        try await serving { node, context in
+            _ = try await operations.messages(input(node, number: 1, opens: true), context)
+            while openings.admit(node.node) {}
+            #expect(await code { _ = try await operations.messages(input(node, number: 2, opens: true), context) } == "ThrottlingException")
+            _ = try await operations.messages(input(node, number: 1, waits: 0), context)
+            #expect(await fixture.registry.connectedNodes() == [node.node: node.generation])
+            // The number that was not let in was not used up either: the store has not seen it.
+            #expect(openings.admit(.random()))
         }
     }
 

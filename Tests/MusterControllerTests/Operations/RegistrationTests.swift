@@ -153,6 +153,31 @@ import Testing
         #expect(try await fixture.audit("RegisterManagedInstance").filter { $0.outcome == "denied" }.count == 20)
     }
 
+    @Test func guessesFromEverywhereDoNotWriteTheTrailFull() async throws {
+        let fixture = try await EnrolmentFixture()
+        var wrong = try await fixture.activation(limit: 10)
+        wrong.activationCode = String(repeating: "A", count: 24)
+        let host = try TestHost()
+        var counted = 0
+        for number in 0..<260 {
+            do {
+                _ = try await fixture.enrol(host, wrong, source: "2001:db8:0:\(String(number, radix: 16))::1")
+            } catch is UnprovenRefusal {
+                counted += 1
+            } catch let error as APIError {
+                #expect(error.code == "InvalidActivation")
+            }
+        }
+        #expect(counted == 60)
+        #expect(try await fixture.audit("RegisterManagedInstance").count == 200)
+        // One host has a whole /64 to itself.
+        var codes: [String: Int] = [:]
+        for number in 0..<30 {
+            codes[await code { try await fixture.enrol(host, wrong, source: "2001:db8:1::\(number)") } ?? "counted", default: 0] += 1
+        }
+        #expect(codes["ThrottlingException"] == 10)
+    }
+
     // MARK: Renewal: RequestCertificateChallenge, RenewManagedInstanceCertificate
 
     func renewal(

@@ -63,14 +63,27 @@ import Testing
             OutputRoutes.start(1000, stored(length)) == (length - OutputRoutes.keptWhenBehind, length - OutputRoutes.keptWhenBehind - 1000))
     }
 
-    @Test func manyReadsAreOneEvent() {
-        var ledger = ReadLedger()
+    @Test func manyReadsAreOneEvent() async throws {
+        let fixture = try await EnrolmentFixture()
+        let ledger = ReadLedger()
         let time = Timestamp(milliseconds: 1_000_000)
-        let answers = [
-            ledger.isNews("a", at: time), ledger.isNews("a", at: time.adding(seconds: 599)), ledger.isNews("b", at: time),
-            ledger.isNews("a", at: time.adding(seconds: 600)),
-        ]
-        #expect(answers == [true, false, true, true])
+        func read(_ resource: String, after seconds: Int64) async throws -> Bool {
+            let caller = Caller(accessKeyID: "AKIA", userName: "jane", arn: "arn:x", sourceAddress: "", userAgent: "")
+            return try await ledger.write(
+                [
+                    AuditEvent(
+                        time: time.adding(seconds: seconds), caller: caller, requestID: "r", region: "", operation: "GetCommandOutput",
+                        resource: resource, outcome: .success)
+                ], in: fixture.database)
+        }
+        #expect(try await read("a", after: 0))
+        #expect(try await !read("a", after: 599))
+        #expect(try await read("b", after: 0))
+        #expect(try await read("a", after: 600))
+        #expect(try await fixture.audit("GetCommandOutput").count == 3)
+        // What could not be written has not been read: nobody goes on because somebody else was first.
+        try await fixture.database.write { tx in try tx.execute("ALTER TABLE audit_head RENAME TO elsewhere", []) }
+        for _ in 0..<2 { await #expect(throws: (any Error).self) { _ = try await read("c", after: 0) } }
     }
 
     @Test func theStoresAnswerIsReadWithoutAParser() {

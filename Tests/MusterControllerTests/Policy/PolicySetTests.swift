@@ -45,6 +45,16 @@ import Testing
         #expect(!set.decide("ssm:SendCommand", "arn:aws:ssm:r:1:document/SecretOne").isAllowed)
     }
 
+    @Test func oneServicesResourcesAreNoOtherServices() throws {
+        let set = try PolicySet(statement(#""Effect":"Allow","Action":"*","Resource":"arn:aws:ssm:*:*:*""#))
+        #expect(set.decide("ssm:ListCommands").isAllowed)
+        for action in ["muster:ExportAuditTrail", "cloudtrail:LookupEvents", "iam:ListUsers", "muster:SimulatePolicy"] {
+            #expect(!set.decide(action).isAllowed, "\(action)")
+        }
+        #expect(try !PolicySet(statement(#""Effect":"Allow","Action":"*","Resource":"arn:aws:iam:*""#)).decide("ssm:ListCommands").isAllowed)
+        #expect(try PolicySet(statement(#""Effect":"Allow","Action":"*","Resource":"arn:aws:*""#)).decide("ssm:ListCommands").isAllowed)
+    }
+
     @Test func everyBoundaryHasToAllowAsWell() throws {
         let set = try PolicySet(allow(), boundary: [shells, allow()])
         #expect(set.decide("ssm:StartSession", node, staging).isAllowed)

@@ -2,6 +2,7 @@ import Foundation
 import MusterController
 import MusterCrypto
 import MusterWire
+import NIOConcurrencyHelpers
 import Testing
 
 /// Over loopback TLS, with curl and openssl as clients.
@@ -351,6 +352,47 @@ import Testing
             }
             #expect(live.received.isEmpty)
             #expect(try await live.curl("/v1/control-channel/\(LiveServer.node)", certificate: "node").status == 426)
+        }
+    }
+
+    @Test func aNodeThatOpensItsChannelInALoopIsSlowedAndTheOthersAreNot() async throws {
+        let time = NIOLockedValueBox<Int64>(1_000)
+        let openings = ChannelOpenings(now: { time.withLockedValue { $0 } })
+        try await LiveServer.run(openings: openings) { (live) async throws in
+            func opens(_ certificate: String, _ node: NodeID) async throws -> String {
+                let client = try SecureClient(live, certificate: certificate)
+                try client.upgrade(node.description)
+                #expect(try await client.wait { $0.text.contains("\r\n\r\n") })
+                if !client.text.hasPrefix("HTTP/1.1 101 ") { #expect(try await client.wait { $0.isClosed }) }
+                return client.text
+            }
+            for _ in 1..<OpenControlChannel.openingsAtOnce { #expect(openings.admit(LiveServer.node)) }
+            // What others say in its name does not count.
+            for certificate in ["other", "old"] { #expect(try await opens(certificate, LiveServer.node).hasPrefix("HTTP/1.1 403 ")) }
+            #expect(try await opens("node", LiveServer.node).hasPrefix("HTTP/1.1 101 "))
+            for _ in 0..<2 {
+                let refusal = try await opens("node", LiveServer.node)
+                #expect(refusal.hasPrefix("HTTP/1.1 429 ") && refusal.contains("too often"))
+            }
+            #expect(try await opens("other", LiveServer.otherNode).hasPrefix("HTTP/1.1 101 "))
+            let denied = try await live.audit().filter { $0.resource == LiveServer.node.rawValue && $0.outcome == "denied" }
+            #expect(denied.map(\.operation) == ["OpenControlChannel"], "once, and then counted")
+            time.withLockedValue { $0 += 1_000 }
+            #expect(try await opens("node", LiveServer.node).hasPrefix("HTTP/1.1 101 "))
+        }
+    }
+
+    @Test func aNodeThatAsksForOthersChannelsIsWrittenDownOnce() async throws {
+        try await LiveServer.run { (live) async throws in
+            for _ in 0..<20 {
+                let client = try SecureClient(live, certificate: "node")
+                try client.upgrade(LiveServer.otherNode.description)
+                #expect(try await client.wait { $0.text.contains("\r\n\r\n") })
+                #expect(client.text.hasPrefix("HTTP/1.1 403 "))
+            }
+            let denied = try await live.audit().filter { $0.outcome == "denied" }
+            #expect(denied.map(\.operation) == ["OpenControlChannel"])
+            #expect(denied.first?.caller.hasSuffix(LiveServer.node.description) == true)
         }
     }
 

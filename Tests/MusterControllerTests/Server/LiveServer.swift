@@ -86,7 +86,7 @@ final class LiveServer: Sendable {
 
     static func run(
         sides: Set<ControllerServer.Side> = [.agents, .operators], limits: ControllerServer.Limits = .init(),
-        policies: PolicySet = .administrator, metricsFrom: [String] = ["127.0.0.1"],
+        policies: PolicySet = .administrator, openings: ChannelOpenings = ChannelOpenings(), metricsFrom: [String] = ["127.0.0.1"],
         _ body: @escaping @Sendable (LiveServer) async throws -> Void
     ) async throws {
         let live = try await LiveServer()
@@ -97,6 +97,7 @@ final class LiveServer: Sendable {
             policies: .fixed(policies),
             authentication: Authentication(keys: try keys(live.database), database: live.database, account: "000000000001", regions: []),
             database: live.database, account: "000000000001", defaultRegion: "us-east-1", metrics: Metrics(),
+            openings: openings,
             metricsFrom: metricsFrom.compactMap(AddressRange.init),
             serveNode: { peer, identity, _ in Echo(peer: peer, node: identity.node, live: live) },
             listening: { addresses in

@@ -1,6 +1,7 @@
-import MusterController
 import MusterWire
 import Testing
+
+@testable import MusterController
 
 @Suite struct RequestLimitsTests {
     @Test func aBurstThenTheRate() {
@@ -50,6 +51,33 @@ import Testing
         #expect(over.map(\.count) == [2])
         #expect(over.map(\.first.milliseconds) == [1] && over.map(\.last.milliseconds) == [2])
         #expect(ledger.denied(kind, now: 60_001) == .write(kind))
+    }
+
+    @Test func oneStrangerHasItsShare() {
+        var ledger = DenialLedger(windowSeconds: 60, capacity: 100, capacityOfSource: 3)
+        // The addresses that one host has to itself.
+        let kinds = (0..<50).map { DenialLedger.Kind(source: "2001:db8::\($0)", operation: "Echo \($0)", reason: "x") }
+        #expect(kinds.count { if case .write = ledger.denied($0, now: 0) { true } else { false } } == 4)
+        let other = DenialLedger.Kind(source: "192.0.2.1", operation: "Echo", reason: "x")
+        #expect(ledger.denied(other, now: 0) == .write(other))
+        #expect(ledger.expired(now: 60_000).reduce(0) { $0 + $1.count } == 46)
+        #expect(ledger.denied(kinds[0], now: 60_001) == .write(kinds[0]))
+    }
+
+    @Test func whoIsOneStranger() {
+        for (address, stranger) in [
+            "192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "::ffff:192.0.2.1", "2001:db8:0:1::5": "20010db800000001::/64",
+            "2001:db8:0:1:ffff::9": "20010db800000001::/64", "fe80::1%eth0": "fe80000000000000::/64", "many": "many",
+        ] { #expect(AddressRange.stranger(address) == stranger) }
+    }
+
+    @Test func oneSourceLeavesSlotsToOthers() {
+        var slots = BodySlots()
+        #expect((0..<16).count { _ in slots.admit("r", from: "a", atMost: 16) } == 8)
+        #expect(slots.admit("r", from: "b", atMost: 16) && slots.admit("s", from: "a", atMost: 2))
+        slots.release("r", from: "a")
+        #expect(slots.admit("r", from: "a", atMost: 16) && !slots.admit("r", from: "a", atMost: 16))
+        #expect((0..<20).count { _ in slots.admit("r", from: "c", atMost: 16) } == 7)
     }
 
     @Test func manyKindsAreOneKind() {

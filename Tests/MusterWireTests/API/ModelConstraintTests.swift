@@ -40,6 +40,8 @@ import Testing
         add(GetServiceSetting.self)
         add(UpdateServiceSetting.self)
         add(ResetServiceSetting.self)
+        add(StartAccessRequest.self)
+        add(GetAccessToken.self)
         return table
     }()
 
