@@ -80,6 +80,12 @@ package struct CallerChanges {
                 "A user \(name) beside \(other.name) is refused: the ids of sessions begin with their owners' names, and session/\([name, other.name].min { $0.utf8.count < $1.utf8.count } ?? name)-* would be both's."
             )
         }
+        // Of those who are gone as well, while there is something of theirs to see.
+        for former in try SessionStore.owners(in: tx) where CallerName.collide(name, former) {
+            throw APIError.invalidInput(
+                "A user \(name) is refused while sessions or recordings of \(former) are kept, who was a user here: session/\([name, former].min { $0.utf8.count < $1.utf8.count } ?? name)-* would be both's."
+            )
+        }
         guard try UserStore.count(in: tx) < Limit.users else { throw APIError.limitExceeded("There are \(Limit.users) users already.") }
         let user = User(name: name, id: CallerID.make(.user), createdAt: now)
         try UserStore.insert(user, in: tx)

@@ -37,6 +37,12 @@ package struct SessionRecord: Sendable, Equatable {
 }
 
 package enum SessionStore {
+    /// The names that ids of sessions and recordings begin with.
+    static func owners(in tx: any SQLTransaction) throws -> [String] {
+        let name = "SUBSTR(session_id, 1, LENGTH(session_id) - 18) AS owner"
+        return try tx.query("SELECT \(name) FROM sessions UNION SELECT \(name) FROM recordings").map { try $0.text("owner") }
+    }
+
     /// What a list is about. Nil members do not select.
     package struct Selection: Sendable, Equatable {
         package var isOver: Bool

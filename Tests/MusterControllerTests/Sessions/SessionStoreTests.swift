@@ -52,6 +52,16 @@ import Testing
         return try await database.read { tx in try SessionStore.sessions(selected, after: nil, limit: 1000, in: tx).map(\.id) }
     }
 
+    @Test func nobodyNewIsCalledSoThatAFormersSessionsAreHis() async throws {
+        try await insert(Self.record(1, owner: "jane-b"), Self.record(2, owner: "bob"))
+        try await database.write { tx in
+            #expect(Set(try SessionStore.owners(in: tx)) == ["jane-b", "bob"])
+            let changes = CallerChanges(now: Self.start, account: "000000000001", tx: tx)
+            for name in ["jane", "bob-2"] { #expect(throws: APIError.self) { _ = try changes.createUser(name, tags: []) } }
+            for name in ["bob", "janet"] { _ = try changes.createUser(name, tags: []) }
+        }
+    }
+
     @Test func aRowGivesBackWhatWasStored() async throws {
         try await insert(Self.record(1), Self.record(2))
         #expect(try await read(Self.id(1)) == Self.record(1))
