@@ -228,6 +228,9 @@ def test_tokens(fleet):
     session.echo()
     plugin.open(token=resumed)
     session.echo()
+    # One event for each token that opened it, however often.
+    opened = [json.loads(record) for outcome, id, record in audit(fleet, "OpenDataChannel") if (outcome, id) == ("success", session.id)]
+    assert len(opened) == 2 and all(record["userIdentity"]["accessKeyId"] for record in opened)
     for started in (session.started, other):
         ssm.terminate_session(SessionId=started["SessionId"])
     fake.complete(session.id)

@@ -36,6 +36,10 @@ package final class AuditKeeper: Service {
     private let logger: Logger
     /// How far this process has seen the trail.
     private let witnessed = NIOLockedValueBox<AuditMark?>(nil)
+    /// The newest row that says that it is a cut, as this process has seen it.
+    private let witnessedCut = NIOLockedValueBox<String?>(nil)
+    /// Who has issued since this process began: they have signed its cuts. From memory, because the store is what is being watched.
+    private let issuers = NIOLockedValueBox<[Certificate]>([])
 
     package init(
         database: any SQLDatabase, authority: @escaping @Sendable () -> CertificateAuthority, directory: DataDirectory,
@@ -65,8 +69,10 @@ package final class AuditKeeper: Service {
             }
         }
         for outside in known { try await hold(against: outside) }
-        let head = try await database.read { tx in try AuditLog.head(in: tx) }
+        let (head, cut) = try await database.read { tx in (try AuditLog.head(in: tx), try AuditStore.newestCut(in: tx)) }
         witnessed.withLockedValue { $0 = head }
+        witnessedCut.withLockedValue { $0 = cut }
+        _ = knownIssuers()
         _ = try await checkpoint(.start)
     }
 
@@ -157,19 +163,52 @@ package final class AuditKeeper: Service {
 
     // MARK: Watching
 
-    /// Holds what was appended since the last time against the chain. Somebody who writes into the database while the controller runs is
-    /// noticed within a minute, also if they make the chain anew.
+    /// Somebody who writes into the database while the controller runs is noticed within a minute, also if they make the chain anew.
     package func watch() async throws {
-        guard let seen = witnessed.withLockedValue({ $0 }), var chain = AuditChain(seen) else { return }
+        guard let seen = witnessed.withLockedValue({ $0 }), let chain = AuditChain(seen) else { return }
+        try await watchCut()
+        try await watchRecords(from: chain)
+    }
+
+    private func knownIssuers() -> [Certificate] {
+        let current = authority().certificate
+        return issuers.withLockedValue { known in
+            if !known.contains(where: { $0.fingerprint == current.fingerprint }) { known.append(current) }
+            return known
+        }
+    }
+
+    /// A cut is what excuses missing records: one that came since the last time is ours, or somebody wants to hide some.
+    private func watchCut() async throws {
+        let (cut, genuine) = try await database.read { tx in
+            let cut = try AuditStore.newestCut(in: tx)
+            // Behind the first read: what was read is not younger than they are.
+            return (cut, try AuditStore.oldest(signedBy: self.knownIssuers(), in: tx).cut)
+        }
+        guard cut != witnessedCut.withLockedValue({ $0 }) else { return }
+        let said = cut.flatMap { try? JSONCoding.decode(AuditCheckpoint.self, from: Array($0.utf8)) }
+        if said == nil || said != genuine {
+            try await report(Self.tampering, ["found": "the last cut of the trail is not one that this controller has signed"])
+        }
+        // Said once.
+        witnessedCut.withLockedValue { $0 = cut }
+    }
+
+    /// Holds what was appended since the last time against the chain.
+    private func watchRecords(from seen: AuditChain) async throws {
+        var chain = seen
         var fault: String?
         while fault == nil {
             let mark = chain.mark
             let (rows, stored, head, oldest) = try await database.read { tx in
-                (
+                let head = try AuditLog.head(in: tx)
+                let issuers = self.knownIssuers()
+                return (
                     try tx.query(
                         "SELECT sequence, digest, record FROM audit_events WHERE sequence > $1 ORDER BY sequence LIMIT $2",
                         [.integer(mark.sequence), .integer(Self.page)]),
-                    try AuditStore.mark(at: mark.sequence, in: tx), try AuditLog.head(in: tx), try AuditStore.oldest(in: tx).mark
+                    try AuditStore.mark(at: mark.sequence, signedBy: issuers, in: tx), head,
+                    try AuditStore.oldest(signedBy: issuers, in: tx).mark
                 )
             }
             if oldest.sequence > mark.sequence, let next = AuditChain(oldest) {

@@ -15,10 +15,12 @@ struct AuditRetention: Chore {
 
     func clean(now: Timestamp) async throws {
         let before = now.adding(seconds: -Int64(days) * 86_400)
-        // Rows that an earlier cut has left behind, if the controller died between.
-        try await remove(through: try await database.read { tx in try AuditStore.oldest(in: tx).mark.sequence })
-        guard let mark = try await last(before: before) else { return }
         let authority = authority()
+        // Not asked of the store: who can write a row there could have the oldest records removed by it.
+        let oldest = try await database.read { tx in try AuditStore.oldest(signedBy: [authority.certificate], in: tx).mark }
+        // Rows that an earlier cut has left behind, if the controller died between. A former authority's wait for the next cut.
+        try await remove(through: oldest.sequence)
+        guard let mark = try await last(before: before, from: oldest) else { return }
         try await database.write { tx in
             _ = try AuditStore.checkpoint(.cut, at: mark, time: now, by: authority, in: tx)
             try AuditLog.append(
@@ -30,13 +32,10 @@ struct AuditRetention: Chore {
     }
 
     /// The last of the oldest records that are all older than that, and delivered. Nil when there is nothing to remove.
-    private func last(before time: Timestamp) async throws -> AuditMark? {
+    private func last(before time: Timestamp, from oldest: AuditMark) async throws -> AuditMark? {
         let targets = targets
-        let (oldest, delivered) = try await database.read { tx in
-            (
-                try AuditStore.oldest(in: tx).mark,
-                try targets.map { try AuditStore.position(of: $0, in: tx)?.mark.sequence ?? 0 }.min() ?? .max
-            )
+        let delivered = try await database.read { tx in
+            try targets.map { try AuditStore.position(of: $0, in: tx)?.mark.sequence ?? 0 }.min() ?? .max
         }
         var found = oldest
         while !Task.isCancelled {

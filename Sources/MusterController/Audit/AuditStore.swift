@@ -67,19 +67,42 @@ enum AuditStore {
         }
     }
 
-    /// Where the rows begin: behind the last cut, or at the start of the trail.
-    static func oldest(in tx: any SQLTransaction) throws -> (mark: AuditMark, cut: AuditCheckpoint?) {
+    /// Where the rows begin: behind the last cut, or at the start of the trail. A row that says that it is a cut and holds no signed one
+    /// counts for nothing, as if it were not there.
+    /// - Parameter authorities: whose signatures count; nil for those that the store names.
+    static func oldest(
+        signedBy authorities: [Certificate]? = nil, in tx: any SQLTransaction
+    ) throws -> (mark: AuditMark, cut: AuditCheckpoint?) {
         let trail = try AuditLog.head(in: tx).trail
-        guard let row = try tx.first("SELECT checkpoint FROM audit_checkpoints WHERE kind = 'cut' ORDER BY number DESC LIMIT 1") else {
-            return (.start(of: trail), nil)
+        let cuts = try cuts(mostCuts, in: tx)
+        guard !cuts.isEmpty else { return (.start(of: trail), nil) }
+        let authorities = try authorities ?? AuthorityStore.all(in: tx).map(\.certificate)
+        for text in cuts {
+            guard let cut = try? JSONCoding.decode(AuditCheckpoint.self, from: Array(text.utf8)), let statement = try? cut.decoded(),
+                statement.kind == .cut, statement.mark.trail == trail, AuditChain(statement.mark) != nil,
+                authorities.contains(where: { cut.isSigned(by: $0) })
+            else { continue }
+            return (statement.mark, cut)
         }
-        let cut = try JSONCoding.decode(AuditCheckpoint.self, from: Array(row.text("checkpoint").utf8))
-        return (try cut.decoded().mark, cut)
+        return (.start(of: trail), nil)
+    }
+
+    /// The newest row that says that it is a cut, as it stands.
+    static func newestCut(in tx: any SQLTransaction) throws -> String? { try cuts(1, in: tx).first }
+
+    /// Two are there while the older one is being removed.
+    private static let mostCuts = 100
+
+    private static func cuts(_ count: Int, in tx: any SQLTransaction) throws -> [String] {
+        try tx.query("SELECT checkpoint FROM audit_checkpoints WHERE kind = 'cut' ORDER BY number DESC LIMIT $1", [.integer(count)])
+            .map { try $0.text("checkpoint") }
     }
 
     /// The mark at a sequence, as far as its record is still here.
-    static func mark(at sequence: Int64, in tx: any SQLTransaction) throws -> AuditMark? {
-        let oldest = try oldest(in: tx).mark
+    static func mark(
+        at sequence: Int64, signedBy authorities: [Certificate]? = nil, in tx: any SQLTransaction
+    ) throws -> AuditMark? {
+        let oldest = try oldest(signedBy: authorities, in: tx).mark
         if oldest.sequence == sequence { return oldest }
         guard sequence > oldest.sequence,
             let row = try tx.first("SELECT digest FROM audit_events WHERE sequence = $1", [.integer(sequence)])

@@ -87,7 +87,7 @@ package struct SessionOperations: Sendable {
             sessionType: order.sessionType, reason: input.reason ?? "", started: context.now, inputRecorded: order.inputRecorded,
             recordingRequired: order.recordingRequired, properties: order.properties)
         var grant = SessionGrant(digest: [], expiresAt: context.now, clientID: nil)
-        grant.issue(token, for: id, now: context.now)
+        grant.issue(token, to: context.caller, for: id, now: context.now)
         let record = SessionRecord(
             facts: facts, generation: node.generation,
             order: .init(document: order.content, parameters: order.parameters, runAsUser: user),

@@ -16,8 +16,15 @@ package final class RelayLeg: Sendable {
         var queuedBytes = 0
         var isDrainScheduled = false
         var isClosed = false
-        /// The leg that waits for room here.
-        var waiter: RelayLeg?
+        /// The legs that wait for room here, at most one of each side: the other one, and this one itself for the answers to it.
+        var waiters: [SessionSide: RelayLeg] = [:]
+
+        /// Nobody waits any more.
+        mutating func takeWaiters() -> [RelayLeg] {
+            guard !waiters.isEmpty else { return [] }
+            defer { waiters = [:] }
+            return Array(waiters.values)
+        }
     }
 
     /// What the connection can be asked for; called on any thread.
@@ -48,10 +55,10 @@ package final class RelayLeg: Sendable {
             guard !state.isClosed else { return (false, false) }
             state.queue.append(frame)
             state.queuedBytes += frame.readableBytes
-            let isFull = state.queuedBytes >= Self.highWater && source != nil
-            if isFull { state.waiter = source }
             defer { state.isDrainScheduled = true }
-            return (!state.isDrainScheduled, isFull)
+            guard state.queuedBytes >= Self.highWater, let source else { return (!state.isDrainScheduled, false) }
+            state.waiters[source.side] = source
+            return (!state.isDrainScheduled, true)
         }
         if wakes { connection.drain() }
         return isFull
@@ -63,15 +70,14 @@ package final class RelayLeg: Sendable {
 
     /// What has not been sent, for the leg that takes this one's place.
     func takeQueue() -> [ByteBuffer] {
-        let (frames, waiter) = state.withLockedValue { state -> ([ByteBuffer], RelayLeg?) in
+        let (frames, waiters) = state.withLockedValue { state -> ([ByteBuffer], [RelayLeg]) in
             defer {
                 state.queue = CircularBuffer()
                 state.queuedBytes = 0
-                state.waiter = nil
             }
-            return (Array(state.queue), state.waiter)
+            return (Array(state.queue), state.takeWaiters())
         }
-        waiter?.connection.resumeReading()
+        for waiter in waiters { waiter.connection.resumeReading() }
         return frames
     }
 
@@ -79,15 +85,13 @@ package final class RelayLeg: Sendable {
 
     /// The next frames to write, one after the other until it says nil; the first call of a wake-up says so.
     func next(isFirst: Bool) -> ByteBuffer? {
-        let (frame, waiter) = state.withLockedValue { state -> (ByteBuffer?, RelayLeg?) in
+        let (frame, waiters) = state.withLockedValue { state -> (ByteBuffer?, [RelayLeg]) in
             if isFirst { state.isDrainScheduled = false }
-            guard let frame = state.queue.popFirst() else { return (nil, nil) }
+            guard let frame = state.queue.popFirst() else { return (nil, []) }
             state.queuedBytes -= frame.readableBytes
-            guard state.queuedBytes <= Self.lowWater, let waiter = state.waiter else { return (frame, nil) }
-            state.waiter = nil
-            return (frame, waiter)
+            return (frame, state.queuedBytes <= Self.lowWater ? state.takeWaiters() : [])
         }
-        waiter?.connection.resumeReading()
+        for waiter in waiters { waiter.connection.resumeReading() }
         return frame
     }
 
@@ -98,11 +102,10 @@ package final class RelayLeg: Sendable {
 
     /// The connection has ended: nobody may wait for it.
     func closed() {
-        let waiter = state.withLockedValue { state -> RelayLeg? in
+        let waiters = state.withLockedValue { state in
             state.isClosed = true
-            defer { state.waiter = nil }
-            return state.waiter
+            return state.takeWaiters()
         }
-        waiter?.connection.resumeReading()
+        for waiter in waiters { waiter.connection.resumeReading() }
     }
 }

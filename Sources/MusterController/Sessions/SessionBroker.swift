@@ -148,14 +148,14 @@ package actor SessionBroker: Service {
         enter(record, SessionMachine(timing: timing, now: clock()))
     }
 
-    /// A new token, and no other counts any more; nil when the session is over or unknown.
+    /// A new token for the event's caller, and no other counts any more; nil when the session is over or unknown.
     package func issue(_ id: SessionID, audit: AuditEvent) async throws -> SessionToken? {
         await begin(id)
         defer { finished(id) }
         guard let session = live[id], session.machine.status != .terminating, !session.machine.isOver else { return nil }
         let token = SessionToken.make()
         var grant = session.record.grant
-        grant.issue(token, for: id, now: now())
+        grant.issue(token, to: audit.caller, for: id, now: now())
         let issued = grant
         try await database.write { tx in
             try SessionStore.setGrant(issued, of: id, in: tx)
@@ -225,25 +225,33 @@ package actor SessionBroker: Service {
         } catch {
             throw .token(error)
         }
-        if !session.record.isOrdered { try await prepare(session, grant, SessionClient(opening), leg) }
+        if !session.record.isOrdered {
+            try await prepare(session, grant, SessionClient(opening), leg)
+        } else if !session.record.grant.isUsed {
+            // Who comes back with the same token has been written down.
+            try await write(session, grant, SessionClient(opening), leg)
+        }
         guard let session = live[id], !session.machine.isOver else { throw .over }
         replaced(session.relay.attach(leg))
         session.relay.noted(.clientConnected(address: leg.remoteAddress))
         await handle(id, .clientOpened)
     }
 
-    private func prepare(_ session: Live, _ grant: SessionGrant, _ client: SessionClient, _ leg: RelayLeg) async throws(Refusal) {
+    /// The first opening with a token, in the name of whom it was issued to: a session's owner need not be who resumes it.
+    private func write(_ session: Live, _ grant: SessionGrant, _ client: SessionClient, _ leg: RelayLeg) async throws(Refusal) {
         let (id, facts, time) = (session.record.id, session.record.facts, now())
         let caller = Caller(
-            accessKeyID: "", userName: facts.ownerName, arn: facts.ownerARN, sourceAddress: leg.remoteAddress,
+            accessKeyID: grant.holder?.accessKeyID ?? "", userName: grant.holder?.userName ?? facts.ownerName,
+            arn: grant.holder?.arn ?? facts.ownerARN, sourceAddress: leg.remoteAddress,
             userAgent: "client \(client.clientVersion.prefix(64))")
+        let isOrdered = session.record.isOrdered
         let event = AuditEvent(
             time: time, caller: caller, requestID: "", region: "", operation: "OpenDataChannel",
             resource: id.rawValue, outcome: .success)
         do {
             try await database.write { tx in
                 try SessionStore.setGrant(grant, of: id, in: tx)
-                try SessionStore.setClient(client, at: time, of: id, in: tx)
+                if !isOrdered { try SessionStore.setClient(client, at: time, of: id, in: tx) }
                 try AuditLog.append(event, in: tx)
             }
         } catch {
@@ -251,11 +259,16 @@ package actor SessionBroker: Service {
             throw .unavailable
         }
         live[id]?.record.grant = grant
+    }
+
+    private func prepare(_ session: Live, _ grant: SessionGrant, _ client: SessionClient, _ leg: RelayLeg) async throws(Refusal) {
+        let id = session.record.id
+        try await write(session, grant, client, leg)
         live[id]?.record.client = client
         live[id]?.record.isOrdered = true
         live[id]?.openedAt = clock()
         do {
-            session.relay.record(with: try await taps.begin(facts))
+            session.relay.record(with: try await taps.begin(session.record.facts))
         } catch {
             logger.error("recording not begun", metadata: ["session": "\(id)", "error": "\(error)"])
             await handle(

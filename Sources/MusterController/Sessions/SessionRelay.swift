@@ -160,7 +160,8 @@ package final class SessionRelay: Sendable {
                 note(frame, from: leg.side, &state)
                 if leg.side == .agent, let answer = state.acknowledged.answer(to: frame) {
                     // The client has taken it, its acknowledgement was lost with a leg of the agent, and it will not say so again.
-                    return leg.offer(answer, from: nil)
+                    // It waits for itself: who repeats and does not read the answers would fill its own queue for ever.
+                    return leg.offer(answer, from: leg)
                 }
             }
             let side = leg.side.other

@@ -44,20 +44,38 @@ package struct SessionGrant: Sendable, Equatable {
         case otherClient = "OtherSessionClient"
     }
 
+    /// Whom the token was issued to: the caller of StartSession or ResumeSession. What is done with it is theirs.
+    package struct Holder: Codable, Sendable, Equatable {
+        package let accessKeyID: String
+        package let userName: String
+        package let arn: String
+
+        package init(_ caller: Caller) {
+            (accessKeyID, userName, arn) = (caller.accessKeyID, caller.userName, caller.arn)
+        }
+    }
+
     package private(set) var digest: [UInt8]
     package private(set) var expiresAt: Timestamp
     package private(set) var clientID: String?
+    /// Nil of a token from before this was kept.
+    package private(set) var holder: Holder?
+    /// Whether this token has opened the session already.
+    package private(set) var isUsed: Bool
 
-    package init(digest: [UInt8], expiresAt: Timestamp, clientID: String?) {
+    package init(digest: [UInt8], expiresAt: Timestamp, clientID: String?, holder: Holder? = nil, isUsed: Bool = false) {
         self.digest = digest
         self.expiresAt = expiresAt
         self.clientID = clientID
+        self.holder = holder
+        self.isUsed = isUsed
     }
 
     /// A new token; the one before is worth nothing any more.
-    package mutating func issue(_ token: SessionToken, for session: SessionID, now: Timestamp) {
+    package mutating func issue(_ token: SessionToken, to caller: Caller, for session: SessionID, now: Timestamp) {
         digest = token.digest(for: session)
         expiresAt = now.adding(seconds: SessionToken.lifetimeSeconds)
+        (holder, isUsed) = (Holder(caller), false)
     }
 
     /// Whether this opens the session. The digests are compared first and in constant time: who has no token learns nothing else.
@@ -66,5 +84,6 @@ package struct SessionGrant: Sendable, Equatable {
         guard now < expiresAt else { throw .expired }
         if let known = self.clientID, known != clientID { throw .otherClient }
         self.clientID = clientID
+        isUsed = true
     }
 }

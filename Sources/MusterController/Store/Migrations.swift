@@ -25,6 +25,7 @@ package enum Migrations {
         Step(version: 65, name: "audit chain", statements: auditChain, work: AuditUpgrade.chainRows),
         Step(version: 70, name: "approvals", statements: approvals),
         Step(version: 75, name: "strays", statements: strays),
+        Step(version: 80, name: "token holders", statements: tokenHolders),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -533,5 +534,11 @@ package enum Migrations {
         // The invocation has ended although its node may be running it: it is told to stop when it comes back.
         "ALTER TABLE invocations ADD COLUMN is_stray BIGINT NOT NULL DEFAULT 0",
         "CREATE INDEX invocations_by_stray ON invocations (command_id) WHERE is_stray = 1",
+    ]
+
+    private static let tokenHolders = [
+        // SessionGrant.Holder as JSON: whom the token was issued to. token_used: it has opened the session.
+        "ALTER TABLE sessions ADD COLUMN token_holder TEXT",
+        "ALTER TABLE sessions ADD COLUMN token_used BIGINT NOT NULL DEFAULT 0",
     ]
 }

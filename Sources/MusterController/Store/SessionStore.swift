@@ -86,15 +86,15 @@ package enum SessionStore {
         try tx.execute(
             """
             INSERT INTO sessions (session_id, node_id, generation, facts, owner_arn, document, parameters, run_as_user, idle_minutes,
-                maximum_minutes, token_digest, token_expires_at, status, started_at, access)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                maximum_minutes, token_digest, token_expires_at, token_holder, status, started_at, access)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
             """,
             [
                 .text(record.id.rawValue), .text(record.facts.node.description), .integer(record.generation),
                 .text(try json(record.facts)), .text(record.facts.ownerARN), .text(record.order.document),
                 .text(try json(record.order.parameters)), .text(record.order.runAsUser), .integer(record.idleMinutes),
                 .integer(record.maximumMinutes.map(Int64.init)), .text(Hex.encode(record.grant.digest)),
-                .integer(record.grant.expiresAt.milliseconds), .text(record.status.rawValue),
+                .integer(record.grant.expiresAt.milliseconds), .text(try record.grant.holder.map(json)), .text(record.status.rawValue),
                 .integer(record.facts.started.milliseconds), .text(try json(permit.access)),
             ])
     }
@@ -156,11 +156,17 @@ package enum SessionStore {
         ).map(record)
     }
 
-    /// A new token; the former one is worth nothing from the commit on.
+    /// A new token, or its first opening; a former one is worth nothing from the commit on.
     package static func setGrant(_ grant: SessionGrant, of id: SessionID, in tx: any SQLTransaction) throws {
         try tx.execute(
-            "UPDATE sessions SET token_digest = $1, token_expires_at = $2, client_id = $3 WHERE session_id = $4",
-            [.text(Hex.encode(grant.digest)), .integer(grant.expiresAt.milliseconds), .text(grant.clientID), .text(id.rawValue)])
+            """
+            UPDATE sessions SET token_digest = $1, token_expires_at = $2, client_id = $3, token_holder = $4, token_used = $5
+            WHERE session_id = $6
+            """,
+            [
+                .text(Hex.encode(grant.digest)), .integer(grant.expiresAt.milliseconds), .text(grant.clientID),
+                .text(try grant.holder.map(json)), .integer(grant.isUsed ? 1 : 0), .text(id.rawValue),
+            ])
     }
 
     /// The client is there, and the agent is about to hear of it.
@@ -218,7 +224,11 @@ package enum SessionStore {
             idleMinutes: Int(try row.integer("idle_minutes")), maximumMinutes: try row.optionalInteger("maximum_minutes").map(Int.init),
             grant: SessionGrant(
                 digest: digest, expiresAt: Timestamp(milliseconds: try row.integer("token_expires_at")),
-                clientID: try row.optionalText("client_id")),
+                clientID: try row.optionalText("client_id"),
+                holder: try row.optionalText("token_holder").flatMap {
+                    try? JSONCoding.decode(SessionGrant.Holder.self, from: Array($0.utf8))
+                },
+                isUsed: try row.integer("token_used") == 1),
             client: try row.optionalText("client").flatMap { try? JSONCoding.decode(SessionClient.self, from: Array($0.utf8)) },
             isOrdered: try row.optionalInteger("ordered_at") != nil, status: status, details: try row.text("details"),
             endedAt: try row.optionalInteger("ended_at").map { Timestamp(milliseconds: $0) })

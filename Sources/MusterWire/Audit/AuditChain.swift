@@ -8,6 +8,9 @@ import MusterCrypto
 /// A record is its text, byte for byte as it is stored, delivered and exported: nothing is written anew to be digested. The trail is 32
 /// random digits, made with the store, so that the trail of one store is never taken for another's.
 package struct AuditChain: Sendable, Equatable {
+    /// No trail comes near it, JSON still has it exactly, and whatever a file says, counting on from there does not overflow.
+    package static let highestSequence: Int64 = 1 << 53
+
     package let trail: String
     package private(set) var sequence: Int64
     package private(set) var head: [UInt8]
@@ -18,9 +21,11 @@ package struct AuditChain: Sendable, Equatable {
         head = Self.genesis(of: trail)
     }
 
-    /// Goes on from there. Nil unless the digest is one.
+    /// Goes on from there. Nil unless the digest is one, and the sequence.
     package init?(_ mark: AuditMark) {
-        guard let head = Hex.decode(mark.digest), head.count == 32, mark.sequence >= 0, mark.sequence < .max else { return nil }
+        guard let head = Hex.decode(mark.digest), head.count == 32, (0...Self.highestSequence).contains(mark.sequence) else {
+            return nil
+        }
         (trail, sequence, self.head) = (mark.trail, mark.sequence, head)
     }
 

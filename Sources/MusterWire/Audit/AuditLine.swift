@@ -53,7 +53,9 @@ package enum AuditLine: Sendable, Equatable {
         guard rest.suffix(digestStart.count).elementsEqual(digestStart) else { return nil }
         rest = rest.dropLast(digestStart.count)
         let number = rest.reversed().prefix(19).prefix { (0x30...0x39).contains($0) }
-        guard let sequence = Int64(String(decoding: number.reversed(), as: UTF8.self)), sequence > 0 else { return nil }
+        guard let sequence = Int64(String(decoding: number.reversed(), as: UTF8.self)),
+            (1...AuditChain.highestSequence).contains(sequence)
+        else { return nil }
         rest = rest.dropLast(number.count)
         guard rest.suffix(sequenceStart.count).elementsEqual(sequenceStart) else { return nil }
         return AuditRecord(sequence: sequence, digest: digest, bytes: Array(rest.dropLast(sequenceStart.count)))
@@ -84,6 +86,15 @@ package struct AuditRecord: Sendable, Equatable {
     }
 
     package func decoded() throws -> AuditFields { try JSONCoding.decode(AuditFields.self, from: bytes) }
+
+    private struct Stamp: Decodable {
+        let eventTime: String
+    }
+
+    /// Nil if it cannot be read. A verifier asks it of every record, and nothing else.
+    package var time: Timestamp? {
+        (try? JSONCoding.decode(Stamp.self, from: bytes)).flatMap { Timestamp(iso8601: $0.eventTime) }
+    }
 }
 
 /// The members of a record that are read again.

@@ -51,7 +51,11 @@ package struct AuditVerifier: Sendable {
     private var fault: Fault?
     /// A record from further on, until the next line tells whether records are missing or out of order.
     private var ahead: Int64?
-    private var lastRecord: AuditRecord?
+    /// Of the records behind the last checkpoint that counts: the greatest time, and the first that cannot be read.
+    private var latest: Timestamp?
+    private var unreadable: Int64?
+    /// From when on the next checkpoint is awaited.
+    private var awaitedFrom: Timestamp?
     private var agreed: Int64?
     private var agreedAt: Timestamp?
     private var checkpoints = 0
@@ -173,7 +177,12 @@ package struct AuditVerifier: Sendable {
             return
         }
         chain = next
-        lastRecord = record
+        if let time = record.time {
+            latest = max(latest ?? time, time)
+            awaitedFrom = awaitedFrom ?? time
+        } else {
+            unreadable = unreadable ?? record.sequence
+        }
         compare()
     }
 
@@ -215,7 +224,8 @@ package struct AuditVerifier: Sendable {
             return
         }
         checkpoints += 1
-        if statement.mark.sequence == start { hasSignedStart = true }
+        // Any other only says that the record was there, not that those before it may be gone.
+        if statement.kind == .cut, statement.mark.sequence == start { hasSignedStart = true }
         agree(statement)
     }
 
@@ -228,6 +238,9 @@ package struct AuditVerifier: Sendable {
 
     private mutating func agree(_ statement: AuditStatement) {
         (agreed, agreedAt) = (statement.mark.sequence, statement.time)
+        (latest, unreadable) = (nil, nil)
+        // A cut is made long after its record: the one behind it tells when the trail was there.
+        awaitedFrom = statement.kind == .cut ? nil : statement.time
     }
 
     /// For a reader of the store, whose head says by itself how far the trail goes.
@@ -255,7 +268,7 @@ package struct AuditVerifier: Sendable {
         if tooOld > 0, !hasSignedStart {
             doubts.append("\(tooOld) checkpoint\(tooOld == 1 ? "" : "s") from outside are older than the first record here")
         }
-        if start > 0, !hasSignedStart, !isPart, outsideAgreed == 0 || (agreed ?? 0) < start {
+        if start > 0, !hasSignedStart, !isPart {
             doubts.append("it begins with record \(start + 1), and no signed cut says that those before it were removed")
         }
         if agreed == nil, chain != nil {
@@ -266,10 +279,13 @@ package struct AuditVerifier: Sendable {
             } else {
                 doubts.append("it has no checkpoint, and none was given")
             }
-        } else if let agreedAt, last > agreed ?? 0, let record = lastRecord, let fields = try? record.decoded(), let time = fields.time,
-            time > agreedAt.adding(seconds: Self.longestTail)
-        {
-            doubts.append("the last checkpoint that counts is of \(agreedAt), the last record of \(time): checkpoints are missing")
+        } else if agreed != nil {
+            if let latest, let awaitedFrom, latest > awaitedFrom.adding(seconds: Self.longestTail) {
+                doubts.append("no checkpoint that counts covers what is from \(awaitedFrom) to \(latest): checkpoints are missing")
+            }
+            if let unreadable {
+                doubts.append("record \(unreadable), behind the last checkpoint that counts, cannot be read")
+            }
         }
         return Verdict(
             trail: chain?.trail, start: start, last: last, provenThrough: agreed, provenAt: agreedAt, checkpoints: checkpoints,

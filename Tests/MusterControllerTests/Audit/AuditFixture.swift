@@ -53,6 +53,18 @@ final class AuditFixture: Sendable {
         try await database.write { tx in try tx.execute(sql) }
     }
 
+    /// A row that says that it is a cut, as whoever writes into the database can make one.
+    func insertCut(at mark: AuditMark, text: String? = nil) async throws {
+        let stranger = try CertificateAuthority.create(commonName: "other", notBefore: 0, notAfter: 4_000_000_000, key: .generate())
+        let cut = try AuditCheckpoint(AuditStatement(kind: .cut, mark: mark, time: now, number: 9), by: stranger)
+        let text = try text ?? String(decoding: JSONCoding.encode(cut), as: UTF8.self)
+        try await database.write { tx in
+            try tx.execute(
+                "INSERT INTO audit_checkpoints (number, kind, sequence, time_ms, checkpoint) VALUES (9, 'cut', $1, 0, $2)",
+                [.integer(mark.sequence), .text(text)])
+        }
+    }
+
     func verify(_ checkpoints: [AuditCheckpoint] = []) async throws -> AuditStoreCheck.Outcome {
         try await AuditStoreCheck.run(database, checkpoints: checkpoints)
     }

@@ -26,7 +26,7 @@ import Testing
         #expect(try await fixture.operations().allSatisfy { $0 == "SendCommand" })
     }
 
-    @Test(arguments: ["rolled back", "rolled back and went on", "replaced", "forged", "unreadable"])
+    @Test(arguments: ["rolled back", "rolled back and went on", "rolled back and went on, with a cut", "replaced", "forged", "unreadable"])
     func aStoreThatWasPutBackIsNoticedAtStart(how: String) async throws {
         let fixture = try await AuditFixture()
         try await fixture.append(5)
@@ -55,7 +55,8 @@ import Testing
             try await fixture.execute("DELETE FROM audit_events WHERE sequence > \(copy.sequence)")
             try await fixture.execute("DELETE FROM audit_checkpoints")
             try await fixture.execute("UPDATE audit_head SET sequence = \(copy.sequence), digest = '\(copy.digest)'")
-            if how.hasSuffix("went on") { try await fixture.append(9, "Other") }
+            if how.contains("went on") { try await fixture.append(9, "Other") }
+            if how.hasSuffix("cut") { try await fixture.insertCut(at: AuditMark(trail: copy.trail, sequence: 1_000, digest: copy.digest)) }
         }
         let before = try await other.head().sequence
         try await other.keeper().begin()
@@ -104,6 +105,67 @@ import Testing
             try await keeper.watch()
             #expect(try await fixture.operations().count(where: { $0 == AuditKeeper.tampering }) == 1)
         }
+    }
+
+    @Test(arguments: ["of somebody else", "far ahead", "a checkpoint that was renamed", "unreadable"])
+    func aCutThatIsNotOursExcusesNothing(how: String) async throws {
+        let fixture = try await AuditFixture()
+        let keeper = fixture.keeper()
+        try await keeper.begin()
+        try await fixture.append(10)
+        _ = try await keeper.checkpoint(.regular)
+        var mark = try await fixture.head()
+        try await keeper.watch()
+        try await fixture.append(5)
+        switch how {
+        case "a checkpoint that was renamed":
+            try await fixture.execute("UPDATE audit_checkpoints SET kind = 'cut' WHERE kind = 'regular'")
+        case "far ahead":
+            mark.sequence = 1_000_000
+            try await fixture.insertCut(at: mark)
+        default:
+            try await fixture.insertCut(at: mark, text: how == "unreadable" ? "{" : nil)
+        }
+        // Nothing is removed behind it.
+        let retention = AuditRetention(
+            database: fixture.database, authority: { [authority = fixture.authority] in authority }, days: 5, targets: [])
+        try await retention.clean(now: fixture.now)
+        #expect(try await fixture.operations().count == 15)
+        // It is told of once, and what is appended is watched as before.
+        func told() async throws -> Int { try await fixture.operations().count { $0 == AuditKeeper.tampering } }
+        try await keeper.watch()
+        try await keeper.watch()
+        #expect(try await told() == 1)
+        try await fixture.append(5)
+        try await fixture.execute("UPDATE audit_events SET record = REPLACE(record, 'r4', 'r5') WHERE sequence = 21")
+        try await keeper.watch()
+        #expect(try await told() == 2)
+        // Whoever removes the records themselves is found by whoever verifies.
+        try await fixture.execute("DELETE FROM audit_events WHERE sequence <= 10")
+        #expect(try await fixture.verify().verdict.fault?.first == 1)
+    }
+
+    @Test func aCutOfTheAuthorityBeforeIsOurs() async throws {
+        let fixture = try await AuditFixture()
+        let next = try CertificateAuthority.create(commonName: "next", notBefore: 0, notAfter: 4_000_000_000, key: .generate())
+        let issuing = NIOLockedValueBox(fixture.authority)
+        let keeper = AuditKeeper(
+            database: fixture.database, authority: { issuing.withLockedValue { $0 } }, directory: fixture.directory,
+            now: { fixture.now }, logger: fixture.logger)
+        try await keeper.begin()
+        try await fixture.append(10)
+        fixture.advance(seconds: 10 * 86_400)
+        let retention = AuditRetention(
+            database: fixture.database, authority: { issuing.withLockedValue { $0 } }, days: 5, targets: [])
+        try await retention.clean(now: fixture.now)
+        issuing.withLockedValue { $0 = next }
+        try await keeper.watch()
+        #expect(try await fixture.operations() == ["CutAuditTrail"])
+        try await fixture.append(3)
+        fixture.advance(seconds: 10 * 86_400)
+        try await retention.clean(now: fixture.now)
+        try await keeper.watch()
+        #expect(try await fixture.operations() == ["CutAuditTrail"])
     }
 
     @Test func oldRecordsAreRemovedBehindASignedCut() async throws {

@@ -123,6 +123,28 @@ import Testing
         #expect(fixture.relay.received(Self.frame(.outputStreamData, 1), from: agent.leg) == .passed)
     }
 
+    /// It repeats what was acknowledged long ago, and never reads that it was.
+    @Test func whoDoesNotReadItsAnswersIsNotReadFrom() throws {
+        let fixture = Fixture()
+        let (client, agent) = (fixture.attach(.client), fixture.attach(.agent))
+        let output = Self.frame(.outputStreamData, 0)
+        #expect(fixture.relay.received(output, from: agent.leg) == .passed)
+        var reader = output
+        var acknowledgement = ByteBuffer()
+        acknowledgement.writeAgentMessage(
+            .acknowledging(try reader.readAgentMessage(), createdDate: Timestamp(milliseconds: 1)))
+        #expect(fixture.relay.received(acknowledgement, from: client.leg) == .passed)
+        var repeats = 0
+        while repeats < 100_000, fixture.relay.received(output, from: agent.leg) == .passed { repeats += 1 }
+        #expect(repeats < 100_000)
+        // The client, which has something for it as well, waits beside it.
+        #expect(fixture.relay.received(Self.frame(.inputStreamData, 0), from: client.leg) == .wait)
+        #expect(agent.resumes == 0 && client.resumes == 0)
+        #expect(agent.written().count > repeats)
+        #expect(agent.resumes == 1 && client.resumes == 1)
+        #expect(fixture.relay.received(output, from: agent.leg) == .passed)
+    }
+
     @Test func littleIsHeldForASideThatIsAway() throws {
         let fixture = Fixture()
         let agent = fixture.attach(.agent)

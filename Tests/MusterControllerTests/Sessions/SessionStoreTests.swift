@@ -33,7 +33,9 @@ import Testing
             facts: facts, generation: 3,
             order: .init(document: "{\"schemaVersion\":\"1.0\"}", parameters: ["portNumber": .string("22")], runAsUser: "deploy"),
             idleMinutes: 20, maximumMinutes: number % 2 == 0 ? nil : 60,
-            grant: SessionGrant(digest: [1, 2, 3], expiresAt: start.adding(seconds: 60), clientID: nil), client: nil, isOrdered: false,
+            grant: SessionGrant(
+                digest: [1, 2, 3], expiresAt: start.adding(seconds: 60), clientID: nil, holder: .init(SessionTokenTests.caller(owner))),
+            client: nil, isOrdered: false,
             status: .connecting, details: "", endedAt: nil)
     }
 
@@ -74,7 +76,9 @@ import Testing
         let id = Self.id(1)
         try await insert(Self.record(1))
         let client = SessionClient(isNative: true, maximumPayload: 65_536, clientVersion: "2.0.1.0")
-        let grant = SessionGrant(digest: [9, 8], expiresAt: Self.start.adding(seconds: 90), clientID: "a client")
+        let grant = SessionGrant(
+            digest: [9, 8], expiresAt: Self.start.adding(seconds: 90), clientID: "a client",
+            holder: .init(SessionTokenTests.caller("joe")), isUsed: true)
         try await database.write { tx in
             try SessionStore.setClient(client, at: Self.start, of: id, in: tx)
             try SessionStore.setGrant(grant, of: id, in: tx)

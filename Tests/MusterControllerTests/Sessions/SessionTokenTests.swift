@@ -8,10 +8,16 @@ import Testing
     static let other = SessionID("jane-0123456789abcdef1")!
     static let start = Timestamp(milliseconds: 1_700_000_000_000)
 
+    static func caller(_ name: String) -> Caller {
+        Caller(
+            accessKeyID: "AKIA" + name.uppercased(), userName: name, arn: "arn:aws:iam::000000000001:user/\(name)", sourceAddress: "",
+            userAgent: "")
+    }
+
     static func granted() -> (SessionToken, SessionGrant) {
         let token = SessionToken.make()
         var grant = SessionGrant(digest: [], expiresAt: start, clientID: nil)
-        grant.issue(token, for: session, now: start)
+        grant.issue(token, to: caller("jane"), for: session, now: start)
         return (token, grant)
     }
 
@@ -42,7 +48,7 @@ import Testing
     @Test func theFirstClientMayOpenAgainAndNobodyElse() {
         var (token, grant) = Self.granted()
         #expect(Self.refusal(&grant, token) == nil)
-        #expect(grant.clientID == "a")
+        #expect(grant.clientID == "a" && grant.isUsed && grant.holder == SessionGrant.Holder(Self.caller("jane")))
         let later = Self.start.adding(seconds: 59)
         #expect(Self.refusal(&grant, token, at: later) == nil)
         #expect(Self.refusal(&grant, token, by: "b", at: later) == .otherClient)
@@ -57,9 +63,10 @@ import Testing
         // A new one takes its place; the client stays bound.
         grant = SessionGrant(digest: grant.digest, expiresAt: grant.expiresAt, clientID: "a")
         let renewed = SessionToken.make()
-        grant.issue(renewed, for: Self.session, now: end)
+        grant.issue(renewed, to: Self.caller("joe"), for: Self.session, now: end)
         #expect(Self.refusal(&grant, token, at: end) == .wrong)
         #expect(Self.refusal(&grant, renewed, by: "b", at: end) == .otherClient)
+        #expect(!grant.isUsed && grant.holder == SessionGrant.Holder(Self.caller("joe")))
         #expect(Self.refusal(&grant, renewed, at: end) == nil)
         token = renewed
     }

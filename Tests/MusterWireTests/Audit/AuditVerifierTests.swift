@@ -31,6 +31,13 @@ import Testing
             }
         }
 
+        mutating func append(_ record: [UInt8]) throws {
+            var chain = try #require(marks.last.flatMap { AuditChain($0) })
+            chain.append(record)
+            lines.append(.record(AuditRecord(sequence: chain.sequence, digest: chain.head, bytes: record)))
+            marks.append(chain.mark)
+        }
+
         static func record(_ number: Int, _ word: String) -> [UInt8] {
             let time = Timestamp(milliseconds: 1_000_000 + Int64(number) * 1_000).iso8601
             return Array(
@@ -65,6 +72,27 @@ import Testing
         #expect(AuditChain(chain.mark) == chain)
         #expect(AuditChain(AuditMark(trail: Self.trail, sequence: 1, digest: "00")) == nil)
         #expect(AuditChain(AuditMark(trail: Self.trail, sequence: -1, digest: chain.mark.digest)) == nil)
+    }
+
+    /// Near the end of the numbers, where counting on would trap.
+    @Test(arguments: [AuditChain.highestSequence + 1, .max - 2, .max - 1, .max]) func numbersThatNoTrailReachesAreRefused(
+        sequence: Int64
+    ) throws {
+        let digest = AuditMark.start(of: Self.trail).digest
+        let trail = Array(#"{"trail":{"digest":"\#(digest)","sequence":\#(sequence),"trail":"\#(Self.trail)"}}"#.utf8)
+        // One that follows, as far as one can.
+        let next = sequence == .max ? sequence : sequence + 1
+        let head = Hex.encode(AuditChain.head(after: AuditChain(trail: Self.trail).head, Array("{}".utf8), next))
+        let record = Array(#"{"record":{},"sequence":\#(next),"digest":"\#(head)"}"#.utf8)
+        #expect(AuditLine(trail) == nil && AuditLine(record) == nil)
+        var verifier = AuditVerifier(authorities: [])
+        for line in [trail, record, record] { verifier.take(line) }
+        #expect(verifier.end().fault?.first == 1)
+        // The store's own rows are taken without being lines first.
+        var rows = AuditVerifier(authorities: [])
+        rows.take(.trail(.start(of: Self.trail)))
+        for _ in 0..<2 { rows.take(.record(AuditRecord(sequence: sequence, digest: [], bytes: []))) }
+        #expect(rows.end().fault?.last == sequence - 1)
     }
 
     /// What a record holds cannot pass for the end of its line.
@@ -222,6 +250,27 @@ import Testing
         #expect(try !forged.verdict().isProven)
     }
 
+    /// Every hour somebody gets a signed checkpoint: it is no cut, wherever it is put.
+    @Test func nothingButACutSignsAStart() throws {
+        let written = try Written(12, checkpoints: [12: .shutdown])
+        for kind in AuditStatement.Kind.allCases {
+            var kept = written
+            kept.lines.removeSubrange(0...5)
+            kept.lines.insert(contentsOf: [.trail(written.marks[5]), .checkpoint(try written.checkpoint(5, kind))], at: 0)
+            #expect(try kept.verdict().isProven == (kind == .cut), "\(kind)")
+            #expect(try kept.verdict(isPart: true).isProven)
+        }
+        // Nor does what was kept elsewhere and is of a later record, or of the very last that is gone.
+        var kept = written
+        kept.lines.removeSubrange(0...5)
+        kept.lines.insert(.trail(written.marks[5]), at: 0)
+        for number in [5, 8] {
+            let outside = [try written.checkpoint(number)]
+            #expect(try kept.verdict(outside: outside).doubts.first?.contains("no signed cut") == true)
+            #expect(try kept.verdict(outside: outside, isPart: true).isProven)
+        }
+    }
+
     @Test func filesGoOnWhereTheLastOneEnded() throws {
         let written = try Written(9, checkpoints: [9: .shutdown])
         var files = written
@@ -243,6 +292,40 @@ import Testing
         var written = try Written(3, checkpoints: [2: .start])
         written.lines[3] = .checkpoint(try written.checkpoint(2, .start, at: 1_000_000 - 3 * 3_600_000))
         #expect(try written.verdict().doubts.first?.contains("checkpoints are missing") == true)
+    }
+
+    /// Whoever writes on behind the last checkpoint also chooses the last record.
+    @Test func everyRecordOfTheTailCounts() throws {
+        func tail(_ records: [UInt8]...) throws -> AuditVerifier.Verdict {
+            var written = try Written(2, checkpoints: [2: .start])
+            for record in records { try written.append(record) }
+            return try written.verdict()
+        }
+        let (soon, late) = (Written.record(60, "x"), Written.record(3 * 3_600, "x"))
+        #expect(try tail(soon, soon).isProven)
+        #expect(try tail(late, soon).doubts.first?.contains("checkpoints are missing") == true)
+        for bytes in ["{}", "nothing", #"{"eventTime":"soon"}"#] {
+            #expect(
+                try tail(soon, Array(bytes.utf8), soon).doubts == ["record 4, behind the last checkpoint that counts, cannot be read"])
+        }
+        // Before one they are signed as they are.
+        var signed = try Written(2, checkpoints: [2: .start])
+        for record in [late, Array("nothing".utf8), soon] { try signed.append(record) }
+        signed.lines.append(.checkpoint(try signed.checkpoint(5)))
+        #expect(try signed.verdict().isProven)
+    }
+
+    /// Made today, of a record from a year ago: what followed that record had its checkpoints.
+    @Test func aCutsOwnTimeExcusesNoTail() throws {
+        var kept = try Written(2)
+        let cut = try kept.checkpoint(2, .cut, at: 1_000_000 + 365 * 86_400_000)
+        kept.lines = [.trail(kept.marks[2]), .checkpoint(cut)]
+        try kept.append(Written.record(60, "x"))
+        #expect(try kept.verdict().isProven)
+        try kept.append(Written.record(3 * 3_600, "x"))
+        #expect(try kept.verdict().doubts.first?.contains("checkpoints are missing") == true)
+        kept.lines.append(.checkpoint(try kept.checkpoint(4)))
+        #expect(try kept.verdict().isProven)
     }
 
     @Test func aRecordCanBeACommitmentOfARecording() throws {

@@ -1,0 +1,83 @@
+import Logging
+import MusterWire
+import Testing
+
+@testable import MusterController
+
+@Suite(.timeLimit(.minutes(1))) struct SessionBrokerTests {
+    private let fixture: RecordingFixture
+    private let broker: SessionBroker
+
+    init() async throws {
+        fixture = try await RecordingFixture()
+        broker = Self.broker(fixture)
+    }
+
+    /// Another run of the controller over the same data.
+    private static func broker(_ fixture: RecordingFixture) -> SessionBroker {
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        return SessionBroker(
+            database: fixture.database, registry: AgentRegistry(database: fixture.database, logger: logger), taps: fixture.recorders(),
+            now: { RecordingFixture.start }, logger: logger)
+    }
+
+    private func start(by name: String) async throws -> (SessionID, SessionToken) {
+        var record = SessionStoreTests.record(1, owner: name)
+        let token = SessionToken.make()
+        record.grant.issue(token, to: SessionTokenTests.caller(name), for: record.id, now: RecordingFixture.start)
+        let accepted = record
+        try await fixture.database.write { tx in try SessionStore.insert(accepted, by: TestAccess.permit(in: tx), in: tx) }
+        await broker.accepted(accepted)
+        return (record.id, token)
+    }
+
+    private func resume(_ id: SessionID, by name: String) async throws -> SessionToken {
+        let event = AuditEvent(
+            time: RecordingFixture.start, caller: SessionTokenTests.caller(name), requestID: "r", region: "", operation: "ResumeSession",
+            resource: id.rawValue, outcome: .success)
+        return try #require(try await broker.issue(id, audit: event))
+    }
+
+    private func open(_ id: SessionID, _ token: SessionToken, _ broker: SessionBroker? = nil) async throws {
+        let opening = OpenDataChannel(requestID: "", tokenValue: token.text, clientID: "a client", clientVersion: "1.2.0.0")
+        try await (broker ?? self.broker).openClient(id, opening, SessionRelayTests.FakeLeg(.client).leg)
+    }
+
+    /// Who opened it, the first first.
+    private func openers() async throws -> [String] {
+        try await fixture.database.read { tx in
+            try tx.query("SELECT user_name, caller, record FROM audit_events WHERE operation = 'OpenDataChannel' ORDER BY sequence").map {
+                let name = try $0.text("user_name")
+                let caller = SessionTokenTests.caller(name)
+                #expect(try $0.text("caller") == caller.arn && $0.text("record").contains(caller.accessKeyID))
+                return name
+            }
+        }
+    }
+
+    @Test func anOpeningIsWrittenInTheNameOfWhomTheTokenWasIssuedTo() async throws {
+        let (id, first) = try await start(by: "jane")
+        try await open(id, first)
+        #expect(try await openers() == ["jane"])
+        // The same client with the same token has only lost its connection.
+        try await open(id, first)
+        #expect(try await openers() == ["jane"])
+        let second = try await resume(id, by: "joe")
+        try await open(id, second)
+        try await open(id, second)
+        #expect(try await openers() == ["jane", "joe"])
+        // As another run of the controller knows.
+        let again = Self.broker(fixture)
+        try await again.load()
+        try await open(id, second, again)
+        #expect(try await openers() == ["jane", "joe"])
+    }
+
+    @Test func aTokenThatWasReplacedBeforeItsUseOpensNothingAndIsNobodys() async throws {
+        let (id, first) = try await start(by: "jane")
+        let second = try await resume(id, by: "joe")
+        await #expect(throws: SessionBroker.Refusal.token(.wrong)) { try await open(id, first) }
+        try await open(id, second)
+        #expect(try await openers() == ["joe"])
+    }
+}
