@@ -103,7 +103,8 @@ package final class ControllerServer: Service {
     package init(
         listeners: [Listener], limits: Limits = Limits(), table: OperationTable, routes: RouteTable = RouteTable(),
         policies: AccessCheck.Policies, authentication: Authentication, database: any SQLDatabase,
-        account: String, defaultRegion: String, metrics: Metrics, openings: ChannelOpenings = ChannelOpenings(), metricsFrom: [AddressRange],
+        account: String, defaultRegion: String, metrics: Metrics, openings: ChannelOpenings = ChannelOpenings(),
+        metricsFrom: [AddressRange],
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver,
         dataChannels: DataChannelEntry? = nil,
         listening: @escaping @Sendable ([String]) async throws -> Void,

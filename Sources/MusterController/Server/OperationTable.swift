@@ -80,7 +80,9 @@ package struct OperationTable: Sendable {
                 var context = context
                 // Here, and not in the store's one writer, where the event is made.
                 // From what was understood: members that nobody knows, or that are written twice, are not what is done.
-                if changes, route == .operators { context.parameters = (try? JSONCoding.encode(input)).flatMap { AuditParameters.text($0) } }
+                if changes, route == .operators {
+                    context.parameters = (try? JSONCoding.encode(input)).flatMap { AuditParameters.text($0) }
+                }
                 return try JSONCoding.encode(try await handler(input, context))
             }
         }

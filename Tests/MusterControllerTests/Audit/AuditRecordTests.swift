@@ -76,7 +76,10 @@ import Testing
             """
         let shown = String(decoding: try #require(AuditParameters.text(Array(body.utf8))), as: UTF8.self)
         #expect(!shown.contains("hunter"))
-        for kept in ["AWS-RunShellScript", "mi-1", "staging", "tag:env", "prod", "\"nextToken\":\"page\"", "\"documentName\":", "\"tags\":[{\"key\":\"env\","] {
+        for kept in [
+            "AWS-RunShellScript", "mi-1", "staging", "tag:env", "prod", "\"nextToken\":\"page\"", "\"documentName\":",
+            "\"tags\":[{\"key\":\"env\",",
+        ] {
             #expect(shown.contains(kept), "\(kept)")
         }
         #expect(shown.contains("sha256:" + Hex.encode(SHA256.hash("mysql -phunter2"))))

@@ -51,7 +51,8 @@ import Testing
         for action in ["muster:ExportAuditTrail", "cloudtrail:LookupEvents", "iam:ListUsers", "muster:SimulatePolicy"] {
             #expect(!set.decide(action).isAllowed, "\(action)")
         }
-        #expect(try !PolicySet(statement(#""Effect":"Allow","Action":"*","Resource":"arn:aws:iam:*""#)).decide("ssm:ListCommands").isAllowed)
+        #expect(
+            try !PolicySet(statement(#""Effect":"Allow","Action":"*","Resource":"arn:aws:iam:*""#)).decide("ssm:ListCommands").isAllowed)
         #expect(try PolicySet(statement(#""Effect":"Allow","Action":"*","Resource":"arn:aws:*""#)).decide("ssm:ListCommands").isAllowed)
     }
 
