@@ -138,8 +138,9 @@ def test_a_session_is_recorded_played_and_proven(box, node, tmp_path):
     t = Terminal(box, node)
     t.stream(json.dumps({"cols": 100, "rows": 30}).encode(), 3)
     t.ask("echo höllo 漢字 🙂")
-    t.ask("head -c 5000 /dev/urandom")
     t.ask("seq 20000")
+    # Last: chance may begin an escape sequence in it that swallows the text behind.
+    t.ask("head -c 5000 /dev/urandom")
     t.stream(b"exit 3\r")
     t.drain(20)
     recording = sealed(box, t.id)
