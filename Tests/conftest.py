@@ -150,7 +150,10 @@ class Sandbox:
             c = ssm.list_commands(CommandId=command)["Commands"][0]
             return c if c["Status"] not in ("Pending", "InProgress", "Cancelling") else None
 
-        return eventually(ended, timeout, every=0.05, what=f"the end of command {command}")
+        try:
+            return eventually(ended, timeout, every=0.05, what=f"the end of command {command}")
+        except AssertionError as failure:
+            raise AssertionError(f"{failure}; {ssm.list_commands(CommandId=command)['Commands']} {self.invocations(command)}") from None
 
     def run(self, commands, nodes=None, timeout=60, **arguments):
         command = self.send(commands, nodes, **arguments)

@@ -75,16 +75,13 @@ package struct CallerChanges {
         if try UserStore.isTaken(name, in: tx) {
             throw APIError.entityAlreadyExists("User with name \(name) already exists.")
         }
-        for other in try UserStore.all(in: tx) where CallerName.collide(name, other.name) {
+        // Also of those who are gone, while there are sessions or recordings of theirs.
+        let others = try UserStore.all(in: tx).map(\.name) + SessionStore.owners(in: tx)
+        if let other = others.first(where: { CallerName.collide(name, $0) }) {
+            let shorter = name.utf8.count < other.utf8.count ? name : other
             throw APIError.invalidInput(
-                "A user \(name) beside \(other.name) is refused: the ids of sessions begin with their owners' names, and session/\([name, other.name].min { $0.utf8.count < $1.utf8.count } ?? name)-* would be both's."
-            )
-        }
-        // Of those who are gone as well, while there is something of theirs to see.
-        for former in try SessionStore.owners(in: tx) where CallerName.collide(name, former) {
-            throw APIError.invalidInput(
-                "A user \(name) is refused while sessions or recordings of \(former) are kept, who was a user here: session/\([name, former].min { $0.utf8.count < $1.utf8.count } ?? name)-* would be both's."
-            )
+                "A user \(name) beside \(other), who is one or has sessions that are kept, is refused: the ids of sessions begin with their "
+                    + "owners' names, and session/\(shorter)-* would be both's.")
         }
         guard try UserStore.count(in: tx) < Limit.users else { throw APIError.limitExceeded("There are \(Limit.users) users already.") }
         let user = User(name: name, id: CallerID.make(.user), createdAt: now)
