@@ -69,11 +69,14 @@ package final class AccessCheck: Sendable {
         let policies: Policies
         let database: any SQLDatabase
 
-        func set(_ principal: Principal, in tx: any SQLTransaction) throws -> PolicySet {
-            switch policies {
-            case .stored(let reader): try reader.set(of: principal, in: tx)
-            case .fixed(let set): set
-            }
+        /// What there is for the action.
+        func set(_ access: GrantedAccess, in tx: any SQLTransaction) throws -> PolicySet {
+            let set =
+                switch policies {
+                case .stored(let reader): try reader.set(of: access.principal, in: tx)
+                case .fixed(let set): set
+                }
+            return set.concerning(access.action)
         }
     }
 
@@ -103,9 +106,7 @@ package final class AccessCheck: Sendable {
     package func authorize(_ targets: [AccessTarget], in tx: any SQLTransaction) throws -> Permit {
         asked.withLockedValue { $0 = true }
         let (question, access) = try granted(targets)
-        let set = try question.set(access.principal, in: tx)
-        let requests = try Self.requests(access, now: question.now, in: tx)
-        try Self.refuse(set.judge(requests), question.caller)
+        try Self.refuse(judge(access, question, in: tx), question.caller)
         return Permit(access)
     }
 
@@ -164,7 +165,8 @@ package final class AccessCheck: Sendable {
     }
 
     private func judge(_ access: GrantedAccess, _ question: Question, in tx: any SQLTransaction) throws -> AccessVerdict {
-        try question.set(access.principal, in: tx).judge(try Self.requests(access, now: question.now, in: tx))
+        let set = try question.set(access, in: tx)
+        return set.judge(try Self.requests(access, tags: set.resourceTags, now: question.now, in: tx))
     }
 
     package func authorize(_ targets: [AccessTarget]) async throws {
@@ -176,10 +178,8 @@ package final class AccessCheck: Sendable {
     package func begin() async throws {
         let (question, access) = try granted([.anything])
         try await question.database.read { tx in
-            let set = try question.set(access.principal, in: tx)
-            guard !set.couldAllow(access.action) else { return }
-            let requests = try Self.requests(access, now: question.now, in: tx)
-            try Self.refuse(set.judge(requests), question.caller)
+            guard try !question.set(access, in: tx).couldAllow(access.action) else { return }
+            try Self.refuse(self.judge(access, question, in: tx), question.caller)
         }
     }
 
@@ -187,8 +187,8 @@ package final class AccessCheck: Sendable {
     package func authorizeUnlessForbidden(_ targets: [AccessTarget]) async throws {
         let (question, access) = try granted(targets)
         try await question.database.read { tx in
-            let requests = try Self.requests(access, now: question.now, in: tx)
-            let set = try question.set(access.principal, in: tx)
+            let set = try question.set(access, in: tx)
+            let requests = try Self.requests(access, tags: set.resourceTags, now: question.now, in: tx)
             for decision in requests.map({ set.decide($0) }) where decision.outcome == .explicitDeny {
                 throw AccessDenial(decision: decision, arn: question.caller.arn)
             }
@@ -221,7 +221,8 @@ package final class AccessCheck: Sendable {
         _ access: GrantedAccess, now: Timestamp, policies: PolicyReader, in tx: any SQLTransaction
     ) throws -> Revocation? {
         guard try OperatorKeyStore.isAlive(access.principal, in: tx) else { return .keyGone }
-        switch try policies.set(of: access.principal, in: tx).judge(try requests(access, now: now, in: tx)) {
+        let set = try policies.set(of: access.principal, in: tx).concerning(access.action)
+        switch set.judge(try requests(access, tags: set.resourceTags, now: now, in: tx)) {
         case .allowed: return nil
         case .denied(let decision): return .denied(decision)
         case .approvalNeeded(let requirements, let decision):
@@ -260,15 +261,18 @@ package final class AccessCheck: Sendable {
 
     // MARK: The question in full
 
-    static func requests(_ access: GrantedAccess, now: Timestamp, in tx: any SQLTransaction) throws -> [AccessRequest] {
+    /// - Parameter names: keys of tags, in lower case, that make a difference; nil if all are wanted.
+    static func requests(
+        _ access: GrantedAccess, tags names: Set<String>?, now: Timestamp, in tx: any SQLTransaction
+    ) throws -> [AccessRequest] {
         let common = try keys(access, now: now, in: tx)
-        let tags = try NodeTags(access.targets.compactMap(\.node), in: tx)
+        let tags = try NodeTags(access.targets.compactMap(\.node), names: names, in: tx)
         return try access.targets.map { target in
             var keys = common.merging(target.keys)
             var own = target.node.map { tags[$0] } ?? [:]
-            if let tagged = target.tagged { own = try TagStore.tags(of: tagged.id, type: tagged.type, in: tx) }
+            if let tagged = target.tagged, names?.isEmpty != true { own = try TagStore.tags(of: tagged.id, type: tagged.type, in: tx) }
             for (name, value) in own {
-                for key in ["ssm:resourceTag/\(name)", "aws:ResourceTag/\(name)"] { keys[key] = (keys[key] ?? []) + [value] }
+                for family in ConditionKey.resourceFamilies { keys[family + name] = (keys[family + name] ?? []) + [value] }
             }
             return AccessRequest(action: access.action, resource: target.resource, keys: keys)
         }
@@ -296,24 +300,22 @@ package final class AccessCheck: Sendable {
     }
 }
 
-/// Tags of some nodes. Of many they are read at once: a call on ten thousand nodes must not ask ten thousand times.
+/// Tags of some nodes. Of many they are read at once, and only those that make a difference: a call on ten thousand nodes must not ask
+/// ten thousand times.
 private struct NodeTags {
     private static let few = 32
-    private var tags: [NodeID: [String: String]] = [:]
+    private var tags: [String: [String: String]] = [:]
 
-    init(_ nodes: [NodeID], in tx: any SQLTransaction) throws {
-        let wanted = Set(nodes)
-        guard wanted.count > Self.few else {
-            for node in wanted { tags[node] = try TagStore.tags(of: node.description, type: TagStore.managedInstance, in: tx) }
-            return
-        }
-        for row in try tx.query(
-            "SELECT resource_id, tag_key, tag_value FROM tags WHERE resource_type = $1", [.text(TagStore.managedInstance)])
-        {
-            guard let node = NodeID(try row.text("resource_id")), wanted.contains(node) else { continue }
-            tags[node, default: [:]][try row.text("tag_key")] = try row.text("tag_value")
+    init(_ nodes: [NodeID], names: Set<String>?, in tx: any SQLTransaction) throws {
+        if names?.isEmpty == true { return }
+        if nodes.count <= Self.few {
+            for node in nodes {
+                tags[node.rawValue] = try TagStore.tags(of: node.rawValue, type: TagStore.managedInstance, in: tx)
+            }
+        } else {
+            tags = try TagStore.all(of: TagStore.managedInstance, keys: names, in: tx)
         }
     }
 
-    subscript(node: NodeID) -> [String: String] { tags[node] ?? [:] }
+    subscript(node: NodeID) -> [String: String] { tags[node.rawValue] ?? [:] }
 }

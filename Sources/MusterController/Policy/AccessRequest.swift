@@ -8,12 +8,26 @@ package struct AccessRequest: Sendable, Hashable, Codable {
     package var resource: String
     package var keys: ConditionKeys
 
-    /// `ssm`
-    var service: String { String(action.prefix { $0 != ":" }) }
-
     package init(action: String, resource: String = "*", keys: ConditionKeys = ConditionKeys()) {
         self.action = action
         self.resource = resource
         self.keys = keys
+    }
+}
+
+/// A request as statements look at it, taken apart once for all of them. [value]
+struct PolicyQuestion: Sendable {
+    /// In lower case.
+    let action: String
+    let resource: ResourceName
+    /// `ssm`
+    let service: String
+    let keys: ConditionKeys
+
+    init(_ request: AccessRequest) {
+        action = asciiLowercased(request.action)
+        resource = ResourceName(request.resource)
+        service = String(request.action.utf8.prefix { $0 != UInt8(ascii: ":") }) ?? ""
+        keys = request.keys
     }
 }

@@ -43,6 +43,18 @@ struct ConditionClause: Sendable, Equatable {
         }
     }
 
+    /// Its key, and those of variables in its values.
+    var keysUsed: [String] {
+        [key.name]
+            + values.flatMap { value -> [String] in
+                switch value {
+                case .text(let pattern): pattern.variables
+                case .arn(let pattern): pattern.variables
+                case .number, .date, .flag, .addresses, .window: []
+                }
+            }
+    }
+
     /// "condition StringEquals aws:ResourceTag/env: is prod, wanted staging"
     func finding(for keys: ConditionKeys) -> String {
         let given = keys[key.name].map { "is \($0.map { String($0.prefix(200)) }.joined(separator: ", "))" } ?? "is not in the request"
@@ -76,7 +88,7 @@ struct ConditionClause: Sendable, Equatable {
                 values.contains { if case .addresses(let range) = $0 { range.contains(address) } else { false } }
             } ?? false
         case .arnEquals, .arnNotEquals, .arnLike, .arnNotLike:
-            values.contains { if case .arn(let pattern) = $0 { pattern.matches(given, keys: keys) } else { false } }
+            values.contains { if case .arn(let pattern) = $0 { pattern.matches(ResourceName(given), keys: keys) } else { false } }
         case .timeWindow, .notTimeWindow:
             Self.date(given).map { time in
                 values.contains { if case .window(let window) = $0 { window.contains(time) } else { false } }

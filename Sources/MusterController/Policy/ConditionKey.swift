@@ -27,7 +27,9 @@ struct ConditionKey: Sendable, Hashable {
         ("muster:Owner", .text), ("muster:TargetCount", .number),
     ]
     /// Each with the key of a tag behind it.
-    private static let families = ["aws:PrincipalTag/", "aws:RequestTag/", "aws:ResourceTag/", "ssm:resourceTag/"]
+    private static let families = ["aws:PrincipalTag/", "aws:RequestTag/"] + resourceFamilies
+    /// Tags of what is asked about, under two names.
+    static let resourceFamilies = ["aws:ResourceTag/", "ssm:resourceTag/"]
     private static let multivalued: Set<String> = ["aws:TagKeys"]
     /// Keys of IAM that policies moved over are likely to have, and why they cannot work here.
     private static let unserved: [String: String] = [
@@ -39,6 +41,11 @@ struct ConditionKey: Sendable, Hashable {
         uniqueKeysWithValues: kinds.map { name, kind in
             (asciiLowercased(name), ConditionKey(name: name, kind: kind, isMultivalued: multivalued.contains(name)))
         })
+
+    /// The key, in lower case, of the tag that a key of this name is about, if it is one of the resource.
+    static func resourceTag(_ name: String) -> String? {
+        resourceFamilies.first { name.hasPrefix($0) }.map { asciiLowercased(String(name.dropFirst($0.count))) }
+    }
 
     static func named(_ name: String, at path: String) throws(PolicyError) -> ConditionKey {
         let lower = asciiLowercased(name)

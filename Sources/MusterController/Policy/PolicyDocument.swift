@@ -27,6 +27,11 @@ package struct PolicyDocument: Sendable, Equatable {
     /// Whether a statement allows only with approval. Of no use in the policy of a temporary credential, which gives nothing.
     package var requiresApproval: Bool { statements.contains { $0.approval != nil } }
 
+    /// What is left of it for one action, in lower case.
+    func concerning(_ action: String) -> PolicyDocument {
+        PolicyDocument(id: id, statements: statements.filter { $0.concerns(action) })
+    }
+
     /// Allow all of everything.
     static let everything = PolicyDocument(statements: [
         Statement(
@@ -63,14 +68,15 @@ extension PolicyDocument {
         let resources: Scope<ResourcePattern>
         let conditions: [ConditionClause]
 
-        func applies(to request: AccessRequest) -> Bool {
-            actionMatches(request) && resourceMatches(request) && conditions.allSatisfy { $0.holds(for: request.keys) }
+        func applies(to question: PolicyQuestion) -> Bool {
+            concerns(question.action) && resourceMatches(question) && conditions.allSatisfy { $0.holds(for: question.keys) }
         }
 
         /// The same, in words.
         func examine(_ request: AccessRequest) -> (matches: Bool, findings: [String]) {
-            guard actionMatches(request) else { return (false, ["action \(request.action) does not match"]) }
-            guard resourceMatches(request) else { return (false, ["action matches", "resource \(request.resource) does not match"]) }
+            let question = PolicyQuestion(request)
+            guard concerns(question.action) else { return (false, ["action \(request.action) does not match"]) }
+            guard resourceMatches(question) else { return (false, ["action matches", "resource \(request.resource) does not match"]) }
             var findings = ["action matches", "resource matches"]
             for condition in conditions {
                 findings.append(condition.finding(for: request.keys))
@@ -79,13 +85,22 @@ extension PolicyDocument {
             return (true, findings)
         }
 
-        private func actionMatches(_ request: AccessRequest) -> Bool {
-            let action = asciiLowercased(request.action)
-            return actions.covers { $0.matches(action, keys: request.keys) }
+        /// - Parameter action: in lower case. An action has no variables: whether it matches depends on nothing else.
+        func concerns(_ action: String) -> Bool {
+            actions.covers { $0.matches(action) }
         }
 
-        private func resourceMatches(_ request: AccessRequest) -> Bool {
-            resources.covers { $0.matches(request.resource, of: request.service, keys: request.keys) }
+        private func resourceMatches(_ question: PolicyQuestion) -> Bool {
+            resources.covers { $0.matches(question.resource, of: question.service, keys: question.keys) }
+        }
+
+        /// What it looks at in a request besides action and resource, in IAM's spelling.
+        var keysUsed: [String] {
+            let inResources: [String] =
+                switch resources {
+                case .only(let patterns), .except(let patterns): patterns.flatMap(\.variables)
+                }
+            return inResources + conditions.flatMap(\.keysUsed)
         }
     }
 }

@@ -11,18 +11,46 @@ struct PolicyPattern: Sendable, Hashable {
         case variable(name: String, default: String?)
     }
 
+    /// What most patterns are, and what needs no search.
+    private enum Shape: Sendable, Hashable {
+        case everything
+        case text([UInt8])
+        case prefix([UInt8])
+        case other
+    }
+
     let parts: [Part]
+    private let shape: Shape
 
     static let everything = PolicyPattern(parts: [.any])
 
     init(parts: [Part]) {
         self.parts = parts
+        shape =
+            switch (parts.count, parts.first, parts.last) {
+            case (0, _, _): .text([])
+            case (1, .any, _): .everything
+            case (1, .literal(let bytes), _): .text(bytes)
+            case (2, .literal(let bytes), .any): .prefix(bytes)
+            default: .other
+            }
+    }
+
+    /// The keys that it takes values from.
+    var variables: [String] {
+        parts.compactMap { if case .variable(let name, _) = $0 { name } else { nil } }
     }
 
     /// Whether the whole text matches. Compared are the bytes: what only looks alike is different.
     ///
     /// There is one place to go back to, the last `*`, so the work is at most the product of the lengths, whatever the pattern is.
     func matches(_ text: String, keys: ConditionKeys = ConditionKeys()) -> Bool {
+        switch shape {
+        case .everything: return true
+        case .text(let bytes): return text.utf8.elementsEqual(bytes)
+        case .prefix(let bytes): return text.utf8.starts(with: bytes)
+        case .other: break
+        }
         guard let elements = elements(for: keys) else { return false }
         let text = Array(text.utf8)
         var position = 0

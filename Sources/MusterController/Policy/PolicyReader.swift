@@ -55,7 +55,7 @@ extension PolicySet {
         let action = asciiLowercased(action)
         return policies.contains { policy in
             policy.document.statements.contains { statement in
-                statement.effect == .allow && statement.actions.covers { $0.matches(action, keys: ConditionKeys()) }
+                statement.effect == .allow && statement.concerns(action)
             }
         }
     }

@@ -36,7 +36,8 @@ package struct PolicySet: Sendable, Equatable {
 
     package func decide(_ request: AccessRequest) -> PolicyDecision {
         var ballot = Ballot()
-        judge(request, in: &ballot) { statement, _ in statement.applies(to: request) }
+        let question = PolicyQuestion(request)
+        judge(in: &ballot) { statement, _ in statement.applies(to: question) }
         return ballot.decision(on: request)
     }
 
@@ -44,7 +45,7 @@ package struct PolicySet: Sendable, Equatable {
     package func explain(_ request: AccessRequest) -> PolicyDecision {
         var ballot = Ballot()
         var traces: [StatementTrace] = []
-        judge(request, in: &ballot) { statement, reference in
+        judge(in: &ballot) { statement, reference in
             let examination = statement.examine(request)
             traces.append(
                 StatementTrace(
@@ -52,6 +53,27 @@ package struct PolicySet: Sendable, Equatable {
             return examination.matches
         }
         return ballot.decision(on: request, trace: traces)
+    }
+
+    /// What is left for one action: of ten thousand requests each would find again that the other statements are about something else.
+    package func concerning(_ action: String) -> PolicySet {
+        let action = asciiLowercased(action)
+        return PolicySet(
+            policies.map { AttachedPolicy(name: $0.name, holder: $0.holder, document: $0.document.concerning(action)) }
+                .filter { !$0.document.statements.isEmpty },
+            // One of which nothing is left still allows nothing.
+            boundary: boundary.map { $0.concerning(action) })
+    }
+
+    /// Keys of tags of the resource that any statement looks at, in lower case.
+    package var resourceTags: Set<String> {
+        var tags: Set<String> = []
+        for document in policies.map(\.document) + boundary {
+            for key in document.statements.flatMap(\.keysUsed) {
+                if let tag = ConditionKey.resourceTag(key) { tags.insert(tag) }
+            }
+        }
+        return tags
     }
 
     /// One call on several resources. The first that is denied decides; an explicit deny before others.
@@ -109,9 +131,7 @@ package struct PolicySet: Sendable, Equatable {
         }
     }
 
-    private func judge(
-        _ request: AccessRequest, in ballot: inout Ballot, _ applies: (PolicyDocument.Statement, StatementReference) -> Bool
-    ) {
+    private func judge(in ballot: inout Ballot, _ applies: (PolicyDocument.Statement, StatementReference) -> Bool) {
         for policy in policies {
             for statement in policy.document.statements {
                 let reference = StatementReference(holder: policy.holder, policy: policy.name, statement: statement.name)

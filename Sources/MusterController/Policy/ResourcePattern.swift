@@ -8,7 +8,7 @@ struct ResourcePattern: Sendable, Hashable {
     /// Six of them, or fewer that end with `*`; none is everything.
     private let parts: [PolicyPattern]
 
-    private static let partCount = 6
+    fileprivate static let partCount = 6
 
     static let everything = ResourcePattern(parts: [])
 
@@ -32,18 +32,21 @@ struct ResourcePattern: Sendable, Hashable {
         self.parts = parts
     }
 
+    /// The keys that it takes values from.
+    var variables: [String] { parts.flatMap(\.variables) }
+
     /// - Parameter service: of the operation that is asked about.
-    func matches(_ resource: String, of service: String? = nil, keys: ConditionKeys) -> Bool {
+    func matches(_ resource: ResourceName, of service: String? = nil, keys: ConditionKeys) -> Bool {
         if parts.isEmpty { return true }
         // An operation without a resource of its own is one on all of its service's.
-        if resource == "*" {
+        if resource.isEverything {
             guard parts.dropFirst(3).allSatisfy({ $0 == .everything }) else { return false }
             return service.map { parts.count < 3 || parts[2].matches($0, keys: keys) } ?? true
         }
-        let given = resource.split(separator: ":", maxSplits: Self.partCount - 1, omittingEmptySubsequences: false).map(String.init)
+        let given = resource.parts
         guard given.count == Self.partCount else { return false }
         for (index, part) in parts.enumerated() {
-            if index == parts.count - 1 { return part.matches(given[index...].joined(separator: ":"), keys: keys) }
+            if index == parts.count - 1 { return part.matches(resource.rest(from: index), keys: keys) }
             if part.matches(given[index], keys: keys) { continue }
             // AWS's own documents have no account in policies for AWS. No user's document can have such a name.
             if index == Self.accountIndex, part.parts.isEmpty, Self.isBuiltIn(given[Self.partCount - 1]) { continue }
@@ -57,6 +60,22 @@ struct ResourcePattern: Sendable, Hashable {
     private static func isBuiltIn(_ resource: String) -> Bool {
         let name = asciiLowercased(resource)
         return ["aws", "amazon"].contains { name.hasPrefix("document/\($0)") }
+    }
+}
+
+/// What patterns are compared with, taken apart once for all of them. [value]
+struct ResourceName: Sendable {
+    let isEverything: Bool
+    /// Six, or fewer of what is no ARN.
+    fileprivate let parts: [String]
+
+    init(_ text: String) {
+        isEverything = text == "*"
+        parts = text.split(separator: ":", maxSplits: ResourcePattern.partCount - 1, omittingEmptySubsequences: false).map(String.init)
+    }
+
+    fileprivate func rest(from index: Int) -> String {
+        index == parts.count - 1 ? parts[index] : parts[index...].joined(separator: ":")
     }
 }
 

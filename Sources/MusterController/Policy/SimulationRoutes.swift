@@ -52,7 +52,7 @@ package struct SimulationRoutes: Sendable {
                 principal: principal, action: order.action, targets: [AccessTarget(order.resource, node: node)], account: context.account,
                 region: context.region, sourceAddress: context.caller.sourceAddress, userAgent: "")
             let given = ConditionKeys(order.context)
-            let requests = try AccessCheck.requests(access, now: context.now, in: tx).map { request in
+            let requests = try AccessCheck.requests(access, tags: nil, now: context.now, in: tx).map { request in
                 AccessRequest(action: request.action, resource: request.resource, keys: request.keys.merging(given))
             }
             return PolicySimulation.answer(try policies.set(of: principal, in: tx), requests[0])

@@ -15,6 +15,19 @@ package enum TagStore {
         return tags
     }
 
+    /// Those of all resources of a type, or of those only that are named, in lower case of ASCII.
+    package static func all(of type: String, keys: Set<String>?, in tx: any SQLTransaction) throws -> [String: [String: String]] {
+        let names = keys.map { $0.sorted() } ?? []
+        let only = names.isEmpty ? "" : " AND LOWER(tag_key) IN (\(names.indices.map { "$\($0 + 2)" }.joined(separator: ", ")))"
+        var tags: [String: [String: String]] = [:]
+        for row in try tx.query(
+            "SELECT resource_id, tag_key, tag_value FROM tags WHERE resource_type = $1" + only, [.text(type)] + names.map { .text($0) })
+        {
+            tags[try row.text("resource_id"), default: [:]][try row.text("tag_key")] = try row.text("tag_value")
+        }
+        return tags
+    }
+
     /// Adds, or replaces the value of a key that is there.
     package static func set(_ tags: [String: String], of resource: String, type: String, in tx: any SQLTransaction) throws {
         for (key, value) in tags {

@@ -32,6 +32,35 @@ import Testing
         )
     }
 
+    /// Of many nodes the tags are read at once, and only those that the policies look at, however their keys are written.
+    @Test func oneOfManyNodesDenies() async throws {
+        let fixture = try await CallerFixture()
+        let bob = try await fixture.user("bob", CallerFixture.policy("Allow", "ssm:*"))
+        _ = try await fixture.change { changes in
+            try changes.put(
+                "production",
+                document: CallerFixture.policy("Deny", "ssm:SendCommand", condition: #"{"StringEquals":{"ssm:resourceTag/env":"prod"}}"#),
+                on: .user("bob"))
+        }
+        let nodes = (0..<100).map { _ in NodeID.random() }
+        try await fixture.database.write { tx in
+            for node in nodes {
+                try TagStore.set(
+                    ["Env": "staging", "role": "prod"], of: node.rawValue, type: TagStore.managedInstance, in: tx)
+            }
+        }
+        let send = fixture.context(bob, "ssm:SendCommand")
+        let targets = nodes.map { AccessTarget.node($0, send) }
+        try await send.access.authorize(targets)
+        try await fixture.database.write { tx in
+            try TagStore.set(["eNV": "prod"], of: nodes[70].rawValue, type: TagStore.managedInstance, in: tx)
+        }
+        let denial = await #expect(throws: AccessDenial.self) { try await send.access.authorize(targets) }
+        #expect(denial?.decision.request.resource == targets[70].resource)
+        let shell = fixture.context(bob, "ssm:StartSession")
+        try await shell.access.authorize(nodes.map { AccessTarget.node($0, shell) })
+    }
+
     @Test func tagsOfDocumentsAndUsersCountAsNodesDo() async throws {
         let fixture = try await CallerFixture()
         let bob = try await fixture.user("bob", CallerFixture.policy("Allow", "*"))

@@ -44,6 +44,6 @@ import Testing
     @Test(arguments: arns)
     func resources(_ pattern: String, resource: String, matches: Bool) throws {
         let keys = ConditionKeys(["aws:username": ["alice"], "aws:UserAgent": ["a:b*"]])
-        #expect(try ResourcePattern(pattern, variables: true, at: "").matches(resource, keys: keys) == matches)
+        #expect(try ResourcePattern(pattern, variables: true, at: "").matches(ResourceName(resource), keys: keys) == matches)
     }
 }

@@ -148,6 +148,33 @@ import Testing
         }
     }
 
+    /// What a set has for one action decides it as the whole set does, with only those tags that it looks at.
+    @Test func theSetForAnActionDecidesAlike() throws {
+        var random = SplitMix(seed: 0x4D75_7374_6572)
+        for _ in 0..<300 {
+            let documents = try (0..<Int.random(in: 1...6, using: &random)).map { _ in try policy(anyStatement(&random)) }
+            let bounds = try (0..<Int.random(in: 0...1, using: &random)).map { _ in try policy(anyStatement(&random)) }
+            let whole = PolicySet(set(documents).policies, boundary: bounds)
+            var request = anyRequest(&random)
+            let decision = whole.decide(request)
+            let narrow = whole.concerning(request.action)
+            if !narrow.resourceTags.contains("env") { request.keys["ssm:resourceTag/env"] = nil }
+            let again = narrow.decide(request)
+            #expect(again.outcome == decision.outcome)
+            #expect(again.statement == decision.statement)
+            #expect(again.isOutsideBoundary == decision.isOutsideBoundary)
+        }
+    }
+
+    @Test func tagsOfTheResourceThatAStatementLooksAt() throws {
+        let keys = #"{"StringEquals":{"SSM:resourcetag/Env":"a","aws:PrincipalTag/x":"${aws:ResourceTag/Owner}"},"Null":{"aws:RequestTag/y":"true"}}"#
+        let set = try PolicySet(
+            allow(#""Condition":\#(keys)"#),
+            statement(#""Effect":"Deny","Action":"*","NotResource":"arn:aws:ssm:*:*:session/${ssm:resourceTag/Team}-*""#),
+            boundary: [allow(#""Condition":{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*:user/${aws:ResourceTag/name, 'x'}"}}"#)])
+        #expect(set.resourceTags == ["env", "owner", "team", "name"])
+    }
+
     private func set(_ documents: [PolicyDocument]) -> PolicySet {
         PolicySet(documents.enumerated().map { AttachedPolicy(name: "p\($0)", holder: "user x", document: $1) })
     }
