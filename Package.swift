@@ -73,15 +73,18 @@ let package = Package(
 
         // Ground and wire
         module("MusterCrypto", ["COpenSSL"]),
-        module("MusterTLS", ["COpenSSL", "MusterCrypto", nioCore, nioTLS]),
-        module("MusterWire", ["MusterCrypto", nioCore, httpTypes]),
+        module("MusterTLS", ["COpenSSL", "MusterCrypto", nioCore, nioConcurrencyHelpers, nioTLS]),
+        module("MusterWire", ["MusterCrypto", nioCore, nioConcurrencyHelpers, httpTypes]),
 
         // Shared
         module("MusterDocuments", [], resources: [.embedInCode("BuiltIn")]),
         module("MusterConfiguration", []),
         module(
             "MusterClient",
-            ["MusterTLS", "MusterWire", "MusterCrypto", httpTypes, nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, logging]),
+            [
+                "MusterTLS", "MusterWire", "MusterCrypto",
+                httpTypes, nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, nioConcurrencyHelpers, logging,
+            ]),
         module("MusterCopy", ["MusterWire", "MusterCrypto", "CLinux", nioCore]),
 
         // Sides
@@ -89,7 +92,7 @@ let package = Package(
             "MusterAgent",
             [
                 "MusterClient", "MusterCopy", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux", "CPAM",
-                lifecycle, unixSignals, nioCore, nioPosix, nioHTTP1, logging,
+                lifecycle, unixSignals, nioCore, nioPosix, nioHTTP1, nioConcurrencyHelpers, logging,
             ]),
         module(
             "MusterController",
@@ -100,7 +103,10 @@ let package = Package(
             ]),
         module(
             "MusterCommandLine",
-            ["MusterClient", "MusterCopy", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", nioCore, nioPosix, logging]),
+            [
+                "MusterClient", "MusterCopy", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux",
+                nioCore, nioPosix, nioConcurrencyHelpers, logging,
+            ]),
 
         // Executables: options in, library call, words out
         executable("muster", ["MusterCommandLine"]),
@@ -115,14 +121,15 @@ let package = Package(
         tests("MusterConfigurationTests", ["MusterConfiguration"]),
         tests(
             "MusterClientTests",
-            ["MusterClient", "MusterWire", "MusterTLS", "MusterCrypto", nioCore, nioPosix, nioHTTP1, nioWebSocket, logging]),
+            [
+                "MusterClient", "MusterWire", "MusterTLS", "MusterCrypto",
+                nioCore, nioPosix, nioHTTP1, nioWebSocket, nioConcurrencyHelpers, logging,
+            ]),
         tests(
             "MusterAgentTests",
             [
                 "MusterAgent", "muster-agent", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterClient", "MusterCrypto",
-                "CLinux",
-                nioCore,
-                lifecycle, logging,
+                "CLinux", nioCore, nioConcurrencyHelpers, lifecycle, logging,
             ]),
         tests(
             "MusterControllerTests",
@@ -149,7 +156,7 @@ if Context.environment["MUSTER_BENCHMARKS"] != nil {
             dependencies: [
                 "MusterAgent", "MusterClient", "MusterDocuments", "MusterWire", "MusterTLS", "MusterCrypto", "CLinux", arguments,
                 unixSignals,
-                logging, nioCore, nioPosix, nioHTTP1,
+                logging, nioCore, nioPosix, nioHTTP1, nioConcurrencyHelpers,
             ],
             path: "Benchmarks/Swarm", swiftSettings: settings))
 }

@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The end of a child process, for any number of waiters.
 final class Exit: Sendable {
@@ -7,14 +7,14 @@ final class Exit: Sendable {
         case ended(Int32)
     }
 
-    private let state = Mutex(State.running([]))
+    private let state = NIOLockedValueBox(State.running([]))
 
     var isRunning: Bool {
-        state.withLock { if case .running = $0 { true } else { false } }
+        state.withLockedValue { if case .running = $0 { true } else { false } }
     }
 
     func ended(_ status: Int32) {
-        let waiters = state.withLock { state -> [CheckedContinuation<Int32, Never>] in
+        let waiters = state.withLockedValue { state -> [CheckedContinuation<Int32, Never>] in
             guard case .running(let waiters) = state else { return [] }
             state = .ended(status)
             return waiters
@@ -24,7 +24,7 @@ final class Exit: Sendable {
 
     func wait() async -> Int32 {
         await withCheckedContinuation { waiter in
-            let status = state.withLock { state -> Int32? in
+            let status = state.withLockedValue { state -> Int32? in
                 switch state {
                 case .ended(let status): return status
                 case .running(let waiters):

@@ -3,8 +3,8 @@ import MusterAgent
 import MusterClient
 import MusterCrypto
 import MusterWire
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 
 /// One node: its key, certificate and identity, its control channel and its heartbeat, as on a host. Only `SwarmJobs` and the
 /// counter of connections, which a host keeps on its disk, are not what a host has.
@@ -15,11 +15,11 @@ final class SwarmAgent: Sendable {
 
     init(_ identity: Identity, plans: SwarmPlans, delay: TimeAmount, heartbeat interval: Duration, loop: any EventLoop, logger: Logger) {
         node = identity.node
-        let number = Mutex(UInt64(Timestamp.now().milliseconds))
+        let number = NIOLockedValueBox(UInt64(Timestamp.now().milliseconds))
         let current = CurrentIdentity(
             identity, save: { _ in },
             nextConnectionNumber: {
-                number.withLock { number in
+                number.withLockedValue { number in
                     number += 1
                     return number
                 }

@@ -2,8 +2,8 @@ import FoundationEssentials
 import MusterAgent
 import MusterDocuments
 import MusterWire
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 
 /// Stands where a host has its `JobRunner`: takes jobs, runs nothing, and reports every step as succeeded after a delay.
 ///
@@ -23,7 +23,7 @@ final class SwarmJobs: JobReceiver {
     private let plans: SwarmPlans
     private let delay: TimeAmount
     private let loop: any EventLoop
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     init(node: NodeID, plans: SwarmPlans, delay: TimeAmount, loop: any EventLoop) {
         self.node = node
@@ -33,11 +33,11 @@ final class SwarmJobs: JobReceiver {
     }
 
     func serverTime(_ offsetMilliseconds: Int64) {
-        state.withLock { $0.clockOffset = offsetMilliseconds }
+        state.withLockedValue { $0.clockOffset = offsetMilliseconds }
     }
 
     func attach(_ send: @escaping @Sendable (AgentMessage) -> Void) {
-        let waiting = state.withLock { state in
+        let waiting = state.withLockedValue { state in
             state.send = send
             return Array(state.unacknowledged.values)
         }
@@ -48,7 +48,7 @@ final class SwarmJobs: JobReceiver {
     func followOutput(_ request: AgentOutputRequest) {}
 
     func detach() {
-        state.withLock { $0.send = nil }
+        state.withLockedValue { $0.send = nil }
     }
 
     func receive(_ job: AgentJob, messageID: UUID, createdDate: Timestamp) async -> AgentJobAcknowledge {
@@ -58,7 +58,7 @@ final class SwarmJobs: JobReceiver {
 
     func replyAcknowledged(jobID: String, messageID: UUID) async {
         guard let job = JobID(jobID) else { return }
-        state.withLock { state in
+        state.withLockedValue { state in
             if state.unacknowledged[job.command]?.messageID == messageID { state.unacknowledged.removeValue(forKey: job.command) }
         }
     }
@@ -68,9 +68,9 @@ final class SwarmJobs: JobReceiver {
         guard JobTopic.isSendCommand(job.topic), let id = JobID(job.jobID), id.node == node, let plan = plans.plan(of: job) else {
             return .parseError
         }
-        guard state.withLock({ $0.known.insert(id.command).inserted }) else { return .duplicate }
+        guard state.withLockedValue({ $0.known.insert(id.command).inserted }) else { return .duplicate }
         let timer = loop.scheduleTask(in: delay) { self.finish(id, plan, isCancelled: false) }
-        state.withLock { $0.running[id.command] = timer }
+        state.withLockedValue { $0.running[id.command] = timer }
         return .accepted
     }
 
@@ -78,7 +78,7 @@ final class SwarmJobs: JobReceiver {
         guard let content = try? job.decodeContent(CancelCommandContent.self), let target = JobID(content.cancelMessageID) else {
             return .parseError
         }
-        let timer = state.withLock { $0.running.removeValue(forKey: target.command) }
+        let timer = state.withLockedValue { $0.running.removeValue(forKey: target.command) }
         if let timer, let plan = plans.any {
             timer.cancel()
             loop.execute { self.finish(target, plan, isCancelled: true) }
@@ -87,7 +87,7 @@ final class SwarmJobs: JobReceiver {
     }
 
     private func finish(_ id: JobID, _ plan: Plan, isCancelled: Bool) {
-        let now = state.withLock { Timestamp.now().adding(milliseconds: $0.clockOffset) }
+        let now = state.withLockedValue { Timestamp.now().adding(milliseconds: $0.clockOffset) }
         var reply = JobReply(jobID: id.description, content: nil, agentVersion: AgentVersion.current, platformVersion: "")
         send(reply.inProgress(at: now), as: UUID(), at: now)
 
@@ -118,7 +118,7 @@ final class SwarmJobs: JobReceiver {
         guard let content = reply.final(status ?? .failed, at: now),
             let message = try? AgentMessage(.agentJobReply, createdDate: now, messageID: UUID(), payload: content)
         else { return }
-        let send = state.withLock { state in
+        let send = state.withLockedValue { state in
             state.running.removeValue(forKey: id.command)
             state.unacknowledged[id.command] = message
             return state.send
@@ -127,7 +127,7 @@ final class SwarmJobs: JobReceiver {
     }
 
     private func send(_ reply: AgentJobReply?, as id: UUID, at time: Timestamp) {
-        guard let reply, let send = state.withLock({ $0.send }),
+        guard let reply, let send = state.withLockedValue({ $0.send }),
             let message = try? AgentMessage(.agentJobReply, createdDate: time, messageID: id, payload: reply)
         else { return }
         send(message)
@@ -137,19 +137,19 @@ final class SwarmJobs: JobReceiver {
 /// Plans by the text they were made of, which is the same for all nodes of a command: each host reads its job itself, and here
 /// thousands of hosts share the processors with the controller that is measured.
 final class SwarmPlans: Sendable {
-    private let plans = Mutex<[String: Plan]>([:])
+    private let plans = NIOLockedValueBox<[String: Plan]>([:])
 
-    var any: Plan? { plans.withLock { $0.values.first } }
+    var any: Plan? { plans.withLockedValue { $0.values.first } }
 
     func plan(of job: AgentJob) -> Plan? {
-        if let known = plans.withLock({ $0[job.content] }) { return known }
+        if let known = plans.withLockedValue({ $0[job.content] }) { return known }
         guard let content = try? job.decodeContent(SendCommandContent.self),
             let document = try? DocumentDecoder.decode(DocumentValue(content.documentContent)),
             let plan = try? Plan.build(
                 document: document, values: content.parameters.mapValues(DocumentValue.init), platform: .linux, plugins: PluginTable.actions
             )
         else { return nil }
-        plans.withLock { plans in
+        plans.withLockedValue { plans in
             if plans.count >= 64 { plans.removeAll() }
             plans[job.content] = plan
         }

@@ -1,4 +1,4 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Wakes one waiting service early. Ringing twice before anyone looks is the same as ringing once.
 package final class Alarm: Sendable {
@@ -7,12 +7,12 @@ package final class Alarm: Sendable {
         var waiter: CheckedContinuation<Void, Never>?
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     package init() {}
 
     package func ring() {
-        let waiter = state.withLock { state in
+        let waiter = state.withLockedValue { state in
             state.isRung = state.waiter == nil
             defer { state.waiter = nil }
             return state.waiter
@@ -39,19 +39,19 @@ package final class Alarm: Sendable {
     private func rung() async -> Bool {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let mayGoOn = state.withLock { state in
+                let mayGoOn = state.withLockedValue { state in
                     if state.isRung || Task.isCancelled { return true }
                     state.waiter = continuation
                     return false
                 }
                 if mayGoOn { continuation.resume() }
             }
-            return state.withLock { state in
+            return state.withLockedValue { state in
                 defer { state.isRung = false }
                 return state.isRung || !Task.isCancelled
             }
         } onCancel: {
-            let waiter = state.withLock { state in
+            let waiter = state.withLockedValue { state in
                 defer { state.waiter = nil }
                 return state.waiter
             }

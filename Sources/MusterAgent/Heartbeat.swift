@@ -1,9 +1,9 @@
 package import Logging
 import MusterClient
 import MusterWire
+import NIOConcurrencyHelpers
 package import NIOCore
 package import ServiceLifecycle
-import Synchronization
 
 /// Tells the controller that this node is alive and what it is (UpdateInstanceInformation): each time the control channel comes up,
 /// and every few minutes, over a short connection of its own. So it also is a second way to notice, on the controller's side, that a
@@ -16,8 +16,8 @@ package final class Heartbeat: Service {
     private let serverTime: @Sendable (Int64) -> Void
     private let settled: @Sendable () -> Void
     private let connected = Alarm()
-    private let transport = Mutex(TransportChoice.Transport.webSocket)
-    private let lastBeat = Mutex<ContinuousClock.Instant?>(nil)
+    private let transport = NIOLockedValueBox(TransportChoice.Transport.webSocket)
+    private let lastBeat = NIOLockedValueBox<ContinuousClock.Instant?>(nil)
 
     /// - Parameters:
     ///   - serverTime: told the difference between the controller's clock and ours after each beat, in milliseconds.
@@ -41,11 +41,11 @@ package final class Heartbeat: Service {
     /// The controller has lost nothing of what it was told within the last interval: a fleet that comes back after a restart of
     /// its controller does not open every connection twice. Another transport is news.
     package func channelOpened(_ transport: TransportChoice.Transport) {
-        let isChanged = self.transport.withLock { present in
+        let isChanged = self.transport.withLockedValue { present in
             defer { present = transport }
             return present != transport
         }
-        let isKnown = lastBeat.withLock { last in last.map { ContinuousClock.now - $0 < interval } ?? false }
+        let isKnown = lastBeat.withLockedValue { last in last.map { ContinuousClock.now - $0 < interval } ?? false }
         if isChanged || !isKnown { connected.ring() }
     }
 
@@ -68,7 +68,7 @@ package final class Heartbeat: Service {
             guard !Task.isCancelled else { return }
             do {
                 try await beat()
-                lastBeat.withLock { $0 = .now }
+                lastBeat.withLockedValue { $0 = .now }
                 isFailing = false
                 settled()
             } catch {
@@ -94,7 +94,7 @@ package final class Heartbeat: Service {
             platformName: facts.platformName,
             platformType: HostFacts.platformType,
             platformVersion: facts.platformVersion,
-            ssmConnectionChannel: transport.withLock { $0 } == .poll ? "ec2messages" : "ssmmessages"
+            ssmConnectionChannel: transport.withLockedValue { $0 } == .poll ? "ec2messages" : "ssmmessages"
         )
         try await current.trust.attempt { [group, logger, clock = current.clock] tls in
             let client = APIClient(

@@ -3,10 +3,10 @@ import HTTPTypes
 package import Logging
 package import MusterTLS
 package import MusterWire
+import NIOConcurrencyHelpers
 package import NIOCore
 import NIOHTTP1
 package import NIOPosix
-import Synchronization
 
 /// Calls the controller's API: AWS JSON 1.1 (https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html), signed with
 /// SigV4 when there are credentials; without them the caller is known by the TLS client certificate.
@@ -236,10 +236,10 @@ extension HTTPField.Name {
 /// Idle connections, newest last. A few are enough: a client makes a few calls at a time.
 private final class ConnectionPool: Sendable {
     private static let limit = 4
-    private let idle = Mutex<[HTTPConnection]>([])
+    private let idle = NIOLockedValueBox<[HTTPConnection]>([])
 
     func take() -> HTTPConnection? {
-        idle.withLock { idle in
+        idle.withLockedValue { idle in
             while let connection = idle.popLast() {
                 if connection.isOpen { return connection }
             }
@@ -248,7 +248,7 @@ private final class ConnectionPool: Sendable {
     }
 
     func give(_ connection: HTTPConnection) {
-        let isKept = idle.withLock { idle in
+        let isKept = idle.withLockedValue { idle in
             guard connection.isOpen, idle.count < Self.limit else { return false }
             idle.append(connection)
             return true
@@ -257,7 +257,7 @@ private final class ConnectionPool: Sendable {
     }
 
     func closeAll() {
-        let connections = idle.withLock { idle in
+        let connections = idle.withLockedValue { idle in
             defer { idle = [] }
             return idle
         }

@@ -2,7 +2,7 @@ package import Logging
 package import MusterCrypto
 package import MusterTLS
 package import MusterWire
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Whom an agent believes to be its controller, with what it proves itself, and by which clock certificates are judged.
 ///
@@ -25,7 +25,7 @@ package final class ControllerTrust: Sendable {
     private let logger: Logger
 
     /// By the host's clock. Kept, because it holds the session that the next connection resumes.
-    private let ordinary = Mutex<TLSContext?>(nil)
+    private let ordinary = NIOLockedValueBox<TLSContext?>(nil)
 
     /// For enrolment: the authority is known by its digest only.
     package init(pin: [UInt8], clock: ServerClock, logger: Logger) {
@@ -87,9 +87,9 @@ package final class ControllerTrust: Sendable {
     }
 
     private func ordinaryContext() throws(ClientError) -> TLSContext {
-        if let context = ordinary.withLock({ $0 }) { return context }
+        if let context = ordinary.withLockedValue({ $0 }) { return context }
         let made = try context(judgingAt: nil)
-        ordinary.withLock { $0 = $0 ?? made }
+        ordinary.withLockedValue { $0 = $0 ?? made }
         return made
     }
 

@@ -1,9 +1,9 @@
 package import Logging
 package import MusterTLS
 package import MusterWire
+import NIOConcurrencyHelpers
 package import NIOCore
 package import NIOHTTP1
-import Synchronization
 
 /// One session's stream over any number of WebSocket connections, one after the other. The same for agent and client.
 ///
@@ -68,7 +68,7 @@ package final class DataChannel: Sendable {
     }
 
     package let inbound = Inbound()
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
     private let role: ReliableStream.Role
     private let connect: @Sendable (Int) async throws -> WebSocketConnection
     private let patience: Duration
@@ -91,7 +91,7 @@ package final class DataChannel: Sendable {
         self.logger = logger
         var stream = ReliableStream(role: role, limits: limits)
         stream.disconnected()
-        state = Mutex(State(stream: stream))
+        state = NIOLockedValueBox(State(stream: stream))
         inbound.channel = self
     }
 
@@ -119,7 +119,7 @@ package final class DataChannel: Sendable {
 
     /// Before `run`. The receiver is called on the event loop of the connection; `inbound` then stays empty.
     package func attach(_ receiver: any DataChannelReceiver) {
-        state.withLock { $0.receiver = receiver }
+        state.withLockedValue { $0.receiver = receiver }
     }
 
     // MARK: Life
@@ -136,10 +136,10 @@ package final class DataChannel: Sendable {
         var attempt = 0
         var last = ContinuousClock.now
         while true {
-            if let end = state.withLock({ $0.end }) { return end }
+            if let end = state.withLockedValue({ $0.end }) { return end }
             if Task.isCancelled { return .finished }
             await pause(backoff.next())
-            if let end = state.withLock({ $0.end }) { return end }
+            if let end = state.withLockedValue({ $0.end }) { return end }
             if Task.isCancelled { return .finished }
             do {
                 let socket = try await connect(attempt)
@@ -159,13 +159,13 @@ package final class DataChannel: Sendable {
 
     /// Returns when the connection is over.
     private func converse(on socket: WebSocketConnection) async {
-        let number = state.withLock { state in
+        let number = state.withLockedValue { state in
             state.connection += 1
             return state.connection
         }
         await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-                let isOver = state.withLock { state in
+                let isOver = state.withLockedValue { state in
                     guard state.end == nil else { return true }
                     state.socket = socket
                     state.socketEnded = continuation
@@ -186,14 +186,14 @@ package final class DataChannel: Sendable {
     }
 
     private func connected(_ number: Int) {
-        let isCurrent = state.withLock { state in
+        let isCurrent = state.withLockedValue { state in
             guard state.connection == number, state.socket != nil else { return false }
             return true
         }
         guard isCurrent else { return }
         // What the receiver says first, an agent's state for instance, goes out before what is sent again.
         tell(.connected)
-        state.withLock { state in
+        state.withLockedValue { state in
             state.outbox.append(contentsOf: state.stream.reconnected(now: .now()))
         }
         // The reader may have become ready while there was no connection.
@@ -203,7 +203,7 @@ package final class DataChannel: Sendable {
     }
 
     fileprivate func disconnected(_ number: Int, _ error: ClientError?) {
-        let (waiting, isNews): (CheckedContinuation<Void, Never>?, Bool) = state.withLock { state in
+        let (waiting, isNews): (CheckedContinuation<Void, Never>?, Bool) = state.withLockedValue { state in
             guard state.connection == number, state.socket != nil else { return (nil, false) }
             defer { state.socketEnded = nil }
             state.socket = nil
@@ -234,7 +234,7 @@ package final class DataChannel: Sendable {
     }
 
     private func finish(_ end: DataChannelEnd) {
-        let (socket, watchers): (WebSocketConnection?, [CheckedContinuation<Void, Never>]) = state.withLock { state in
+        let (socket, watchers): (WebSocketConnection?, [CheckedContinuation<Void, Never>]) = state.withLockedValue { state in
             guard state.end == nil else { return (state.socket, []) }
             state.end = end
             state.timer?.cancel()
@@ -260,13 +260,13 @@ package final class DataChannel: Sendable {
     }
 
     private func awaitEnd() async {
-        let ticket = state.withLock { state in
+        let ticket = state.withLockedValue { state in
             state.nextSender += 1
             return state.nextSender
         }
         await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-                let isOver = state.withLock { state in
+                let isOver = state.withLockedValue { state in
                     if state.end != nil || Task.isCancelled { return true }
                     state.endWatchers[ticket] = continuation
                     return false
@@ -274,30 +274,30 @@ package final class DataChannel: Sendable {
                 if isOver { continuation.resume() }
             }
         } onCancel: {
-            state.withLock { $0.endWatchers.removeValue(forKey: ticket) }?.resume()
+            state.withLockedValue { $0.endWatchers.removeValue(forKey: ticket) }?.resume()
         }
     }
 
     // MARK: Out
 
-    package var isConnected: Bool { state.withLock { $0.socket != nil } }
+    package var isConnected: Bool { state.withLockedValue { $0.socket != nil } }
 
     /// Everything that was sent has been acknowledged.
-    package var isDrained: Bool { state.withLock { $0.stream.isDrained } }
+    package var isDrained: Bool { state.withLockedValue { $0.stream.isDrained } }
 
-    package var unacknowledgedBytes: Int { state.withLock { $0.stream.unacknowledgedBytes } }
+    package var unacknowledgedBytes: Int { state.withLockedValue { $0.stream.unacknowledgedBytes } }
 
     /// The controller said that the other side is away.
-    package var isPaused: Bool { state.withLock { $0.stream.isPaused } }
+    package var isPaused: Bool { state.withLockedValue { $0.stream.isPaused } }
 
     /// How many bytes `write` takes now.
-    package var room: Int { state.withLock { $0.end == nil ? $0.stream.room : 0 } }
+    package var room: Int { state.withLockedValue { $0.end == nil ? $0.stream.room : 0 } }
 
     /// Suspends while there is no room.
     package func send(_ type: PayloadType, _ payload: ByteBuffer, isLast: Bool = false) async throws {
         var rest = payload
         while true {
-            let isAccepted: Bool = try state.withLock { state in
+            let isAccepted: Bool = try state.withLockedValue { state in
                 if state.end != nil { throw ClientError(.closed, "The session is over.") }
                 guard state.stream.room > 0 else { return false }
                 Self.take(&rest, type, isLast: isLast, &state)
@@ -311,7 +311,7 @@ package final class DataChannel: Sendable {
 
     /// Takes what there is room for, without waiting, and leaves the rest. True when nothing is left.
     package func write(_ type: PayloadType, _ payload: inout ByteBuffer, isLast: Bool = false) -> Bool {
-        let isDone = state.withLock { state in
+        let isDone = state.withLockedValue { state in
             guard state.end == nil, state.stream.room > 0 else { return false }
             Self.take(&payload, type, isLast: isLast, &state)
             return payload.readableBytes == 0
@@ -328,20 +328,20 @@ package final class DataChannel: Sendable {
 
     /// What is written within leaves with one flush. On the event loop.
     package func together(_ body: () -> Void) {
-        let isWithin = state.withLock { state in
+        let isWithin = state.withLockedValue { state in
             defer { state.isReading = true }
             return state.isReading
         }
         body()
         guard !isWithin else { return }
-        state.withLock { $0.isReading = false }
+        state.withLockedValue { $0.isReading = false }
         flushUnlessReading()
     }
 
     /// A frame beside the stream, sent once and only while there is a connection. False when there is none.
     @discardableResult
     package func post(_ message: AgentMessage) -> Bool {
-        let isSent = state.withLock { state in
+        let isSent = state.withLockedValue { state in
             guard state.socket != nil, state.end == nil else { return false }
             state.outbox.append(message)
             return true
@@ -355,7 +355,7 @@ package final class DataChannel: Sendable {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { try? await Task.sleep(for: duration) }
             group.addTask {
-                while !Task.isCancelled, !self.isDrained, self.state.withLock({ $0.end == nil }) {
+                while !Task.isCancelled, !self.isDrained, self.state.withLockedValue({ $0.end == nil }) {
                     try? await self.awaitRoom(orDrained: true)
                 }
             }
@@ -366,13 +366,13 @@ package final class DataChannel: Sendable {
     }
 
     private func awaitRoom(orDrained: Bool = false) async throws {
-        let ticket = state.withLock { state in
+        let ticket = state.withLockedValue { state in
             state.nextSender += 1
             return state.nextSender
         }
         await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-                let isDone = state.withLock { state in
+                let isDone = state.withLockedValue { state in
                     let isThere = orDrained ? state.stream.isDrained : state.stream.room > 0
                     if state.end != nil || isThere || Task.isCancelled { return true }
                     state.senders[ticket] = continuation
@@ -381,13 +381,13 @@ package final class DataChannel: Sendable {
                 if isDone { continuation.resume() }
             }
         } onCancel: {
-            state.withLock { $0.senders.removeValue(forKey: ticket) }?.resume()
+            state.withLockedValue { $0.senders.removeValue(forKey: ticket) }?.resume()
         }
         try Task.checkCancellation()
     }
 
     private func wakeSenders() {
-        let (waiting, receiver): ([CheckedContinuation<Void, Never>], (any DataChannelReceiver)?) = state.withLock { state in
+        let (waiting, receiver): ([CheckedContinuation<Void, Never>], (any DataChannelReceiver)?) = state.withLockedValue { state in
             let waiting = Array(state.senders.values)
             state.senders.removeAll(keepingCapacity: true)
             return (waiting, state.end == nil ? state.receiver : nil)
@@ -397,7 +397,7 @@ package final class DataChannel: Sendable {
     }
 
     private func flushUnlessReading() {
-        let socket: WebSocketConnection? = state.withLock { state in
+        let socket: WebSocketConnection? = state.withLockedValue { state in
             // Acknowledgements alone need their timer.
             let isSomethingLeft = !state.outbox.isEmpty || !state.acknowledgements.isEmpty && state.acknowledgementTimer == nil
             guard !state.isReading, !state.isFlushDue, isSomethingLeft, let socket = state.socket else { return nil }
@@ -410,7 +410,7 @@ package final class DataChannel: Sendable {
 
     /// - Parameter all: acknowledgements leave also when there is nothing else.
     private func flush(all: Bool = false) {
-        let (socket, frames): (WebSocketConnection?, [AgentMessage]) = state.withLock { state in
+        let (socket, frames): (WebSocketConnection?, [AgentMessage]) = state.withLockedValue { state in
             state.isFlushDue = false
             guard let socket = state.socket else { return (nil, []) }
             state.outbox.append(contentsOf: state.stream.flushed(now: .now()))
@@ -426,14 +426,14 @@ package final class DataChannel: Sendable {
 
     /// One timer each, and only while something is unacknowledged: it is not moved with each frame, but looks when it fires.
     private func armTimers(on loop: any EventLoop) {
-        state.withLock { state in
+        state.withLockedValue { state in
             guard state.end == nil else { return }
             if state.timer == nil, let deadline = state.stream.nextDeadline {
                 state.timer = loop.scheduleTask(deadline: deadline) { [weak self] in self?.timerFired() }
             }
             if state.acknowledgementTimer == nil, !state.acknowledgements.isEmpty {
                 state.acknowledgementTimer = loop.scheduleTask(in: DelayedAcknowledgements.longest) { [weak self] in
-                    self?.state.withLock { $0.acknowledgementTimer = nil }
+                    self?.state.withLockedValue { $0.acknowledgementTimer = nil }
                     self?.flush(all: true)
                 }
             }
@@ -441,7 +441,7 @@ package final class DataChannel: Sendable {
     }
 
     private func timerFired() {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.timer = nil
             guard state.socket != nil else { return }
             state.outbox.append(contentsOf: state.stream.due(now: .now()))
@@ -453,11 +453,11 @@ package final class DataChannel: Sendable {
 
     /// From now on, `deliver` is not called with data until `resumeDelivery`. On the event loop, for a receiver.
     package func pauseDelivery() {
-        state.withLock { $0.isReady = false }
+        state.withLockedValue { $0.isReady = false }
     }
 
     package func resumeDelivery() {
-        let loop: (any EventLoop)? = state.withLock { state in
+        let loop: (any EventLoop)? = state.withLockedValue { state in
             state.isReady = true
             return state.held.isEmpty ? nil : state.socket?.eventLoop
         }
@@ -477,7 +477,7 @@ package final class DataChannel: Sendable {
         }
         switch frame.messageType {
         case .acknowledge, .startPublication, .pausePublication:
-            let failure = state.withLock { state -> StreamFailure? in
+            let failure = state.withLockedValue { state -> StreamFailure? in
                 guard state.connection == number else { return nil }
                 state.isReading = true
                 let step = state.stream.received(frame, isReady: true, now: .now(), date: .now())
@@ -498,7 +498,7 @@ package final class DataChannel: Sendable {
     }
 
     private func data(_ frame: AgentMessage, _ number: Int) {
-        state.withLock { state in
+        state.withLockedValue { state in
             guard state.connection == number, state.end == nil else { return }
             state.isReading = true
             let isNext = state.held.isEmpty && Self.isReady(state)
@@ -520,13 +520,13 @@ package final class DataChannel: Sendable {
 
     /// Everything that comes in goes this way, one frame after the other. On the event loop.
     private func feedHeld() {
-        let isFeeding = state.withLock { state in
+        let isFeeding = state.withLockedValue { state in
             defer { state.isFeeding = true }
             return state.isFeeding
         }
         guard !isFeeding else { return }
         while true {
-            let next: ReliableStream.Step? = state.withLock { state in
+            let next: ReliableStream.Step? = state.withLockedValue { state in
                 guard state.end == nil, Self.isReady(state), let frame = state.held.popFirst() else {
                     state.isFeeding = false
                     return nil
@@ -546,7 +546,7 @@ package final class DataChannel: Sendable {
     }
 
     fileprivate func receivedEverything(on number: Int) {
-        let isCurrent = state.withLock { state in
+        let isCurrent = state.withLockedValue { state in
             guard state.connection == number else { return false }
             state.isReading = false
             return true
@@ -563,7 +563,7 @@ package final class DataChannel: Sendable {
     }
 
     private func tell(_ incoming: Incoming) {
-        let (receiver, reader): ((any DataChannelReceiver)?, CheckedContinuation<Incoming?, Never>?) = state.withLock { state in
+        let (receiver, reader): ((any DataChannelReceiver)?, CheckedContinuation<Incoming?, Never>?) = state.withLockedValue { state in
             if let receiver = state.receiver { return (receiver, nil) }
             if let reader = state.reader {
                 state.reader = nil
@@ -578,7 +578,7 @@ package final class DataChannel: Sendable {
     }
 
     private func wakeReader() {
-        let reader = state.withLock { state in
+        let reader = state.withLockedValue { state in
             defer { state.reader = nil }
             return state.queue.isEmpty ? state.reader : nil
         }
@@ -589,7 +589,7 @@ package final class DataChannel: Sendable {
         await withTaskCancellationHandler {
             await withCheckedContinuation { (continuation: CheckedContinuation<Incoming?, Never>) in
                 enum Outcome { case now(Incoming?), later }
-                let (outcome, loop): (Outcome, (any EventLoop)?) = state.withLock { state in
+                let (outcome, loop): (Outcome, (any EventLoop)?) = state.withLockedValue { state in
                     if let first = state.queue.popFirst() {
                         state.queuedBytes -= first.weight
                         let mayGoOn = !state.held.isEmpty && state.queuedBytes < Self.queuedBytes / 2
@@ -603,7 +603,7 @@ package final class DataChannel: Sendable {
                 if case .now(let incoming) = outcome { continuation.resume(returning: incoming) }
             }
         } onCancel: {
-            let reader = state.withLock { state in
+            let reader = state.withLockedValue { state in
                 defer { state.reader = nil }
                 return state.reader
             }
@@ -617,11 +617,11 @@ package final class DataChannel: Sendable {
     package final class Inbound: AsyncSequence, Sendable {
         package typealias Element = Incoming
         package typealias Failure = Never
-        private let owner = Mutex<WeakChannel>(WeakChannel())
+        private let owner = NIOLockedValueBox<WeakChannel>(WeakChannel())
 
         fileprivate var channel: DataChannel? {
-            get { owner.withLock { $0.channel } }
-            set { owner.withLock { $0.channel = newValue } }
+            get { owner.withLockedValue { $0.channel } }
+            set { owner.withLockedValue { $0.channel = newValue } }
         }
 
         package struct AsyncIterator: AsyncIteratorProtocol {

@@ -1,5 +1,5 @@
 package import MusterWire
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The controller's time, as far as its answers have told it.
 ///
@@ -9,7 +9,7 @@ package final class ServerClock: Sendable {
     /// Set by the controller on every answer and on the WebSocket's 101: milliseconds since 1970.
     package static let header = "x-muster-server-time"
 
-    private let difference = Mutex<Int64?>(nil)
+    private let difference = NIOLockedValueBox<Int64?>(nil)
     private let hostNow: @Sendable () -> Timestamp
 
     package init(hostNow: @escaping @Sendable () -> Timestamp = { Timestamp.now() }) {
@@ -17,7 +17,7 @@ package final class ServerClock: Sendable {
     }
 
     /// Server time minus host time; nil before the first answer.
-    package var offsetMilliseconds: Int64? { difference.withLock { $0 } }
+    package var offsetMilliseconds: Int64? { difference.withLockedValue { $0 } }
 
     package func now() -> Timestamp {
         Timestamp(milliseconds: hostNow().milliseconds + (offsetMilliseconds ?? 0))
@@ -29,7 +29,7 @@ package final class ServerClock: Sendable {
         // The bounds (1970 to 3000) keep every later sum far from overflow.
         guard let value, let server = Int64(value), server > 0, server < 32_503_680_000_000 else { return nil }
         let offset = server - hostNow().milliseconds
-        difference.withLock { $0 = offset }
+        difference.withLockedValue { $0 = offset }
         return offset
     }
 }

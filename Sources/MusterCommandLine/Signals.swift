@@ -1,7 +1,7 @@
 import CLinux
 import Dispatch
 import Glibc
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Signals as events, between `hold` and `release`; outside of them they end the process as usual.
 ///
@@ -14,7 +14,7 @@ enum Signals {
         return (ends[0], ends[1])
     }()
     /// Of `handle`: as long as the process.
-    private static let handling = Mutex<[ReadSource]>([])
+    private static let handling = NIOLockedValueBox<[ReadSource]>([])
 
     static func hold(_ numbers: [Int32] = [SIGINT]) {
         guard ends.write >= 0 else { return }  // without a pipe Ctrl-C goes on ending the process
@@ -44,7 +44,7 @@ enum Signals {
         let source = ReadSource(ends.read) {
             for number in arrived() { handler(number) }
         }
-        handling.withLock { $0.append(source) }
+        handling.withLockedValue { $0.append(source) }
     }
 
     private static func arrived() -> [Int32] {

@@ -1,6 +1,6 @@
 import COpenSSL
 import MusterCrypto
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// One configuration, made ready for many connections. It is made anew when a certificate or a set of authorities changes.
 ///
@@ -15,7 +15,7 @@ package final class TLSContext: Sendable {
     let configuration: TLSConfiguration
     /// Owned. OpenSSL counts references to it atomically and locks what changes; nothing is configured after init.
     private nonisolated(unsafe) let context: OpaquePointer
-    private let newest = Mutex<(serverName: String, session: TLSSession)?>(nil)
+    private let newest = NIOLockedValueBox<(serverName: String, session: TLSSession)?>(nil)
 
     package init(_ configuration: TLSConfiguration) throws(TLSError) {
         OpenSSLErrors.clear()
@@ -85,12 +85,12 @@ package final class TLSContext: Sendable {
     }
 
     private func keep(_ session: TLSSession, for serverName: String) {
-        newest.withLock { $0 = (serverName, session) }
+        newest.withLockedValue { $0 = (serverName, session) }
     }
 
     /// The newest session with the host, at most once: a ticket used twice links the connections for a listener.
     func takeSession(for serverName: String) -> TLSSession? {
-        newest.withLock { newest in
+        newest.withLockedValue { newest in
             guard let kept = newest, kept.serverName == serverName else { return nil }
             newest = nil
             return kept.session

@@ -2,22 +2,22 @@ import Logging
 import MusterCrypto
 import MusterTLS
 import MusterWire
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 import Testing
 
 @testable import MusterClient
 
 struct APIClientTests {
     private final class Log: Sendable {
-        private let heads = Mutex<[String]>([])
+        private let heads = NIOLockedValueBox<[String]>([])
         func append(_ head: String) -> Int {
-            heads.withLock {
+            heads.withLockedValue {
                 $0.append(head); return $0.count
             }
         }
         func values(_ name: String) -> [String] {
-            heads.withLock { $0 }.map { head in
+            heads.withLockedValue { $0 }.map { head in
                 head.split(separator: "\r\n").first { $0.lowercased().hasPrefix(name + ":") }.map {
                     String($0.drop { $0 != " " }.dropFirst())
                 } ?? ""

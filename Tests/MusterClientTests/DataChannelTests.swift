@@ -1,8 +1,8 @@
 import Logging
 import MusterWire
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOWebSocket
-import Synchronization
 import Testing
 
 @testable import MusterClient
@@ -21,19 +21,19 @@ import Testing
             var channel: (any Channel)?
         }
 
-        private let state = Mutex(State())
+        private let state = NIOLockedValueBox(State())
         private let dropAfter: Int
 
         init(dropAfter: Int) { self.dropAfter = dropAfter }
 
-        var connections: Int { state.withLock { $0.connections } }
+        var connections: Int { state.withLockedValue { $0.connections } }
 
         func cut() {
-            state.withLock { $0.channel }?.close(promise: nil)
+            state.withLockedValue { $0.channel }?.close(promise: nil)
         }
 
         func opened(_ channel: any Channel) {
-            let frames = state.withLock { state in
+            let frames = state.withLockedValue { state in
                 state.connections += 1
                 state.frames = 0
                 state.current = ObjectIdentifier(channel)
@@ -43,7 +43,7 @@ import Testing
             send(frames, on: channel)
             // What was lost with the connection before is sent again, as every end of a session does.
             let timer = channel.eventLoop.scheduleRepeatedTask(initialDelay: .milliseconds(50), delay: .milliseconds(50)) { _ in
-                self.send(self.state.withLock { $0.stream.due(now: .now()) }, on: channel)
+                self.send(self.state.withLockedValue { $0.stream.due(now: .now()) }, on: channel)
             }
             channel.closeFuture.whenComplete { _ in timer.cancel() }
         }
@@ -55,7 +55,7 @@ import Testing
                 channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .pong, data: bytes), promise: nil)
             case .binary:
                 guard let message = try? bytes.readAgentMessage() else { return }
-                let (answers, drops): ([AgentMessage], Bool) = state.withLock { state in
+                let (answers, drops): ([AgentMessage], Bool) = state.withLockedValue { state in
                     guard state.current == ObjectIdentifier(channel) else { return ([], true) }
                     var step = state.stream.received(message, now: .now(), date: .now())
                     state.pending += step.deliver.map(\.payload)
@@ -154,7 +154,7 @@ import Testing
             var waitsForCut = false
         }
 
-        let state = Mutex(State())
+        let state = NIOLockedValueBox(State())
         private let total: Int
         private let isDone: AsyncStream<Void>.Continuation
         private let channel: DataChannel
@@ -168,13 +168,13 @@ import Testing
         }
 
         func deliver(_ incoming: DataChannel.Incoming) {
-            if case .disconnected = incoming, state.withLock({ $0.waitsForCut }) {
-                state.withLock { $0.waitsForCut = false }
+            if case .disconnected = incoming, state.withLockedValue({ $0.waitsForCut }) {
+                state.withLockedValue { $0.waitsForCut = false }
                 return channel.resumeDelivery()
             }
             guard case .data(_, let payload, _) = incoming else { return }
             channel.pauseDelivery()
-            let turn = state.withLock { state in
+            let turn = state.withLockedValue { state in
                 for byte in payload.readableBytesView {
                     if byte != UInt8(truncatingIfNeeded: state.received &* 31 &+ state.received >> 8) { state.isRight = false }
                     state.received += 1
@@ -211,7 +211,7 @@ import Testing
             for await _ in done {}
             await channel.close()
             _ = await end
-            let outcome = reader.state.withLock { $0 }
+            let outcome = reader.state.withLockedValue { $0 }
             #expect(outcome.isRight && outcome.received == total && echo.connections > 1)
         }
     }
@@ -288,15 +288,15 @@ import Testing
     }
 
     @Test(.timeLimit(.minutes(1))) func closingEndsItAtOnceEvenBetweenTries() async throws {
-        let tries = Mutex(0)
+        let tries = NIOLockedValueBox(0)
         let channel = DataChannel(
             role: .client, limits: .native,
             connect: { _ in
-                tries.withLock { $0 += 1 }
+                tries.withLockedValue { $0 += 1 }
                 throw ClientError(.unreachable, "nobody")
             }, logger: Logger(label: "test"))
         async let end = channel.run()
-        while tries.withLock({ $0 }) < 2 { await Task.yield() }
+        while tries.withLockedValue({ $0 }) < 2 { await Task.yield() }
         await channel.close()
         #expect(await end == .finished)
     }

@@ -1,8 +1,8 @@
 import MusterTLS
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOHTTP1
 import NIOWebSocket
-import Synchronization
 import Testing
 
 @testable import MusterClient
@@ -44,7 +44,7 @@ struct WebSocketConnectionTests {
 
     @Test func fragmentsBecomeOneMessageWithPingsBetween() async throws {
         let authority = try TestAuthority()
-        let pongs = Mutex<[String]>([])
+        let pongs = NIOLockedValueBox<[String]>([])
         try await TestServer.withWebSocket(
             authority,
             open: { channel in
@@ -55,7 +55,7 @@ struct WebSocketConnectionTests {
             },
             frame: { frame, channel in
                 guard frame.opcode == .pong else { return }
-                pongs.withLock { $0.append(String(buffer: frame.unmaskedData)) }
+                pongs.withLockedValue { $0.append(String(buffer: frame.unmaskedData)) }
                 channel.writeAndFlush(WebSocketFrame(fin: true, opcode: .connectionClose, data: ByteBuffer()), promise: nil)
             }
         ) { server, group in
@@ -64,7 +64,7 @@ struct WebSocketConnectionTests {
             for try await message in socket.inbound { messages.append(message) }
             #expect(messages == [.text("hello")])
         }
-        #expect(pongs.withLock { $0 } == ["are you there"])
+        #expect(pongs.withLockedValue { $0 } == ["are you there"])
     }
 
     @Test func aMessageBeyondTheLimitEndsIt() async throws {
@@ -91,24 +91,25 @@ struct WebSocketConnectionTests {
 
     @Test func aSilentServerIsNoticed() async throws {
         let authority = try TestAuthority()
-        let pings = Mutex(0)
-        try await TestServer.withWebSocket(authority, frame: { frame, _ in if frame.opcode == .ping { pings.withLock { $0 += 1 } } }) {
+        let pings = NIOLockedValueBox(0)
+        try await TestServer.withWebSocket(authority, frame: { frame, _ in if frame.opcode == .ping { pings.withLockedValue { $0 += 1 } } })
+        {
             server, group in
             let socket = try await connect(server, group, authority, keepAlive: .milliseconds(500))
             let refusal = try await kind { for try await _ in socket.inbound {} }
             #expect(refusal == .timedOut)
         }
-        #expect(pings.withLock { $0 } >= 1)
+        #expect(pings.withLockedValue { $0 } >= 1)
     }
 
     @Test func answeredPingsKeepItAlive() async throws {
         let authority = try TestAuthority()
-        let pings = Mutex(0)
+        let pings = NIOLockedValueBox(0)
         try await TestServer.withWebSocket(
             authority,
             frame: { frame, channel in
                 guard frame.opcode == .ping else { return }
-                let isEnough = pings.withLock { count in
+                let isEnough = pings.withLockedValue { count in
                     count += 1
                     return count == 4
                 }

@@ -1,5 +1,5 @@
 import FoundationEssentials
-import Synchronization
+import NIOConcurrencyHelpers
 
 @testable import MusterController
 
@@ -10,12 +10,12 @@ final class Changes: Sendable {
         var waiting: [UUID: CheckedContinuation<Void, Never>] = [:]
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
-    var count: Int { state.withLock { $0.count } }
+    var count: Int { state.withLockedValue { $0.count } }
 
     func happened() {
-        let waiting = state.withLock { state in
+        let waiting = state.withLockedValue { state in
             state.count += 1
             defer { state.waiting = [:] }
             return state.waiting.values
@@ -43,7 +43,7 @@ final class Changes: Sendable {
         let id = UUID()
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let isWaiting = state.withLock { state in
+                let isWaiting = state.withLockedValue { state in
                     guard state.count == seen, !Task.isCancelled else { return false }
                     state.waiting[id] = continuation
                     return true
@@ -51,7 +51,7 @@ final class Changes: Sendable {
                 if !isWaiting { continuation.resume() }
             }
         } onCancel: {
-            state.withLock { $0.waiting.removeValue(forKey: id) }?.resume()
+            state.withLockedValue { $0.waiting.removeValue(forKey: id) }?.resume()
         }
     }
 }

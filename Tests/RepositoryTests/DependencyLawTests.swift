@@ -3,14 +3,15 @@ import Testing
 
 /// docs/architecture.md, "What may import what", held against every import of every file.
 @Suite struct DependencyLawTests {
-    static let system: Set<String> = ["Glibc", "Dispatch", "Synchronization"]
+    static let system: Set<String> = ["Glibc", "Dispatch"]
     static let foundation: Set<String> = ["FoundationEssentials"]
     static let nio: Set<String> = ["NIOCore", "NIOPosix", "NIOTLS", "NIOHTTP1", "NIOWebSocket", "NIOConcurrencyHelpers"]
 
     static let law: [String: Set<String>] = [
         "MusterCrypto": ["COpenSSL"],
-        "MusterTLS": ["COpenSSL", "MusterCrypto", "NIOCore", "NIOTLS"],
-        "MusterWire": ["MusterCrypto", "NIOCore", "HTTPTypes", "FoundationEssentials"],
+        "MusterTLS": ["COpenSSL", "MusterCrypto", "NIOCore", "NIOConcurrencyHelpers", "NIOTLS"],
+        // An atomic counter. Its Mutex is nothing that the thread sanitizer understands: docs/decisions/0092.
+        "MusterWire": ["MusterCrypto", "NIOCore", "NIOConcurrencyHelpers", "HTTPTypes", "Synchronization", "FoundationEssentials"],
         "MusterDocuments": ["FoundationEssentials"],
         "MusterConfiguration": ["FoundationEssentials"],
         "MusterClient": nio.union(["MusterTLS", "MusterWire", "MusterCrypto", "HTTPTypes", "Logging", "FoundationEssentials"]),
@@ -28,8 +29,8 @@ import Testing
             "ServiceLifecycle", "Logging", "Metrics", "CoreMetrics", "UnixSignals", "FoundationEssentials",
         ]),
         "MusterCommandLine": [
-            "MusterClient", "MusterCopy", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", "NIOCore", "NIOPosix", "Logging",
-            "FoundationEssentials",
+            "MusterClient", "MusterCopy", "MusterWire", "MusterCrypto", "MusterTLS", "CLinux", "NIOCore", "NIOPosix",
+            "NIOConcurrencyHelpers", "Logging", "FoundationEssentials",
         ],
         "muster": ["MusterCommandLine", "ArgumentParser"],
         "muster-agent": ["MusterAgent", "ArgumentParser"],

@@ -1,15 +1,15 @@
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The order to stop polling. It may come before anyone waits for it.
 final class PollStop: Sendable {
     private let alarm = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-    private let goodbye = Mutex(true)
+    private let goodbye = NIOLockedValueBox(true)
 
     /// Whether the controller is told. A connection that takes the place of this one says enough.
-    var saysGoodbye: Bool { goodbye.withLock { $0 } }
+    var saysGoodbye: Bool { goodbye.withLockedValue { $0 } }
 
     func order(goodbye: Bool) {
-        self.goodbye.withLock { $0 = goodbye }
+        self.goodbye.withLockedValue { $0 = goodbye }
         alarm.continuation.finish()
     }
 

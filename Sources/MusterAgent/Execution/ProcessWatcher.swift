@@ -1,46 +1,47 @@
 import CLinux
 import Dispatch
 import Glibc
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Tells when processes end, by their pidfds (pidfd_open(2)), without a thread and without polling.
 ///
 /// The pidfds sit in an epoll of their own, and libdispatch watches that: given a pidfd itself, it takes it for a
 /// regular file on kernels since 6.9 (where pidfds got inodes) and reports it at once.
 package final class ProcessWatcher: Sendable {
-    private struct State {
+    /// Unchecked for the source, which any thread may cancel (dispatch_source_create(3)).
+    private struct State: @unchecked Sendable {
         var epoll: FileDescriptor?
         var source: (any DispatchSourceRead)?
         var lastToken: UInt64 = 0
         var waiting: [UInt64: CheckedContinuation<Bool, Never>] = [:]
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     package init() {}
 
-    deinit { state.withLock { $0.source?.cancel() } }
+    deinit { state.withLockedValue { $0.source?.cancel() } }
 
     /// Returns true when the process has ended, false when the task was cancelled before.
     package func awaitEnd(of pidfd: FileDescriptor) async -> Bool {
         guard let (epoll, token) = prepare() else { return await awaitOnThread(pidfd) }
         enum Start { case watched, cancelled, refused }
-        let start = Mutex(Start.watched)
+        let start = NIOLockedValueBox(Start.watched)
         let ended = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let outcome = state.withLock { state -> Start in
+                let outcome = state.withLockedValue { state -> Start in
                     state.waiting[token] = continuation
                     // Cancelled before the handler below could see the continuation.
                     if Task.isCancelled { return .cancelled }
                     return muster_epoll_add(epoll.number, pidfd.number, token) == 0 ? .watched : .refused
                 }
-                start.withLock { $0 = outcome }
+                start.withLockedValue { $0 = outcome }
                 if outcome != .watched { resume(token, false) }
             }
         } onCancel: {
             resume(token, false)
         }
-        if start.withLock({ $0 == .refused }) { return await awaitOnThread(pidfd) }
+        if start.withLockedValue({ $0 == .refused }) { return await awaitOnThread(pidfd) }
         _ = muster_epoll_remove(epoll.number, pidfd.number)
         return ended
     }
@@ -57,7 +58,7 @@ package final class ProcessWatcher: Sendable {
     }
 
     private func prepare() -> (FileDescriptor, UInt64)? {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.lastToken += 1
             if let epoll = state.epoll { return (epoll, state.lastToken) }
             let number = muster_epoll_create()
@@ -80,6 +81,6 @@ package final class ProcessWatcher: Sendable {
     }
 
     private func resume(_ token: UInt64, _ ended: Bool) {
-        state.withLock { $0.waiting.removeValue(forKey: token) }?.resume(returning: ended)
+        state.withLockedValue { $0.waiting.removeValue(forKey: token) }?.resume(returning: ended)
     }
 }

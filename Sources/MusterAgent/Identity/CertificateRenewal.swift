@@ -2,9 +2,9 @@ package import Logging
 import MusterClient
 import MusterCrypto
 import MusterWire
+import NIOConcurrencyHelpers
 package import NIOCore
 package import ServiceLifecycle
-import Synchronization
 
 /// Gets the next certificate when half of this one's time is over, so that a controller may be away for the other half.
 ///
@@ -16,7 +16,7 @@ package final class CertificateRenewal: Service {
     private let logger: Logger
     private let renewed: @Sendable () -> Void
     private let refused: Alarm
-    private let isRequested = Mutex(false)
+    private let isRequested = NIOLockedValueBox(false)
 
     private static let pause = Duration.seconds(60)
 
@@ -39,12 +39,12 @@ package final class CertificateRenewal: Service {
 
     /// Does not wait for half of the certificate's life to be over: somebody wants the node to have what the controller hands out now.
     package func renewNow() {
-        isRequested.withLock { $0 = true }
+        isRequested.withLockedValue { $0 = true }
         refused.ring()
     }
 
     private func takeRequest() -> Bool {
-        isRequested.withLock { requested in
+        isRequested.withLockedValue { requested in
             defer { requested = false }
             return requested
         }

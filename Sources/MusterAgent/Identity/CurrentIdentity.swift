@@ -1,7 +1,7 @@
 package import Logging
 package import MusterClient
 import MusterCrypto
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The identity that connections are opened with at this moment, and how to reach its controller. Renewal replaces it while
 /// others use it.
@@ -16,7 +16,7 @@ package final class CurrentIdentity: Sendable {
     private let number: @Sendable () throws -> UInt64
     private let logger: Logger
     private let proxy: HTTPProxy?
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
 
     package convenience init(_ identity: Identity, store: IdentityStore, clock: ServerClock, proxy: HTTPProxy? = nil, logger: Logger) {
         self.init(
@@ -39,13 +39,13 @@ package final class CurrentIdentity: Sendable {
         self.save = save
         self.number = nextConnectionNumber
         self.logger = logger
-        state = Mutex(State(identity: identity, trust: Self.trust(identity, clock: clock, logger: logger)))
+        state = NIOLockedValueBox(State(identity: identity, trust: Self.trust(identity, clock: clock, logger: logger)))
     }
 
-    package var identity: Identity { state.withLock { $0.identity } }
+    package var identity: Identity { state.withLockedValue { $0.identity } }
 
     /// With the client certificate.
-    package var trust: ControllerTrust { state.withLock { $0.trust } }
+    package var trust: ControllerTrust { state.withLockedValue { $0.trust } }
 
     /// Without it: for a node whose certificate is not accepted any more.
     package func anonymousTrust() -> ControllerTrust {
@@ -60,7 +60,7 @@ package final class CurrentIdentity: Sendable {
         var identity = identity
         identity.controller.proxy = proxy
         let trust = Self.trust(identity, clock: clock, logger: logger)
-        state.withLock { $0 = State(identity: identity, trust: trust) }
+        state.withLockedValue { $0 = State(identity: identity, trust: trust) }
     }
 
     package func nextConnectionNumber() throws -> UInt64 {

@@ -1,6 +1,6 @@
 package import Logging
 package import MusterWire
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// Reboots the host when steps ask for it: when nothing else runs here any more, or after a bound.
 ///
@@ -42,7 +42,7 @@ package final class HostReboot: Sendable {
 
     private let settings: Settings
     private let logger: Logger
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
     private let alarm = Alarm()
 
     package init(_ settings: Settings, logger: Logger) {
@@ -51,13 +51,13 @@ package final class HostReboot: Sendable {
     }
 
     /// While one is due, nothing new is to be started.
-    package var isDue: Bool { state.withLock { !$0.waiters.isEmpty } }
+    package var isDue: Bool { state.withLockedValue { !$0.waiters.isEmpty } }
 
-    package func isWaiting(_ id: CommandID) -> Bool { state.withLock { $0.waiters[id] != nil } }
+    package func isWaiting(_ id: CommandID) -> Bool { state.withLockedValue { $0.waiters[id] != nil } }
 
     /// True when somebody waits and nobody has `drive` running: the caller then is the one to do so.
     package func takesDriver() -> Bool {
-        state.withLock { state in
+        state.withLockedValue { state in
             guard !state.isDriven, !state.waiters.isEmpty else { return false }
             state.isDriven = true
             return true
@@ -70,7 +70,7 @@ package final class HostReboot: Sendable {
     package func wait(_ id: CommandID, asks: Int, registered: () -> Void) async -> End {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                state.withLock { $0.waiters[id] = Waiter(asks: asks, continuation: continuation) }
+                state.withLockedValue { $0.waiters[id] = Waiter(asks: asks, continuation: continuation) }
                 if Task.isCancelled { release(id, .stopped) }
                 registered()
                 alarm.ring()
@@ -89,10 +89,10 @@ package final class HostReboot: Sendable {
     ///   - others: how many jobs run that do not wait for the reboot.
     ///   - mark: makes durable that the command is started for these jobs, for that many times.
     package func drive(others: @Sendable () -> Int, mark: @Sendable ([CommandID], Int) async throws -> Void) async {
-        defer { state.withLock { $0.isDriven = false } }
+        defer { state.withLockedValue { $0.isDriven = false } }
         await pause(settings.waitForOthers, while: { others() > 0 })
         while !Task.isCancelled {
-            let (ids, asks) = state.withLock { state in (state.waiters.keys.sorted(), state.waiters.values.map(\.asks).max() ?? 0) }
+            let (ids, asks) = state.withLockedValue { state in (state.waiters.keys.sorted(), state.waiters.values.map(\.asks).max() ?? 0) }
             guard !ids.isEmpty else { return }
             guard asks < Self.maximumAsks else {
                 // The last try may have been that of an agent before this one.
@@ -105,7 +105,7 @@ package final class HostReboot: Sendable {
             } catch {
                 return fail("It was not rebooted, because this could not be written down: \(error)")
             }
-            state.withLock { state in for id in ids { state.waiters[id]?.asks = asks + 1 } }
+            state.withLockedValue { state in for id in ids { state.waiters[id]?.asks = asks + 1 } }
             logger.notice("rebooting the host", metadata: ["for": "\(ids.map(\.rawValue).joined(separator: ", "))", "try": "\(asks + 1)"])
             let name = settings.command.first ?? ""
             switch await HostCommand(settings.command).run(atMost: settings.patience) {
@@ -130,11 +130,11 @@ package final class HostReboot: Sendable {
 
     private func fail(_ words: String) {
         logger.error("the host was not rebooted", metadata: ["reason": "\(words)"])
-        for id in state.withLock({ Array($0.waiters.keys) }) { release(id, .failed(words)) }
+        for id in state.withLockedValue({ Array($0.waiters.keys) }) { release(id, .failed(words)) }
     }
 
     private func release(_ id: CommandID, _ end: End) {
-        state.withLock { $0.waiters.removeValue(forKey: id) }?.continuation.resume(returning: end)
+        state.withLockedValue { $0.waiters.removeValue(forKey: id) }?.continuation.resume(returning: end)
         alarm.ring()
     }
 }

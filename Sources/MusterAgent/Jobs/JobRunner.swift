@@ -3,8 +3,8 @@ package import FoundationEssentials
 package import Logging
 package import MusterDocuments
 package import MusterWire
+import NIOConcurrencyHelpers
 import ServiceLifecycle
-import Synchronization
 
 /// Takes jobs, runs a bounded number of them side by side, and reports each one's single, true end.
 ///
@@ -30,7 +30,7 @@ package final class JobRunner: Service, JobReceiver {
     private let disk = DispatchQueue(label: "muster.jobs")
     private let wakes: AsyncStream<Void>
     private let wake: AsyncStream<Void>.Continuation
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
 
     private struct State {
         var queue: JobQueue
@@ -80,7 +80,7 @@ package final class JobRunner: Service, JobReceiver {
                 if job.isCancelled { state.cancelled.insert(job.id) }
             }
         }
-        self.state = Mutex(state)
+        self.state = NIOLockedValueBox(state)
     }
 
     /// Takes up what a former agent left, then runs jobs until it is asked to stop. Steps that run then go on; the next
@@ -88,7 +88,7 @@ package final class JobRunner: Service, JobReceiver {
     package func run() async throws {
         await cancelWhenGracefulShutdown { [self] in
             await withDiscardingTaskGroup { group in
-                for id in state.withLock({ Array($0.queue.running) }) { group.addTask { await self.execute(id, isRestored: true) } }
+                for id in state.withLockedValue({ Array($0.queue.running) }) { group.addTask { await self.execute(id, isRestored: true) } }
                 wake.yield()
                 for await _ in wakes {
                     while let id = startNext() { group.addTask { await self.execute(id, isRestored: false) } }
@@ -99,13 +99,13 @@ package final class JobRunner: Service, JobReceiver {
                 group.cancelAll()
             }
         }
-        state.withLock { $0.isClosed = true }
+        state.withLockedValue { $0.isClosed = true }
     }
 
     private func startNext() -> CommandID? {
         // What would start now would be interrupted.
         let isHeld = reboot?.isDue == true
-        return state.withLock { state in
+        return state.withLockedValue { state in
             if !state.pulled.isEmpty { return state.pulled.removeFirst() }
             return state.clockOffset == nil || isHeld ? nil : state.queue.startNext()
         }
@@ -114,27 +114,27 @@ package final class JobRunner: Service, JobReceiver {
     // MARK: What the control channel says
 
     package func serverTime(_ offsetMilliseconds: Int64) {
-        state.withLock { $0.clockOffset = offsetMilliseconds }
+        state.withLockedValue { $0.clockOffset = offsetMilliseconds }
         wake.yield()
     }
 
     /// A control channel is up: every final reply that was not acknowledged is sent now, later ones as they happen.
     package func attach(_ send: @escaping @Sendable (AgentMessage) -> Void) {
-        state.withLock {
+        state.withLockedValue {
             $0.send = send
             $0.mustResend = true
         }
         wake.yield()
     }
 
-    package func detach() { state.withLock { $0.send = nil } }
+    package func detach() { state.withLockedValue { $0.send = nil } }
 
     /// Durable before it returns "accepted".
     package func receive(_ job: AgentJob, messageID: UUID, createdDate: Timestamp) async -> AgentJobAcknowledge {
         // A message from the server tells its time as well, if less exactly than its answers do.
-        state.withLock { if $0.clockOffset == nil { $0.clockOffset = createdDate.milliseconds - Timestamp.now().milliseconds } }
+        state.withLockedValue { if $0.clockOffset == nil { $0.clockOffset = createdDate.milliseconds - Timestamp.now().milliseconds } }
         let code: JobAcknowledgeCode
-        if state.withLock({ $0.isClosed }) {
+        if state.withLockedValue({ $0.isClosed }) {
             code = .closed
         } else if JobTopic.isSendCommand(job.topic) {
             code = await accept(job)
@@ -155,7 +155,7 @@ package final class JobRunner: Service, JobReceiver {
 
     package func replyAcknowledged(jobID: String, messageID: UUID) async {
         guard let job = JobID(jobID) else { return }
-        let entry = state.withLock { state -> (reply: UUID, outcome: String)? in
+        let entry = state.withLockedValue { state -> (reply: UUID, outcome: String)? in
             guard state.unacknowledged[job.command]?.reply == messageID else { return nil }
             return state.unacknowledged.removeValue(forKey: job.command)
         }
@@ -195,12 +195,12 @@ package final class JobRunner: Service, JobReceiver {
                 await resend(command)
                 return .duplicate
             }
-            guard state.withLock({ $0.queue.admit(command) }) else { return .bufferFull }
+            guard state.withLockedValue({ $0.queue.admit(command) }) else { return .bufferFull }
             let record = JobRecord(jobID: id, acceptedAt: serverNow().milliseconds, content: content)
             do {
                 guard try await onDisk({ try $0.accept(record, as: command) }) else { return .duplicate }
             } catch {
-                state.withLock { $0.queue.remove(command) }
+                state.withLockedValue { $0.queue.remove(command) }
                 throw error
             }
         } catch {
@@ -241,7 +241,7 @@ package final class JobRunner: Service, JobReceiver {
             return .unexpected
         }
         // The mark is on the disk: a supervisor that starts from now on sees it, and the present one is told.
-        state.withLock { state -> Supervisor? in
+        state.withLockedValue { state -> Supervisor? in
             guard state.queue.contains(id) else { return nil }
             state.cancelled.insert(id)
             if state.queue.pull(id) { state.pulled.append(id) }
@@ -442,7 +442,7 @@ package final class JobRunner: Service, JobReceiver {
 
     private func drive(_ reboot: HostReboot) async {
         await reboot.drive {
-            self.state.withLock { $0.queue.running }.filter { !reboot.isWaiting($0) }.count
+            self.state.withLockedValue { $0.queue.running }.filter { !reboot.isWaiting($0) }.count
         } mark: { ids, asks in
             try await self.onDisk { ledger in
                 for id in ids {
@@ -487,11 +487,11 @@ package final class JobRunner: Service, JobReceiver {
 
     /// Waits for the supervisor's end, and passes a cancellation on to it.
     private func follow(_ supervisor: Supervisor, _ id: CommandID) async throws {
-        let isCancelled = state.withLock { state in
+        let isCancelled = state.withLockedValue { state in
             state.supervisors[id] = supervisor
             return state.cancelled.contains(id)
         }
-        defer { state.withLock { _ = $0.supervisors.removeValue(forKey: id) } }
+        defer { state.withLockedValue { _ = $0.supervisors.removeValue(forKey: id) } }
         // The mark may have been made while nobody was registered to be told.
         if isCancelled { supervisor.nudge() }
         guard await supervisor.awaitEnd() else { throw CancellationError() }
@@ -542,14 +542,14 @@ package final class JobRunner: Service, JobReceiver {
             // A full disk must not keep the outcome from the controller. After a restart the same is made anew.
             logger.error("could not store a reply; it is sent all the same", metadata: ["command": "\(id)", "error": "\(error)"])
         }
-        state.withLock { $0.unacknowledged[id] = (record.replyID, status.rawValue) }
+        state.withLockedValue { $0.unacknowledged[id] = (record.replyID, status.rawValue) }
         send(reply, id: record.replyID, at: serverNow())
         outputs.ended(id, uploads)
         end(id)
     }
 
     private func end(_ id: CommandID) {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.queue.remove(id)
             state.cancelled.remove(id)
         }
@@ -564,7 +564,7 @@ package final class JobRunner: Service, JobReceiver {
     }
 
     private func send(_ reply: AgentJobReply?, id: UUID, at time: Timestamp) {
-        guard let reply, let send = state.withLock({ $0.send }) else { return }
+        guard let reply, let send = state.withLockedValue({ $0.send }) else { return }
         do {
             send(try AgentMessage(.agentJobReply, createdDate: time, messageID: id, payload: reply))
         } catch {
@@ -573,7 +573,7 @@ package final class JobRunner: Service, JobReceiver {
     }
 
     private func resend() async {
-        let due = state.withLock { state -> [CommandID] in
+        let due = state.withLockedValue { state -> [CommandID] in
             guard state.mustResend, state.send != nil else { return [] }
             state.mustResend = false
             return state.unacknowledged.keys.sorted()
@@ -582,7 +582,7 @@ package final class JobRunner: Service, JobReceiver {
     }
 
     private func resend(_ id: CommandID) async {
-        guard let messageID = state.withLock({ $0.unacknowledged[id]?.reply }) else { return }
+        guard let messageID = state.withLockedValue({ $0.unacknowledged[id]?.reply }) else { return }
         do {
             send(try await onDisk { try $0.reply(id) }, id: messageID, at: serverNow())
         } catch {
@@ -592,16 +592,16 @@ package final class JobRunner: Service, JobReceiver {
 
     /// One timer for all replies that wait for an acknowledgement, and none when no reply does.
     private func planResend(in group: inout DiscardingTaskGroup) {
-        let isNeeded = state.withLock { state in
+        let isNeeded = state.withLockedValue { state in
             guard !state.isResendPlanned, !state.unacknowledged.isEmpty, state.send != nil else { return false }
             state.isResendPlanned = true
             return true
         }
         guard isNeeded else { return }
-        let waiting = Set(state.withLock { $0.unacknowledged.keys })
+        let waiting = Set(state.withLockedValue { $0.unacknowledged.keys })
         group.addTask { [self] in
             try? await Task.sleep(for: .seconds(Self.resendSeconds))
-            state.withLock { state in
+            state.withLockedValue { state in
                 state.isResendPlanned = false
                 // Those that came meanwhile have not waited long enough; they are in the next round.
                 state.mustResend = state.mustResend || state.unacknowledged.keys.contains { waiting.contains($0) }
@@ -614,13 +614,13 @@ package final class JobRunner: Service, JobReceiver {
 
     private func hostNow() -> Int64 { Timestamp.now().milliseconds }
 
-    private func serverNow() -> Timestamp { Timestamp.now().adding(milliseconds: state.withLock { $0.clockOffset ?? 0 }) }
+    private func serverNow() -> Timestamp { Timestamp.now().adding(milliseconds: state.withLockedValue { $0.clockOffset ?? 0 }) }
 
-    private func isCancelled(_ id: CommandID) -> Bool { state.withLock { $0.cancelled.contains(id) } }
+    private func isCancelled(_ id: CommandID) -> Bool { state.withLockedValue { $0.cancelled.contains(id) } }
 
     /// At most once an hour, and only when something happens anyway: an idle agent has no timer for it.
     private func sweepNowAndThen(_ now: Timestamp) async {
-        let isDue = state.withLock { state in
+        let isDue = state.withLockedValue { state in
             guard now.milliseconds - state.lastSweep >= 3_600_000 else { return false }
             state.lastSweep = now.milliseconds
             return true

@@ -1,5 +1,5 @@
 package import MusterWire
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// What there is to upload, told by the jobs and by the controller, and taken up by `OutputUploader`.
 package final class OutputWork: Sendable {
@@ -11,14 +11,14 @@ package final class OutputWork: Sendable {
         var followed: [CommandID: ContinuousClock.Instant] = [:]
     }
 
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
     let alarm = Alarm()
 
     package init() {}
 
     /// The job is over; these streams are durable work.
     package func ended(_ id: CommandID, _ uploads: [PendingUpload]) {
-        let isFollowed = state.withLock { state in
+        let isFollowed = state.withLockedValue { state in
             if !uploads.isEmpty { state.ended.append((id, uploads)) }
             return state.followed[id] != nil
         }
@@ -27,7 +27,7 @@ package final class OutputWork: Sendable {
 
     package func follow(_ id: CommandID, for duration: Duration) {
         let until = ContinuousClock.now + duration
-        state.withLock { state in
+        state.withLockedValue { state in
             guard state.followed[id] != nil || state.followed.count < Self.maximumFollowed else { return }
             state.followed[id] = until
         }
@@ -35,14 +35,14 @@ package final class OutputWork: Sendable {
     }
 
     func takeEnded() -> [(CommandID, [PendingUpload])] {
-        state.withLock { state in
+        state.withLockedValue { state in
             defer { state.ended = [] }
             return state.ended
         }
     }
 
     func followed(at now: ContinuousClock.Instant) -> Set<CommandID> {
-        state.withLock { state in
+        state.withLockedValue { state in
             state.followed = state.followed.filter { $0.value > now }
             return Set(state.followed.keys)
         }

@@ -2,8 +2,8 @@ import FoundationEssentials
 import Logging
 import MusterClient
 import MusterWire
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 
 /// The node's identity as the session host uses it: read afresh for each connection, because the agent renews it.
 final class HostIdentity: Sendable {
@@ -15,7 +15,7 @@ final class HostIdentity: Sendable {
     private let store: IdentityStore
     private let group: any EventLoopGroup
     private let logger: Logger
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
 
     init(stateDirectory: String, group: any EventLoopGroup, logger: Logger) throws {
         store = try IdentityStore(stateDirectory: stateDirectory)
@@ -25,9 +25,9 @@ final class HostIdentity: Sendable {
 
     /// As the agent has it now.
     var proxy: HTTPProxy? {
-        get { state.withLock { $0.proxy } }
+        get { state.withLockedValue { $0.proxy } }
         set {
-            state.withLock { state in
+            state.withLockedValue { state in
                 if state.proxy != newValue { state.current = nil }
                 state.proxy = newValue
             }
@@ -37,7 +37,7 @@ final class HostIdentity: Sendable {
     /// The same as before while nothing has changed, so that TLS sessions are resumed and contexts shared.
     private func current() throws -> CurrentIdentity {
         guard let identity = try store.load() else { throw DataChannelGone("This host is not registered any more.") }
-        return state.withLock { state in
+        return state.withLockedValue { state in
             if let current = state.current, current.identity.leaf == identity.leaf, current.identity.controller == identity.controller {
                 return current
             }

@@ -1,6 +1,6 @@
 import MusterClient
 package import MusterWire
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// What `muster run` was asked to do. [value]
 package struct CommandRequest: Sendable {
@@ -214,9 +214,9 @@ package struct CommandRun: Sendable {
 
     /// The nodes whose results have been shown.
     private final class Reported: Sendable {
-        private let nodes = Mutex<Set<NodeID>>([])
+        private let nodes = NIOLockedValueBox<Set<NodeID>>([])
 
-        func isNew(_ node: NodeID) -> Bool { nodes.withLock { $0.insert(node).inserted } }
+        func isNew(_ node: NodeID) -> Bool { nodes.withLockedValue { $0.insert(node).inserted } }
     }
 
     private enum Outcome: Sendable {

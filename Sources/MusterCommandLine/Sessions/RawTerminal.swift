@@ -1,5 +1,5 @@
 import Glibc
-import Synchronization
+import NIOConcurrencyHelpers
 
 /// The terminal that muster was started on, while something here or on a node has its keys (termios(3)); always given back as it was.
 final class RawTerminal: Sendable {
@@ -12,7 +12,7 @@ final class RawTerminal: Sendable {
 
     private let use: Use
     private let saved: termios
-    private let isRaw = Mutex(false)
+    private let isRaw = NIOLockedValueBox(false)
 
     init(for use: Use) throws {
         var settings = termios()
@@ -24,7 +24,7 @@ final class RawTerminal: Sendable {
     }
 
     func enter() throws {
-        try isRaw.withLock { isRaw in
+        try isRaw.withLockedValue { isRaw in
             guard !isRaw else { return }
             var settings = saved
             switch use {
@@ -39,7 +39,7 @@ final class RawTerminal: Sendable {
     }
 
     func restore() {
-        isRaw.withLock { isRaw in
+        isRaw.withLockedValue { isRaw in
             guard isRaw else { return }
             isRaw = false
             // What a recording did to colours, cursor, margins and screen is undone too; a session's program does that itself.
@@ -64,7 +64,7 @@ final class RawTerminal: Sendable {
 
     /// A line of ours among those of the session.
     func note(_ text: String) {
-        let isRaw = isRaw.withLock { $0 }
+        let isRaw = isRaw.withLockedValue { $0 }
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: isRaw ? "\r\n" : "\n")
         Printer.write(isRaw ? "\r\n\(lines)\r\n" : lines + "\n", to: STDERR_FILENO)
     }

@@ -118,7 +118,10 @@ enum AuditStore {
         in tx: any SQLTransaction
     ) throws -> AuditCheckpoint {
         let mark = try mark ?? AuditLog.head(in: tx)
-        let number = (try tx.first("SELECT MAX(number) AS number FROM audit_checkpoints")?.optionalInteger("number") ?? 0) + 1
+        let last = try tx.first("SELECT MAX(number) AS number FROM audit_checkpoints")?.optionalInteger("number") ?? 0
+        let (number, isOver) = last.addingReportingOverflow(1)
+        // Nobody has made so many: somebody has written one there.
+        if isOver { throw StoredValueError(table: "audit_checkpoints", key: "\(last)") }
         let checkpoint = try AuditCheckpoint(AuditStatement(kind: kind, mark: mark, time: time, number: number), by: authority)
         try tx.execute(
             "INSERT INTO audit_checkpoints (number, kind, sequence, time_ms, checkpoint) VALUES ($1, $2, $3, $4, $5)",

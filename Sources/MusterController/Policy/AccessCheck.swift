@@ -303,7 +303,7 @@ package final class AccessCheck: Sendable {
 /// Tags of some nodes. Of many they are read at once, and only those that make a difference: a call on ten thousand nodes must not ask
 /// ten thousand times.
 private struct NodeTags {
-    private static let few = 32
+    private static let few = 1_000
     private var tags: [String: [String: String]] = [:]
 
     init(_ nodes: [NodeID], names: Set<String>?, in tx: any SQLTransaction) throws {

@@ -26,6 +26,7 @@ package enum Migrations {
         Step(version: 70, name: "approvals", statements: approvals),
         Step(version: 75, name: "strays", statements: strays),
         Step(version: 80, name: "token holders", statements: tokenHolders),
+        Step(version: 81, name: "tags by key", statements: tagsByKey),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -540,5 +541,12 @@ package enum Migrations {
         // SessionGrant.Holder as JSON: whom the token was issued to. token_used: it has opened the session.
         "ALTER TABLE sessions ADD COLUMN token_holder TEXT",
         "ALTER TABLE sessions ADD COLUMN token_used BIGINT NOT NULL DEFAULT 0",
+    ]
+
+    private static let tagsByKey = [
+        // The key first: an index that began with the type and held all columns was what SQLite took for the tags of one resource too, and
+        // so read those of all.
+        "DROP INDEX tags_by_key",
+        "CREATE INDEX tags_by_key ON tags (tag_key, resource_type, tag_value, resource_id)",
     ]
 }

@@ -3,8 +3,8 @@ import Glibc
 import Logging
 import MusterAgent
 import MusterWire
+import NIOConcurrencyHelpers
 import ServiceLifecycle
-import Synchronization
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct JobRunnerTests {
@@ -15,13 +15,13 @@ import Testing
 
     /// The other side: what the agent said, in order.
     private final class Controller: Sendable {
-        private let messages = Mutex<[(id: UUID, reply: AgentJobReply)]>([])
+        private let messages = NIOLockedValueBox<[(id: UUID, reply: AgentJobReply)]>([])
 
-        var replies: [(id: UUID, reply: AgentJobReply)] { messages.withLock { $0 } }
+        var replies: [(id: UUID, reply: AgentJobReply)] { messages.withLockedValue { $0 } }
 
         func take(_ message: AgentMessage) {
             guard let reply = try? message.decodePayload(AgentJobReply.self) else { return }
-            messages.withLock { $0.append((message.messageID, reply)) }
+            messages.withLockedValue { $0.append((message.messageID, reply)) }
         }
 
         func contents(_ id: CommandID) -> [(id: UUID, content: JobReplyContent)] {

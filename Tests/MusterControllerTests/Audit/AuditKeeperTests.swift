@@ -71,6 +71,16 @@ import Testing
         #expect(try await other.operations().count(where: { $0 == AuditKeeper.rollback }) == 1)
     }
 
+    @Test func theLastNumberThatThereIsStopsNoController() async throws {
+        let fixture = try await AuditFixture()
+        let keeper = fixture.keeper()
+        try await keeper.begin()
+        try await fixture.database.write { tx in try tx.execute("UPDATE audit_checkpoints SET number = $1", [.integer(Int64.max)]) }
+        try await fixture.append(1)
+        let error = await #expect(throws: StoredValueError.self) { try await keeper.checkpoint(.regular) }
+        #expect("\(try #require(error))".contains("audit_checkpoints"))
+    }
+
     @Test func aTargetsCheckpointCountsAsWell() async throws {
         let fixture = try await AuditFixture()
         try await fixture.append(5)

@@ -33,7 +33,7 @@ import Testing
     }
 
     /// Of many nodes the tags are read at once, and only those that the policies look at, however their keys are written.
-    @Test func oneOfManyNodesDenies() async throws {
+    @Test(arguments: [100, 1_100]) func oneOfManyNodesDenies(count: Int) async throws {
         let fixture = try await CallerFixture()
         let bob = try await fixture.user("bob", CallerFixture.policy("Allow", "ssm:*"))
         _ = try await fixture.change { changes in
@@ -42,7 +42,7 @@ import Testing
                 document: CallerFixture.policy("Deny", "ssm:SendCommand", condition: #"{"StringEquals":{"ssm:resourceTag/env":"prod"}}"#),
                 on: .user("bob"))
         }
-        let nodes = (0..<100).map { _ in NodeID.random() }
+        let nodes = (0..<count).map { _ in NodeID.random() }
         try await fixture.database.write { tx in
             for node in nodes {
                 try TagStore.set(

@@ -2,7 +2,7 @@ import FoundationEssentials
 import Logging
 import MusterCrypto
 import MusterWire
-import Synchronization
+import NIOConcurrencyHelpers
 import Testing
 
 @testable import MusterController
@@ -300,16 +300,16 @@ private final class OvertakenDatabase: SQLDatabase {
     typealias Work = @Sendable (any SQLTransaction) throws -> Void
 
     private let database: any SQLDatabase
-    private let work = Mutex<Work?>(nil)
+    private let work = NIOLockedValueBox<Work?>(nil)
 
     init(database: any SQLDatabase) { self.database = database }
 
-    func beforeNextWrite(_ body: @escaping Work) { work.withLock { $0 = body } }
+    func beforeNextWrite(_ body: @escaping Work) { work.withLockedValue { $0 = body } }
 
     func read<T: Sendable>(_ body: @escaping @Sendable (any SQLTransaction) throws -> T) async throws -> T { try await database.read(body) }
 
     func write<T: Sendable>(_ body: @escaping @Sendable (any SQLTransaction) throws -> T) async throws -> T {
-        let first = work.withLock { work in
+        let first = work.withLockedValue { work in
             defer { work = nil }
             return work
         }
@@ -323,17 +323,17 @@ private final class FlakyDatabase: SQLDatabase {
     struct Failure: Error {}
 
     private let database: any SQLDatabase
-    private let state = Mutex((every: 0, count: 0, failures: 0))
+    private let state = NIOLockedValueBox((every: 0, count: 0, failures: 0))
 
     init(database: any SQLDatabase) { self.database = database }
 
-    func failEvery(_ count: Int) { state.withLock { $0.every = count } }
-    var failures: Int { state.withLock { $0.failures } }
+    func failEvery(_ count: Int) { state.withLockedValue { $0.every = count } }
+    var failures: Int { state.withLockedValue { $0.failures } }
 
     func read<T: Sendable>(_ body: @escaping @Sendable (any SQLTransaction) throws -> T) async throws -> T { try await database.read(body) }
 
     func write<T: Sendable>(_ body: @escaping @Sendable (any SQLTransaction) throws -> T) async throws -> T {
-        let fails = state.withLock { state -> Bool in
+        let fails = state.withLockedValue { state -> Bool in
             guard state.every > 0, state.failures < 5 else { return false }
             state.count += 1
             guard state.count % state.every == 0 else { return false }

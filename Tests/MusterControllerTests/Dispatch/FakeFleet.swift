@@ -2,7 +2,7 @@ import FoundationEssentials
 import Logging
 import MusterCrypto
 import MusterWire
-import Synchronization
+import NIOConcurrencyHelpers
 
 @testable import MusterController
 
@@ -33,28 +33,28 @@ final class FakeFleet: AgentDelivery {
         case reply(NodeID, String)
     }
 
-    private let agents: Mutex<[NodeID: Agent]>
+    private let agents: NIOLockedValueBox<[NodeID: Agent]>
     /// What is said while nobody listens is lost, as on a connection that has gone.
-    private let listener = Mutex<AsyncStream<Work>.Continuation?>(nil)
+    private let listener = NIOLockedValueBox<AsyncStream<Work>.Continuation?>(nil)
 
     init(_ nodes: [NodeID]) {
-        agents = Mutex(Dictionary(uniqueKeysWithValues: nodes.map { ($0, Agent()) }))
+        agents = NIOLockedValueBox(Dictionary(uniqueKeysWithValues: nodes.map { ($0, Agent()) }))
     }
 
     subscript(_ node: NodeID) -> Agent {
-        get { agents.withLock { $0[node] ?? Agent() } }
-        set { agents.withLock { $0[node] = newValue } }
+        get { agents.withLockedValue { $0[node] ?? Agent() } }
+        set { agents.withLockedValue { $0[node] = newValue } }
     }
 
-    var mostStarts: Int { agents.withLock { $0.values.flatMap(\.starts.values).max() ?? 0 } }
+    var mostStarts: Int { agents.withLockedValue { $0.values.flatMap(\.starts.values).max() ?? 0 } }
 
     func connectedNodes() async -> [NodeID: Int] {
-        agents.withLock { agents in agents.filter(\.value.isConnected).mapValues { _ in 1 } }
+        agents.withLockedValue { agents in agents.filter(\.value.isConnected).mapValues { _ in 1 } }
     }
 
     func send(_ message: AgentMessage, to node: NodeID) async -> Bool {
         guard let job = try? message.decodePayload(AgentJob.self) else { return false }
-        return agents.withLock { agents -> Bool in
+        return agents.withLockedValue { agents -> Bool in
             guard var agent = agents[node], agent.isConnected else { return false }
             defer { agents[node] = agent }
             agent.frames += 1
@@ -108,7 +108,7 @@ final class FakeFleet: AgentDelivery {
         }
     }
 
-    private func say(_ work: Work) { _ = listener.withLock { $0?.yield(work) } }
+    private func say(_ work: Work) { _ = listener.withLockedValue { $0?.yield(work) } }
 
     private static func content(
         _ status: StepStatus, _ code: Int, _ out: String, _ error: String, hasSteps: Bool = true
@@ -129,8 +129,8 @@ final class FakeFleet: AgentDelivery {
     /// Says what the agents have to say, until cancelled.
     func run(_ dispatcher: CommandDispatcher) async {
         let (works, continuation) = AsyncStream.makeStream(of: Work.self)
-        listener.withLock { $0 = continuation }
-        for (node, agent) in agents.withLock({ $0 }) {
+        listener.withLockedValue { $0 = continuation }
+        for (node, agent) in agents.withLockedValue({ $0 }) {
             for job in agent.unacknowledged.keys { say(.reply(node, job)) }
         }
         await withDiscardingTaskGroup { group in
@@ -150,7 +150,7 @@ final class FakeFleet: AgentDelivery {
         while !Task.isCancelled, self[node].isConnected {
             do {
                 try await dispatcher.replyReceived(node, reply, messageID: UUID())
-                agents.withLock { _ = $0[node]?.unacknowledged.removeValue(forKey: job) }
+                agents.withLockedValue { _ = $0[node]?.unacknowledged.removeValue(forKey: job) }
                 return
             } catch {
                 // The store did not take it; an agent says it again.
@@ -160,13 +160,13 @@ final class FakeFleet: AgentDelivery {
     }
 
     func connect(_ node: NodeID, _ dispatcher: CommandDispatcher) async {
-        agents.withLock { $0[node]?.isConnected = true }
+        agents.withLockedValue { $0[node]?.isConnected = true }
         await dispatcher.nodeConnected(node, generation: 1)
         for job in self[node].unacknowledged.keys { say(.reply(node, job)) }
     }
 
     func disconnect(_ node: NodeID, _ dispatcher: CommandDispatcher) async {
-        agents.withLock { $0[node]?.isConnected = false }
+        agents.withLockedValue { $0[node]?.isConnected = false }
         await dispatcher.nodeDisconnected(node)
     }
 }

@@ -167,7 +167,10 @@ import Testing
     }
 
     @Test func tagsOfTheResourceThatAStatementLooksAt() throws {
-        let keys = #"{"StringEquals":{"SSM:resourcetag/Env":"a","aws:PrincipalTag/x":"${aws:ResourceTag/Owner}"},"Null":{"aws:RequestTag/y":"true"}}"#
+        let keys = """
+            {"StringEquals":{"SSM:resourcetag/Env":"a","aws:PrincipalTag/x":"${aws:ResourceTag/Owner}"},\
+            "Null":{"aws:RequestTag/y":"true"}}
+            """
         let set = try PolicySet(
             allow(#""Condition":\#(keys)"#),
             statement(#""Effect":"Deny","Action":"*","NotResource":"arn:aws:ssm:*:*:session/${ssm:resourceTag/Team}-*""#),

@@ -34,4 +34,18 @@ import Testing
         }
         await #expect(throws: SQLError.self) { try await Migrations.run(on: database, now: 2) }
     }
+
+    /// The tags of one resource are found by their primary key. With an index that SQLite liked better it read those of all resources.
+    @Test func tagsOfOneResourceAreFoundByIt() async throws {
+        let directory = try TemporaryDirectory()
+        let database = try SQLiteDatabase(path: directory.file("store.sqlite"))
+        try await Migrations.run(on: database, now: 1)
+        let plan = try await database.read { tx in
+            try tx.query(
+                "EXPLAIN QUERY PLAN SELECT tag_key, tag_value FROM tags WHERE resource_type = $1 AND resource_id = $2",
+                [.text("ManagedInstance"), .text("mi-1")]
+            ).map { try $0.text("detail") }
+        }
+        #expect(plan.count == 1 && plan[0].contains("resource_type=? AND resource_id=?"), "\(plan)")
+    }
 }

@@ -2,8 +2,8 @@ import CLinux
 import Glibc
 import MusterClient
 import MusterWire
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 
 /// Standard input, output and error of this process, connected to a session until it ends.
 package struct AttachedSession: Sendable {
@@ -45,8 +45,8 @@ private final class Attachment: Sendable {
     private let pipe: SessionPipe
     private let terminal: RawTerminal?
     /// We ended it, with this status.
-    private let decided = Mutex<Int32?>(nil)
-    private let interrupts = Mutex<Int>(0)
+    private let decided = NIOLockedValueBox<Int32?>(nil)
+    private let interrupts = NIOLockedValueBox<Int>(0)
 
     init(_ kind: AttachedSession.Kind, session: OpenedSession, node: String) {
         self.kind = kind
@@ -102,7 +102,7 @@ private final class Attachment: Sendable {
     // MARK: The end
 
     private func status(_ end: DataChannelEnd) async -> Int32 {
-        if let status = decided.withLock({ $0 }) {
+        if let status = decided.withLockedValue({ $0 }) {
             await session.terminate()
             return status
         }
@@ -124,7 +124,7 @@ private final class Attachment: Sendable {
     }
 
     private func giveUp(status: Int32) {
-        decided.withLock { if $0 == nil { $0 = status } }
+        decided.withLockedValue { if $0 == nil { $0 = status } }
         session.channel.end()
     }
 
@@ -207,7 +207,7 @@ private final class Attachment: Sendable {
             sendSize()
         case (.command, SIGINT), (.command, SIGQUIT):
             // For the program there to decide. Who insists ends it.
-            let times = interrupts.withLock { count in
+            let times = interrupts.withLockedValue { count in
                 count += 1
                 return count
             }

@@ -2,8 +2,8 @@ import Glibc
 import MusterClient
 import MusterCopy
 import MusterWire
+import NIOConcurrencyHelpers
 import NIOCore
-import Synchronization
 
 /// `muster cp`: files to or from a node, inside of a session.
 ///
@@ -41,9 +41,9 @@ package struct CopyCommand: Sendable {
         let stream = SessionCopyStream(pipe)
         pipe.connect(.output, to: stream)
         session.channel.attach(pipe)
-        let interrupted = Mutex<Int32?>(nil)
+        let interrupted = NIOLockedValueBox<Int32?>(nil)
         try Signals.handle([SIGINT, SIGTERM, SIGHUP]) { number in
-            interrupted.withLock { if $0 == nil { $0 = 128 + number } }
+            interrupted.withLockedValue { if $0 == nil { $0 = 128 + number } }
             session.channel.end()
         }
         let progress = CopyProgress(printer: printer, isQuiet: isQuiet)
@@ -58,7 +58,7 @@ package struct CopyCommand: Sendable {
         stream.end()
         let result = outcome.wait()
         progress.finish()
-        if let status = interrupted.withLock({ $0 }) {
+        if let status = interrupted.withLockedValue({ $0 }) {
             await session.terminate()
             session.shutdown()
             printer.note("muster: interrupted; what has arrived is kept, and the same command goes on from there")

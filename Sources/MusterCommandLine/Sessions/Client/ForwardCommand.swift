@@ -1,9 +1,9 @@
 import Glibc
 import MusterClient
 import MusterWire
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
-import Synchronization
 
 /// `muster forward`: listens here, and carries what connects through a session for each place it goes to.
 package struct ForwardCommand: Sendable {
@@ -26,9 +26,9 @@ package struct ForwardCommand: Sendable {
             forwards.append(Forward(spec, node: node, session: try await OpenedSession.start(request, by: caller)))
         }
         let all = forwards
-        let status = Mutex<Int32?>(nil)
+        let status = NIOLockedValueBox<Int32?>(nil)
         try Signals.handle([SIGINT, SIGTERM, SIGHUP]) { number in
-            status.withLock { if $0 == nil { $0 = 128 + number } }
+            status.withLockedValue { if $0 == nil { $0 = 128 + number } }
             for forward in all { forward.session.channel.end() }
         }
         let result = await withTaskGroup(of: Int32.self) { group in
@@ -42,7 +42,7 @@ package struct ForwardCommand: Sendable {
             await forward.session.terminate()
             forward.session.shutdown()
         }
-        return status.withLock { $0 } ?? result
+        return status.withLockedValue { $0 } ?? result
     }
 }
 
@@ -51,9 +51,9 @@ private final class Forward: Sendable {
     private let spec: ForwardSpec
     private let node: String
     let session: OpenedSession
-    private let listener = Mutex<(any Channel)?>(nil)
-    private let failure = Mutex<String?>(nil)
-    private let isReady = Mutex(false)
+    private let listener = NIOLockedValueBox<(any Channel)?>(nil)
+    private let failure = NIOLockedValueBox<String?>(nil)
+    private let isReady = NIOLockedValueBox(false)
 
     init(_ spec: ForwardSpec, node: String, session: OpenedSession) {
         self.spec = spec
@@ -73,11 +73,11 @@ private final class Forward: Sendable {
             return 2
         }
         let end = await session.channel.run()
-        let channel = listener.withLock { $0 }
+        let channel = listener.withLockedValue { $0 }
         try? await channel?.close().get()
         if case .socket(let path) = spec.local { unlink(path) }
         try? await session.loop.submit { tunnel.end() }.get()
-        if let failure = failure.withLock({ $0 }) {
+        if let failure = failure.withLockedValue({ $0 }) {
             say(failure)
             return AttachedSession.lost
         }
@@ -86,7 +86,7 @@ private final class Forward: Sendable {
         case .closed(let output): say(output.isEmpty ? "The session ended." : Table.terminalSafe(output))
         case .gone(let reason): say("The session is lost. \(reason)")
         }
-        return isReady.withLock { $0 } ? AttachedSession.lost : 2
+        return isReady.withLockedValue { $0 } ? AttachedSession.lost : 2
     }
 
     private func listen(_ tunnel: ForwardTunnel) async throws {
@@ -112,14 +112,14 @@ private final class Forward: Sendable {
             defer { umask(former) }
             channel = try await bootstrap.bind(unixDomainSocketPath: path).get()
         }
-        listener.withLock { $0 = channel }
+        listener.withLockedValue { $0 = channel }
     }
 
     private func heard(_ news: ForwardTunnel.News) {
         switch news {
         case .ready:
-            guard let channel = listener.withLock({ $0 }) else { return }
-            isReady.withLock { $0 = true }
+            guard let channel = listener.withLockedValue({ $0 }) else { return }
+            isReady.withLockedValue { $0 = true }
             let place: String
             if case .socket(let path) = spec.local { place = path } else { place = "127.0.0.1:\(channel.localAddress?.port ?? 0)" }
             Printer.write("Forwarding \(place) to \(spec) of \(node)\n", to: STDOUT_FILENO)
@@ -130,7 +130,7 @@ private final class Forward: Sendable {
         case .dialFailed: say("\(node) could not connect to \(spec): the connection was closed.")
         case .stalled: say("A connection to \(spec) took nothing while others waited, and was closed.")
         case .refused(let words):
-            failure.withLock { $0 = words }
+            failure.withLockedValue { $0 = words }
             session.channel.end()
         }
     }

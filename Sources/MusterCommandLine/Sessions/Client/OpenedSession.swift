@@ -3,9 +3,9 @@ import Logging
 import MusterClient
 import MusterTLS
 import MusterWire
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
-import Synchronization
 
 /// What to start where.
 package struct SessionRequest: Sendable {
@@ -87,7 +87,7 @@ final class OpenedSession: Sendable {
         private let loop: any EventLoop
         /// One for the life of this process: a token is bound to it.
         private let client = UUID().uuidString.lowercased()
-        private let first: Mutex<StartSession.Output?>
+        private let first: NIOLockedValueBox<StartSession.Output?>
 
         init(_ started: StartSession.Output, _ endpoint: Endpoint, _ tls: TLSContext, _ api: APIClient, _ loop: any EventLoop) {
             session = started.sessionID
@@ -95,7 +95,7 @@ final class OpenedSession: Sendable {
             self.tls = tls
             self.api = api
             self.loop = loop
-            first = Mutex(started)
+            first = NIOLockedValueBox(started)
         }
 
         func connect() async throws -> WebSocketConnection {
@@ -112,7 +112,7 @@ final class OpenedSession: Sendable {
         }
 
         private func grant() async throws -> StartSession.Output {
-            let started = first.withLock { first in
+            let started = first.withLockedValue { first in
                 defer { first = nil }
                 return first
             }
