@@ -3,7 +3,7 @@ import MusterWire
 
 extension FuzzTarget {
     /// A policy, and after a NUL a request: action, resource, then keys as name=value, a line each. What was saved can be read back and
-    /// decides; a deny is never outvoted; what a boundary does not allow is not allowed.
+    /// decides; what is left of it for the action decides alike; a deny is never outvoted; what a boundary does not allow is not allowed.
     static let policies = FuzzTarget(name: "policies", maximumLength: 8192) { bytes in
         var input = FuzzInput(bytes)
         let json = input.part()
@@ -18,6 +18,12 @@ extension FuzzTarget {
         let given = AttachedPolicy(name: "given", holder: "user fuzz", document: document)
         let decision = PolicySet([given]).decide(request)
         try Finding.unless(PolicySet([given]).explain(request).outcome == decision.outcome, "what explains decides otherwise")
+        let narrow = PolicySet([given]).concerning(action)
+        var less = request
+        for key in request.keys.names where key.hasPrefix("ssm:resourcetag/") && !narrow.resourceTags.contains(String(key.dropFirst(16))) {
+            less.keys[key] = nil
+        }
+        try Finding.unless(narrow.decide(less).outcome == decision.outcome, "what is left for the action decides otherwise")
         let bounded = PolicySet(PolicySet.administrator.policies, boundary: [document]).decide(request)
         try Finding.unless(bounded.isAllowed == decision.isAllowed, "a boundary decides otherwise than the same policy")
         let beside = PolicySet(PolicySet.administrator.policies + [given]).decide(request)

@@ -31,7 +31,7 @@ struct APIClientTests {
         APIClient(
             endpoint: server.endpoint, credentials: Credentials(accessKeyID: "AKID", secretAccessKey: "secret"), region: "eu-west-1",
             tls: tls,
-            clock: clock, group: group, timeout: .seconds(10), logger: Logger(label: "test"))
+            clock: clock, group: group, timeout: .seconds(40), logger: Logger(label: "test"))
     }
 
     @Test func signsAndDecodes() async throws {

@@ -10,7 +10,7 @@ import Testing
 struct WebSocketConnectionTests {
     private func connect(
         _ server: TestServer, _ group: any EventLoopGroup, _ authority: TestAuthority, maxMessageBytes: Int = 1 << 20,
-        keepAlive: TimeAmount = .seconds(20), within: TimeAmount = .seconds(10)
+        keepAlive: TimeAmount = .seconds(20), within: TimeAmount = .seconds(40)
     ) async throws -> WebSocketConnection {
         try await WebSocketConnection.connect(
             endpoint: server.endpoint, path: "/v1/x?role=subscribe", tls: try authority.client(), maxMessageBytes: maxMessageBytes,

@@ -17,17 +17,18 @@ package struct AccessRequest: Sendable, Hashable, Codable {
 
 /// A request as statements look at it, taken apart once for all of them. [value]
 struct PolicyQuestion: Sendable {
+    let request: AccessRequest
     /// In lower case.
     let action: String
     let resource: ResourceName
     /// `ssm`
     let service: String
-    let keys: ConditionKeys
+    var keys: ConditionKeys { request.keys }
 
     init(_ request: AccessRequest) {
+        self.request = request
         action = asciiLowercased(request.action)
         resource = ResourceName(request.resource)
         service = String(request.action.utf8.prefix { $0 != UInt8(ascii: ":") }) ?? ""
-        keys = request.keys
     }
 }

@@ -73,8 +73,8 @@ extension PolicyDocument {
         }
 
         /// The same, in words.
-        func examine(_ request: AccessRequest) -> (matches: Bool, findings: [String]) {
-            let question = PolicyQuestion(request)
+        func examine(_ question: PolicyQuestion) -> (matches: Bool, findings: [String]) {
+            let request = question.request
             guard concerns(question.action) else { return (false, ["action \(request.action) does not match"]) }
             guard resourceMatches(question) else { return (false, ["action matches", "resource \(request.resource) does not match"]) }
             var findings = ["action matches", "resource matches"]

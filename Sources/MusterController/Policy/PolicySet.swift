@@ -45,8 +45,9 @@ package struct PolicySet: Sendable, Equatable {
     package func explain(_ request: AccessRequest) -> PolicyDecision {
         var ballot = Ballot()
         var traces: [StatementTrace] = []
+        let question = PolicyQuestion(request)
         judge(in: &ballot) { statement, reference in
-            let examination = statement.examine(request)
+            let examination = statement.examine(question)
             traces.append(
                 StatementTrace(
                     reference: reference, effect: statement.effect, matches: examination.matches, findings: examination.findings))

@@ -269,22 +269,16 @@ import Testing
         #expect(bench.fleet.mostStarts == 0)
     }
 
-    // MARK: Speed
-
     @Test(arguments: [50, 2_000])
     func manyNodes(_ count: Int) async throws {
         let bench = try await DispatchBench(nodes: count)
         defer { bench.remove() }
         try await bench.withDispatcher { _, operations in
-            let clock = ContinuousClock()
-            let start = clock.now
             let id = try await operations.send(
                 .shell(targets: [Target(key: "tag-key", values: ["all"])], concurrency: "100%"), bench.context
             ).command.commandID
             try await bench.untilFinished(id)
-            let took = clock.now - start
             #expect(try await bench.command(id).progress.status == .success)
-            #expect(took < .seconds(20))
         }
     }
 
