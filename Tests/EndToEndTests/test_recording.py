@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
@@ -40,7 +41,10 @@ class Terminal(sessions.Plugin):
         if found.type == "channel_closed":
             self.end = json.loads(found.payload)
             return False
-        self.acknowledge(found)
+        try:
+            self.acknowledge(found)
+        except (ConnectionError, ssl.SSLError):
+            pass  # what has arrived counts, though the other end is gone
         self.early[found.sequence] = found
         while self.expected in self.early:
             self.take(self.early.pop(self.expected))
