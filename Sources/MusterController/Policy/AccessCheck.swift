@@ -307,8 +307,7 @@ private struct NodeTags {
     private var tags: [String: [String: String]] = [:]
 
     init(_ nodes: [NodeID], names: Set<String>?, in tx: any SQLTransaction) throws {
-        if names?.isEmpty == true { return }
-        if nodes.count <= Self.few {
+        if names?.isEmpty != true, nodes.count <= Self.few {
             for node in nodes {
                 tags[node.rawValue] = try TagStore.tags(of: node.rawValue, type: TagStore.managedInstance, in: tx)
             }

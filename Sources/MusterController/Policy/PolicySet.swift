@@ -68,13 +68,8 @@ package struct PolicySet: Sendable, Equatable {
 
     /// Keys of tags of the resource that any statement looks at, in lower case.
     package var resourceTags: Set<String> {
-        var tags: Set<String> = []
-        for document in policies.map(\.document) + boundary {
-            for key in document.statements.flatMap(\.keysUsed) {
-                if let tag = ConditionKey.resourceTag(key) { tags.insert(tag) }
-            }
-        }
-        return tags
+        let documents = policies.map(\.document) + boundary
+        return Set(documents.flatMap(\.statements).flatMap(\.keysUsed).compactMap(ConditionKey.resourceTag))
     }
 
     /// One call on several resources. The first that is denied decides; an explicit deny before others.

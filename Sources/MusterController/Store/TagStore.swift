@@ -17,6 +17,7 @@ package enum TagStore {
 
     /// Those of all resources of a type, or of those only that are named, in lower case of ASCII.
     package static func all(of type: String, keys: Set<String>?, in tx: any SQLTransaction) throws -> [String: [String: String]] {
+        if keys?.isEmpty == true { return [:] }
         let names = keys.map { $0.sorted() } ?? []
         let only = names.isEmpty ? "" : " AND LOWER(tag_key) IN (\(names.indices.map { "$\($0 + 2)" }.joined(separator: ", ")))"
         var tags: [String: [String: String]] = [:]
