@@ -41,7 +41,7 @@ extension FuzzTarget {
         init(messages: [WebSocketReader.Message]) { self.messages = messages }
 
         init(_ stream: [UInt8], pieces: Int, _ limits: Limits) throws {
-            var reader = WebSocketReader(maximumBytes: limits.maximumBytes, maximumFragments: limits.fragments)
+            var reader = WebSocketReader(maximumBytes: limits.maximumBytes, maximumFragments: limits.fragments, isMasked: true)
             var (rest, taken) = (stream[...], 0)
             while !rest.isEmpty, violation == nil {
                 var piece = ByteBuffer(bytes: rest.prefix(pieces))
@@ -61,8 +61,9 @@ extension FuzzTarget {
                 switch message {
                 case .text(let bytes), .binary(let bytes):
                     try Finding.unless(bytes.readableBytes <= limits.maximumBytes, "a message of \(bytes.readableBytes) bytes")
-                case .ping(let bytes): try Finding.unless(bytes.readableBytes <= 125, "a ping of \(bytes.readableBytes) bytes")
-                case .pong, .close: break
+                case .ping(let bytes), .close(let bytes):
+                    try Finding.unless(bytes.readableBytes <= 125, "a ping or close of \(bytes.readableBytes) bytes")
+                case .pong: break
                 }
             }
         }
@@ -74,7 +75,7 @@ extension FuzzTarget {
         case .binary(let bytes): frame(2, bytes)
         case .ping(let bytes): frame(9, bytes)
         case .pong: frame(10, ByteBuffer())
-        case .close: frame(8, ByteBuffer())
+        case .close(let bytes): frame(8, bytes)
         }
     }
 

@@ -1,6 +1,5 @@
 import MusterTLS
 import NIOHTTP1
-import NIOWebSocket
 
 /// Why a call to the controller got no answer from it.
 ///
@@ -54,10 +53,6 @@ extension ClientError {
             self.init(Self.kind(of: error), "Cannot talk to \(endpoint): \(error)")
         case HTTPParserError.invalidEOFState:
             self.init(.closed, "\(endpoint) closed the connection in the middle of its answer.")
-        case NIOWebSocketError.invalidFrameLength:
-            self.init(.tooLarge, "\(endpoint) sent a frame that is too large on the WebSocket.")
-        case let error as NIOWebSocketError:
-            self.init(.protocolViolation, "\(endpoint) does not speak WebSocket: \(error).")
         case let error as HTTPParserError:
             self.init(.protocolViolation, "\(endpoint) does not answer with HTTP: \(error).")
         default:

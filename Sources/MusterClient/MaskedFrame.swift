@@ -1,29 +1,38 @@
 import MusterWire
 import NIOCore
 
-/// An AgentMessage as one final, binary WebSocket frame of a client (RFC 6455 §5.2), in one buffer.
+/// The final WebSocket frame of a client (RFC 6455 §5.2) around a payload, in one buffer.
 enum MaskedFrame {
-    static func encode(_ message: AgentMessage, allocator: ByteBufferAllocator) -> ByteBuffer {
-        let length = AgentMessage.payloadOffset + message.payload.readableBytes
-        var buffer = allocator.buffer(capacity: length + 14)
-        buffer.writeInteger(UInt8(0x82))
-        switch length {
-        case ..<126:
-            buffer.writeInteger(UInt8(0x80) | UInt8(length))
-        case ..<65_536:
-            buffer.writeInteger(UInt8(0x80 | 126))
-            buffer.writeInteger(UInt16(length))
-        default:
-            buffer.writeInteger(UInt8(0x80 | 127))
-            buffer.writeInteger(UInt64(length))
-        }
+    static func encode(_ kind: WebSocketFrameKind, _ payload: ByteBuffer, allocator: ByteBufferAllocator) -> ByteBuffer {
         let key = UInt32.random(in: .min ... .max)
-        buffer.writeInteger(key)
-        let header = buffer.readableBytes
-        buffer.writeAgentMessage(message)
-        buffer.withUnsafeMutableReadableBytes { bytes in
+        var frame = allocator.buffer(capacity: ByteBuffer.longestWebSocketHeader + payload.readableBytes)
+        frame.writeWebSocketHeader(kind, length: payload.readableBytes, key: key)
+        frame.writeMasked(payload, key)
+        return frame
+    }
+
+    static func encode(_ message: AgentMessage, allocator: ByteBufferAllocator) -> ByteBuffer {
+        let key = UInt32.random(in: .min ... .max)
+        let length = AgentMessage.payloadOffset + message.payload.readableBytes
+        var frame = allocator.buffer(capacity: ByteBuffer.longestWebSocketHeader + length)
+        frame.writeWebSocketHeader(.binary, length: length, key: key)
+        let header = frame.readableBytes
+        frame.writeAgentMessageHeader(message)
+        frame.withUnsafeMutableReadableBytes { bytes in
             WebSocketMask.apply(key, to: UnsafeMutableRawBufferPointer(rebasing: bytes[header...]))
         }
-        return buffer
+        // Its turn of the key is the first one: the message's header is a multiple of four bytes.
+        frame.writeMasked(message.payload, key)
+        return frame
+    }
+}
+
+extension ByteBuffer {
+    /// Masked on its way, so that the bytes are touched once.
+    fileprivate mutating func writeMasked(_ payload: ByteBuffer, _ key: UInt32) {
+        writeWithUnsafeMutableBytes(minimumWritableBytes: payload.readableBytes) { space in
+            payload.withUnsafeReadableBytes { WebSocketMask.apply(key, from: $0, to: space) }
+            return payload.readableBytes
+        }
     }
 }

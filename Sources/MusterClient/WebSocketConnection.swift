@@ -186,24 +186,21 @@ private func upgrade(
 
     let status = StatusRecorder()
     let boundStatus = NIOLoopBound(status, eventLoop: channel.eventLoop)
-    let upgrader = NIOTypedWebSocketClientUpgrader<WebSocketAnswer>(maxFrameSize: maxMessageBytes, enableAutomaticErrorHandling: false) {
-        channel, head in
-        channel.eventLoop.makeCompletedFuture {
-            let demand = Demand(channel: channel)
-            let made = WebSocketConnection.Messages.Producer.makeSequence(
-                elementType: WebSocketConnection.Message.self,
-                failureType: (any Error).self,
-                backPressureStrategy: .init(lowWatermark: 2, highWatermark: 8),
-                finishOnDeinit: true,
-                delegate: demand
-            )
-            try channel.pipeline.syncOperations.addHandler(
-                WebSocketHandler(
-                    secured: secured, endpoint: endpoint, source: made.source, maxMessageBytes: maxMessageBytes, keepAlive: keepAlive,
-                    delivery: delivery)
-            )
-            return .opened(WebSocketConnection(channel: channel, headers: head.headers, inbound: .init(producer: made.sequence)))
-        }
+    let upgrader = Upgrader { channel, head in
+        let demand = Demand(channel: channel)
+        let made = WebSocketConnection.Messages.Producer.makeSequence(
+            elementType: WebSocketConnection.Message.self,
+            failureType: (any Error).self,
+            backPressureStrategy: .init(lowWatermark: 2, highWatermark: 8),
+            finishOnDeinit: true,
+            delegate: demand
+        )
+        try channel.pipeline.syncOperations.addHandler(
+            WebSocketHandler(
+                secured: secured, endpoint: endpoint, source: made.source, maxMessageBytes: maxMessageBytes, keepAlive: keepAlive,
+                delivery: delivery)
+        )
+        return .opened(WebSocketConnection(channel: channel, headers: head.headers, inbound: .init(producer: made.sequence)))
     }
     let encoder = HTTPRequestEncoder()
     let decoder = ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .forwardBytes))
@@ -219,6 +216,34 @@ private func upgrade(
     )
     try handlers.addHandlers([encoder, decoder, status, upgradeHandler])
     return upgradeHandler.upgradeResultFuture
+}
+
+/// NIO's part of a WebSocket's beginning, without its codec: what follows is read and written here.
+private final class Upgrader: NIOTypedHTTPClientProtocolUpgrader {
+    private let request: NIOTypedWebSocketClientUpgrader<WebSocketAnswer>
+    private let opened: @Sendable (any Channel, HTTPResponseHead) throws -> WebSocketAnswer
+
+    init(opened: @escaping @Sendable (any Channel, HTTPResponseHead) throws -> WebSocketAnswer) {
+        self.opened = opened
+        request = NIOTypedWebSocketClientUpgrader { channel, _ in
+            channel.eventLoop.makeFailedFuture(ChannelError.inappropriateOperationForState)
+        }
+    }
+
+    var supportedProtocol: String { request.supportedProtocol }
+    var requiredUpgradeHeaders: [String] { request.requiredUpgradeHeaders }
+
+    func addCustom(upgradeRequestHeaders: inout HTTPHeaders) {
+        request.addCustom(upgradeRequestHeaders: &upgradeRequestHeaders)
+    }
+
+    func shouldAllowUpgrade(upgradeResponse: HTTPResponseHead) -> Bool {
+        request.shouldAllowUpgrade(upgradeResponse: upgradeResponse)
+    }
+
+    func upgrade(channel: any Channel, upgradeResponse: HTTPResponseHead) -> EventLoopFuture<WebSocketAnswer> {
+        channel.eventLoop.makeCompletedFuture { try opened(channel, upgradeResponse) }
+    }
 }
 
 /// NIO's upgrade handler keeps the head of a refusal to itself; the status is what tells "denied" from "not here".
@@ -279,15 +304,16 @@ private final class WebSocketHandler: ChannelDuplexHandler {
         case close(WebSocketErrorCode)
     }
 
-    typealias InboundIn = WebSocketFrame
+    typealias InboundIn = ByteBuffer
     typealias OutboundIn = Order
-    typealias OutboundOut = WebSocketFrame
+    typealias OutboundOut = ByteBuffer
 
     private let secured: SecureChannel
     private let endpoint: Endpoint
     private let source: WebSocketConnection.Messages.Producer.Source
     private let keepAlive: TimeAmount
-    private var assembler: MessageAssembler
+    private var reader: WebSocketReader
+    private var hasFailed = false
     private var lastHeard = NIODeadline.now()
     private var pings: RepeatedTask?
     private var isReaderBehind = false
@@ -301,11 +327,10 @@ private final class WebSocketHandler: ChannelDuplexHandler {
     /// What one read brought behind the 101.
     private var early: [ByteBuffer] = []
     private var end: ClientError?
-    /// Behind NIO's encoder, for frames that are encoded and masked here.
-    private var raw: ChannelHandlerContext?
 
     /// More than any well-behaved sender has in flight: each one waits for its own message.
     private static let maxUnsent = 256
+    private static let maxFragments = 1_024
 
     init(
         secured: SecureChannel,
@@ -321,7 +346,7 @@ private final class WebSocketHandler: ChannelDuplexHandler {
         self.endpoint = endpoint
         self.source = source
         self.keepAlive = keepAlive
-        self.assembler = MessageAssembler(maxBytes: maxMessageBytes)
+        self.reader = WebSocketReader(maximumBytes: maxMessageBytes, maximumFragments: Self.maxFragments, isMasked: false)
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -337,42 +362,48 @@ private final class WebSocketHandler: ChannelDuplexHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         pings?.cancel()
-        raw = nil
         finish(ClientError(.closed, "The WebSocket to \(endpoint) was closed."))
     }
 
     // MARK: In
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let frame = Self.unwrapInboundIn(data)
+        var bytes = Self.unwrapInboundIn(data)
         lastHeard = .now()
-        guard frame.maskKey == nil, !frame.rsv1, !frame.rsv2, !frame.rsv3 else {
-            return fail(.protocolError, "a frame with reserved bits or a mask", context: context)
-        }
-        switch frame.opcode {
-        case .text, .binary, .continuation:
-            guard !isFinished else { return }
-            switch assembler.frame(frame.opcode, isFinal: frame.fin, data: frame.data) {
-            case .none:
-                break
-            case .message(let message):
-                deliver(message)
-            case .fail(let code, let what):
-                fail(code, what, context: context)
+        do throws(WebSocketReader.Violation) {
+            while !hasFailed, let message = try reader.next(&bytes) { take(message, context) }
+        } catch {
+            hasFailed = true
+            switch error {
+            case .tooLong: fail(.messageTooLarge, "a message that is too long", context: context)
+            case .protocolError(let what): fail(.protocolError, what, context: context)
             }
-        case .ping:
-            write(.pong, frame.data, context: context, promise: nil)
+        }
+    }
+
+    private func take(_ message: WebSocketReader.Message, _ context: ChannelHandlerContext) {
+        switch message {
+        case .binary(let bytes):
+            deliver(.binary(bytes))
+        case .text(let bytes):
+            guard let text = String(validating: bytes.readableBytesView, as: UTF8.self) else {
+                hasFailed = true
+                return fail(.dataInconsistentWithMessage, "a text that is not UTF-8", context: context)
+            }
+            deliver(.text(text))
+        case .ping(let payload):
+            write(.pong, payload, context: context, promise: nil)
             context.flush()
         case .pong:
             break
-        case .connectionClose:
-            closeReceived(frame.data, context: context)
-        default:
-            fail(.protocolError, "a frame of an unknown kind", context: context)
+        case .close(let payload):
+            hasFailed = true  // nothing of it matters any more
+            closeReceived(payload, context: context)
         }
     }
 
     private func deliver(_ message: WebSocketConnection.Message) {
+        guard !isFinished else { return }
         guard delivery == .receiver else {
             if case .stopProducing = source.yield(message) { isReaderBehind = true }
             return
@@ -410,12 +441,7 @@ private final class WebSocketHandler: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         finish(ClientError(error, on: endpoint))
-        if !hasSentClose, let error = error as? NIOWebSocketError {
-            sendClose(error == .invalidFrameLength ? .messageTooLarge : .protocolError, context: context, promise: nil)
-            context.flush()
-        } else {
-            closeSoon(context: context)
-        }
+        closeSoon(context: context)
     }
 
     func read(context: ChannelHandlerContext) {
@@ -459,7 +485,7 @@ private final class WebSocketHandler: ChannelDuplexHandler {
             hasSentClose = true
             var answer = context.channel.allocator.buffer(capacity: 2)
             if let code { answer.write(webSocketErrorCode: code) }
-            write(.connectionClose, answer, context: context, promise: nil)
+            write(.close, answer, context: context, promise: nil)
             context.flush()
         }
         switch code {
@@ -497,13 +523,8 @@ private final class WebSocketHandler: ChannelDuplexHandler {
             case .binary(let bytes): write(.binary, bytes, context: context, promise: written)
             }
         case .frames(let messages):
-            guard let raw = raw ?? (try? context.pipeline.syncOperations.context(handlerType: WebSocketFrameEncoder.self)) else {
-                promise?.fail(ClientError(.closed, "The WebSocket to \(endpoint) is over."))
-                return
-            }
-            self.raw = raw
             for message in messages {
-                raw.write(NIOAny(MaskedFrame.encode(message, allocator: context.channel.allocator)), promise: nil)
+                context.write(Self.wrapOutboundOut(MaskedFrame.encode(message, allocator: context.channel.allocator)), promise: nil)
             }
             promise?.succeed()
         case .close(let code):
@@ -511,9 +532,10 @@ private final class WebSocketHandler: ChannelDuplexHandler {
         }
     }
 
-    private func write(_ opcode: WebSocketOpcode, _ data: ByteBuffer, context: ChannelHandlerContext, promise: EventLoopPromise<Void>?) {
-        let frame = WebSocketFrame(fin: true, opcode: opcode, maskKey: .random(), data: data)
-        context.write(Self.wrapOutboundOut(frame), promise: promise)
+    private func write(
+        _ kind: WebSocketFrameKind, _ data: ByteBuffer, context: ChannelHandlerContext, promise: EventLoopPromise<Void>?
+    ) {
+        context.write(Self.wrapOutboundOut(MaskedFrame.encode(kind, data, allocator: context.channel.allocator)), promise: promise)
     }
 
     private func sendClose(_ code: WebSocketErrorCode, context: ChannelHandlerContext, promise: EventLoopPromise<Void>?) {
@@ -521,7 +543,7 @@ private final class WebSocketHandler: ChannelDuplexHandler {
         finish(nil)
         var data = context.channel.allocator.buffer(capacity: 2)
         data.write(webSocketErrorCode: code)
-        write(.connectionClose, data, context: context, promise: promise)
+        write(.close, data, context: context, promise: promise)
         closeSoon(context: context)
     }
 

@@ -25,8 +25,10 @@ package final class TLSContext: Sendable {
         self.context = context
 
         guard shim_SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1,
-            // Forward secrecy and authenticated encryption only; TLS 1.3 has nothing else.
-            SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1
+            // Forward secrecy and authenticated encryption only; TLS 1.3 has nothing else. AES-128 first: RFC 9325 asks for no more, and
+            // it is half as fast again as AES-256, which counts in a tunnel, where four ends work on every byte.
+            SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM+AES128:ECDHE+AESGCM:ECDHE+CHACHA20") == 1,
+            SSL_CTX_set_ciphersuites(context, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256") == 1
         else { throw .drained(.configuration, "restrict TLS to versions 1.3 and 1.2") }
         SSL_CTX_set_options(context, shim_SSL_OP_NO_RENEGOTIATION() | shim_SSL_OP_NO_COMPRESSION())
         // An idle connection keeps no record buffers; a chain is sent as it was given.

@@ -4,6 +4,7 @@ import concurrent.futures
 import functools
 import hashlib
 import http.server
+import json
 import os
 import pathlib
 import pwd
@@ -94,6 +95,31 @@ def test_two_hundred_requests_at_a_time(box, node):
             for number, body in enumerate(pool.map(functools.partial(fetch, forward.port), range(200))):
                 assert body == page(number), number
     assert forward.status == 130
+
+
+def test_the_record_counts_each_byte_once(box, node):
+    """Also those that come before the node has connected: a client sends its request at once."""
+    request = b"GET /63 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Padding: " + b"p" * 3000 + b"\r\n\r\n"
+    with Server() as port, Forward(box, node, f"0:{port}") as forward:
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", forward.port), timeout=30) as s:
+                s.sendall(request)
+                answer = b"".join(iter(lambda: s.recv(65536), b""))
+                assert answer.endswith(page(63))
+
+    def ended():
+        sessions = sorted(box.client().describe_sessions(State="History")["Sessions"], key=lambda s: s["StartDate"])
+        text = box.muster("session", "show", sessions[-1]["SessionId"], "-o", "json", check=False).stdout
+        return [(t["Received"], t["Sent"] > len(page(63))) for t in find(json.loads(text or "{}"), "transfers")]
+
+    assert eventually(ended, what="the record") == [(len(request), True)] * 5
+
+
+def find(value, name):
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    if isinstance(value, dict) and isinstance(value.get(name), list):
+        return value[name]
+    return next((found for item in inner if (found := find(item, name))), [])
 
 
 def test_several_at_once_and_through_a_host(box, node):

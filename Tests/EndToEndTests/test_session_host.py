@@ -51,7 +51,8 @@ def test_keys_size_and_characters(sandbox, node):
     assert s.ask("stty size").strip() == "24 80"
     s.stream(json.dumps({"cols": 131, "rows": 47}).encode(), 3)
     assert s.ask("stty size").strip() == "47 131"
-    s.stream(b"sh -c 'trap \"echo c\"\"aught\" INT; echo wai\"\"ting; sleep 100'\r")
+    # A signal that comes between two commands of the shell is seen after the second one: that is a short one.
+    s.stream(b"sh -c 'trap \"echo c\"\"aught; exit\" INT; echo wai\"\"ting; while :; do sleep 0.1; done'\r")
     s.until(b"waiting\r\n")
     s.stream(b"\x03")
     s.until(b"caught\r\n")

@@ -89,6 +89,19 @@ struct WebSocketConnectionTests {
         }
     }
 
+    @Test func aTextThatIsNoTextEndsIt() async throws {
+        let authority = try TestAuthority()
+        try await TestServer.withWebSocket(
+            authority,
+            open: { $0.writeAndFlush(WebSocketFrame(fin: true, opcode: .text, data: ByteBuffer(bytes: [0xC3])), promise: nil) },
+            frame: { _, _ in }
+        ) { server, group in
+            let socket = try await connect(server, group, authority)
+            let ended = try await kind { for try await _ in socket.inbound {} }
+            #expect(ended == .protocolViolation)
+        }
+    }
+
     @Test func aSilentServerIsNoticed() async throws {
         let authority = try TestAuthority()
         let pings = NIOLockedValueBox(0)
@@ -192,34 +205,5 @@ struct WebSocketConnectionTests {
             let refusal = try await kind { for try await _ in socket.inbound {} }
             #expect(refusal == .closed)
         }
-    }
-}
-
-struct MessageAssemblerTests {
-    private func bytes(_ text: String) -> ByteBuffer { ByteBuffer(string: text) }
-
-    @Test func refusesWhatTheProtocolForbids() {
-        var assembler = MessageAssembler(maxBytes: 10)
-        #expect(
-            assembler.frame(.continuation, isFinal: true, data: bytes("x")) == .fail(.protocolError, "a continuation without a message"))
-        #expect(assembler.frame(.text, isFinal: false, data: bytes("x")) == .none)
-        #expect(assembler.frame(.text, isFinal: true, data: bytes("x")) == .fail(.protocolError, "a new message inside another"))
-    }
-
-    @Test func aCharacterMayBeSplitButNotBroken() {
-        var assembler = MessageAssembler(maxBytes: 10)
-        #expect(assembler.frame(.text, isFinal: false, data: ByteBuffer(bytes: [0xC3])) == .none)
-        #expect(assembler.frame(.continuation, isFinal: true, data: ByteBuffer(bytes: [0xA9])) == .message(.text("é")))
-        #expect(
-            assembler.frame(.text, isFinal: true, data: ByteBuffer(bytes: [0xC3]))
-                == .fail(.dataInconsistentWithMessage, "a text that is not UTF-8"))
-    }
-
-    @Test func theLimitCountsAllFragments() {
-        var assembler = MessageAssembler(maxBytes: 4)
-        #expect(assembler.frame(.binary, isFinal: false, data: bytes("abc")) == .none)
-        #expect(assembler.frame(.continuation, isFinal: false, data: bytes("d")) == .none)
-        #expect(
-            assembler.frame(.continuation, isFinal: true, data: bytes("e")) == .fail(.messageTooLarge, "a message of more than 4 bytes"))
     }
 }

@@ -54,7 +54,8 @@ final class HostIdentity: Sendable {
             let identity = current.identity
             guard identity.node == node else { throw DataChannelGone("This host is registered as another node now.") }
             let open = OpenDataChannel(
-                requestID: UUID().uuidString.lowercased(), clientInstanceID: node.rawValue, maximumPayload: ReliableStream.largestPayload)
+                requestID: UUID().uuidString.lowercased(), clientInstanceID: node.rawValue, maximumPayload: ReliableStream.largestPayload,
+                takesUnhashed: true)
             let text = String(decoding: try JSONCoding.encode(open), as: UTF8.self)
             do {
                 return try await current.trust.attempt { [group] tls in

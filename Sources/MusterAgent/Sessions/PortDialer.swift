@@ -35,7 +35,7 @@ enum PortDialer {
             .connectTimeout(Self.connectTime)
             .channelOption(.autoRead, value: false)
             .channelOption(.maxMessagesPerRead, value: 4)
-            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 64 << 10))
+            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: PortSession.largestRead))
             .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try handler(channel) } }
         let tcp = bootstrap.channelOption(.socketOption(.tcp_nodelay), value: 1)
         switch self {

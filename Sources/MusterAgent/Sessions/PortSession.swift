@@ -8,7 +8,8 @@ final class PortSession: SessionWorker {
     private static let firstMultiplexing = SessionVersion("1.1.70.0")
     /// Less room than this is waited out: a frame for a few bytes costs as much as a full one.
     private static let leastRoom = 512
-    private static let largestPiece = 64 << 10
+    /// What one read brings.
+    static let largestRead = 64 << 10
     /// What came from the client for a connection that is not there yet.
     private static let maximumEarly = 1 << 20
 
@@ -26,6 +27,9 @@ final class PortSession: SessionWorker {
         var received: Int64 = 0
         var sent: Int64 = 0
         var error: String?
+        /// The last piece for the target, and what has been written with it and before since the last flush.
+        var unflushed: ByteBuffer?
+        var unflushedBytes = 0
     }
 
     private let target: PortDialer
@@ -86,6 +90,7 @@ final class PortSession: SessionWorker {
         SessionPump(
             mayRead: { [weak self] in self?.mayRead(id, connection) ?? false },
             received: { [weak self] in self?.received($0, id, connection) },
+            receivedEverything: { [weak self] in self?.flush() },
             writable: { [weak self] _ in self?.checkInput() },
             closed: { [weak self] in self?.closed(id, connection) })
     }
@@ -96,7 +101,8 @@ final class PortSession: SessionWorker {
         let early = connection.early
         connection.early = []
         connection.earlyBytes = 0
-        for piece in early { write(piece, id, connection) }
+        for piece in early { send(piece, connection, on: channel) }
+        flushInput(id, connection)
         if connection.isInputOver { finishInput(id, connection) }
         if mayRead(id, connection) { channel.read() }
         checkInput()
@@ -115,7 +121,7 @@ final class PortSession: SessionWorker {
 
     private func mayRead(_ id: UInt32, _ connection: Connection) -> Bool {
         guard !isOver, connection.rest.readableBytes == 0, owner?.takesOutput == true else { return false }
-        return multiplexer.map { $0.room(id) > Self.largestPiece } ?? true
+        return multiplexer.map { $0.room(id) > Self.largestRead } ?? true
     }
 
     /// From the target.
@@ -128,7 +134,7 @@ final class PortSession: SessionWorker {
         }
         if connection.rest.readableBytes == 0 { connection.rest = bytes } else { connection.rest.writeImmutableBuffer(bytes) }
         multiplexer?.write(id, &connection.rest)
-        flush()
+        if let multiplexer, multiplexer.queuedBytes >= Multiplexer.largestPiece { flush() }
     }
 
     /// The target has closed it, or we have.
@@ -171,7 +177,10 @@ final class PortSession: SessionWorker {
                 dial(Self.single)
             }
             guard let connection = connections[Self.single] else { return }
-            if payload.readableBytes > 0 { write(payload, Self.single, connection) }
+            if payload.readableBytes > 0 {
+                write(payload, connection)
+                flushInput(Self.single, connection)
+            }
             if isLast { finishInput(Self.single, connection) }
             return checkInput()
         }
@@ -186,7 +195,7 @@ final class PortSession: SessionWorker {
             case .opened(let id):
                 dial(id)
             case .data(let id, let bytes):
-                if let connection = connections[id] { write(bytes, id, connection) }
+                if let connection = connections[id] { write(bytes, connection) }
             case .closed(let id):
                 if let connection = connections[id] { hangUp(id, connection) } else { multiplexer?.close(id, now: .now()) }
             case .stalled(let id):
@@ -199,18 +208,35 @@ final class PortSession: SessionWorker {
                 finish(.failed("\(failure)"))
             }
         }
+        for case .data(let id, _) in events {
+            if let connection = connections[id] { flushInput(id, connection) }
+        }
     }
 
-    private func write(_ bytes: ByteBuffer, _ id: UInt32, _ connection: Connection) {
-        let count = bytes.readableBytes
-        connection.received += Int64(count)
+    private func write(_ bytes: ByteBuffer, _ connection: Connection) {
+        connection.received += Int64(bytes.readableBytes)
         guard let channel = connection.channel else {
             connection.early.append(bytes)
-            connection.earlyBytes += count
+            connection.earlyBytes += bytes.readableBytes
             return
         }
+        send(bytes, connection, on: channel)
+    }
+
+    /// With the next flush.
+    private func send(_ bytes: ByteBuffer, _ connection: Connection, on channel: any Channel) {
+        connection.unflushedBytes += bytes.readableBytes
+        if let former = connection.unflushed { channel.write(former, promise: nil) }
+        connection.unflushed = bytes
+    }
+
+    private func flushInput(_ id: UInt32, _ connection: Connection) {
+        guard let channel = connection.channel, let last = connection.unflushed else { return }
+        let count = connection.unflushedBytes
+        connection.unflushed = nil
+        connection.unflushedBytes = 0
         let bound = NIOLoopBound(self, eventLoop: loop)
-        channel.writeAndFlush(bytes).whenComplete { _ in
+        channel.writeAndFlush(last).whenComplete { _ in
             bound.value.multiplexer?.consumed(id, count, now: .now())
             bound.value.checkInput()
         }
@@ -226,6 +252,7 @@ final class PortSession: SessionWorker {
     /// smux knows no half-close: after what was written the connection ends.
     private func hangUp(_ id: UInt32, _ connection: Connection) {
         connection.rest = ByteBuffer()
+        flushInput(id, connection)
         guard let channel = connection.channel else { return closed(id, connection) }
         channel.writeAndFlush(ByteBuffer()).whenComplete { _ in channel.close(promise: nil) }
     }
@@ -265,7 +292,7 @@ final class PortSession: SessionWorker {
 
     private func flush() {
         while !isOver, let owner, owner.outputRoom >= Self.leastRoom,
-            let bytes = multiplexer?.take(upTo: min(owner.outputRoom, Self.largestPiece))
+            let bytes = multiplexer?.take(upTo: min(owner.outputRoom, Multiplexer.largestPiece))
         {
             owner.output(.output, bytes)
         }

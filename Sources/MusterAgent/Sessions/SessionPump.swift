@@ -9,6 +9,7 @@ final class SessionPump: ChannelInboundHandler {
 
     private let mayRead: () -> Bool
     private let received: (ByteBuffer) -> Void
+    private let receivedEverything: () -> Void
     private let writable: (Bool) -> Void
     private let closed: () -> Void
     /// What one wake-up brought, while it is little: the bytes of a program that writes letter by letter go out together, and those of one
@@ -17,12 +18,14 @@ final class SessionPump: ChannelInboundHandler {
     private static let little = 16 << 10
     private var isClosed = false
 
+    /// - Parameter receivedEverything: nothing more is there now.
     init(
-        mayRead: @escaping () -> Bool, received: @escaping (ByteBuffer) -> Void, writable: @escaping (Bool) -> Void,
-        closed: @escaping () -> Void
+        mayRead: @escaping () -> Bool, received: @escaping (ByteBuffer) -> Void, receivedEverything: @escaping () -> Void = {},
+        writable: @escaping (Bool) -> Void, closed: @escaping () -> Void
     ) {
         self.mayRead = mayRead
         self.received = received
+        self.receivedEverything = receivedEverything
         self.writable = writable
         self.closed = closed
     }
@@ -40,6 +43,7 @@ final class SessionPump: ChannelInboundHandler {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         deliver()
+        receivedEverything()
         if !isClosed, mayRead() { context.read() }
     }
 

@@ -48,7 +48,7 @@ package final class FlowRecorder: SessionTap, OpenRecording {
                 self.first = first
                 receiver = StreamReceiver(
                     maximumWaiting: Self.maximumEarly, maximumWaitingBytes: Self.maximumEarlyBytes, remembering: Self.remembered,
-                    expected: first, takesOpeners: true)
+                    expected: first, takesOpeners: true, fingerprint: PayloadFingerprint())
             }
             guard var receiver else { return .refused }
             // Taken out, so that its memory is changed in place.

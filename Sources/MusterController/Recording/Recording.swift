@@ -55,7 +55,8 @@ package struct Recording: Sendable {
     /// The first line. Its size is a guess: the client tells its own as soon as it hears from the host.
     package mutating func header() throws -> Piece {
         let header = RecordingHeader(facts)
-        return write([(try JSONCoding.encode(header) + [0x0a], RecordingPlace.none)])
+        let line = try JSONCoding.encode(header) + [0x0a]
+        return Piece(cast: line, links: chain.append(line, .none))
     }
 
     /// - Parameter time: microseconds since the start of the session.
@@ -172,7 +173,7 @@ package struct Recording: Sendable {
     }
 
     private static func place(_ frame: AgentMessage, _ side: SessionSide) -> RecordingPlace {
-        let digest = Array(frame.payloadDigest.bytes.prefix(RecordingPlace.digestBytes))
+        let digest = frame.payloadDigest.prefix(RecordingPlace.digestBytes)
         return side == .agent ? .agent(frame.sequenceNumber, digest: digest) : .client(frame.sequenceNumber, digest: digest)
     }
 
@@ -216,14 +217,11 @@ package struct Recording: Sendable {
     // MARK: Writing
 
     private mutating func write(_ events: [RecordingEvent], _ place: RecordingPlace) -> Piece {
-        write(events.enumerated().map { ($0.element.line, $0.offset == events.count - 1 ? place : .goesOn) })
-    }
-
-    private mutating func write(_ lines: [([UInt8], RecordingPlace)]) -> Piece {
         var piece = Piece()
-        for (line, place) in lines {
-            piece.cast += line
-            piece.links += chain.append(line, place)
+        for (index, event) in events.enumerated() {
+            let start = piece.cast.count
+            event.write(to: &piece.cast)
+            chain.append(piece.cast[start...], index == events.count - 1 ? place : .goesOn, to: &piece.links)
         }
         return piece
     }
@@ -322,6 +320,7 @@ package struct Recording: Sendable {
 
 extension Recording.Piece {
     static func += (piece: inout Self, more: Self) {
+        if piece.cast.isEmpty { return piece = more }
         piece.cast += more.cast
         piece.links += more.links
     }

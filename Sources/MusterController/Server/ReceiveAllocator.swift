@@ -8,12 +8,17 @@ internal import NIOCore
 struct ReceiveAllocator: RecvByteBufferAllocator {
     private static let firstBytes = 64
 
-    private var sizes = AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 2_048, maximum: 65_536)
+    private var sizes: AdaptiveRecvByteBufferAllocator
     private var hasRead = false
 
-    static func use(on channel: any Channel) throws {
+    /// - Parameter most: what is read at once from one that pours. Bytes.
+    init(most: Int = 65_536) {
+        sizes = AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 2_048, maximum: most)
+    }
+
+    static func use(on channel: any Channel, most: Int = 65_536) throws {
         let options = channel.syncOptions
-        try options?.setOption(.recvAllocator, value: ReceiveAllocator())
+        try options?.setOption(.recvAllocator, value: ReceiveAllocator(most: most))
         // The pool's room; a buffer that was filled is followed by another turn of the event loop.
         try options?.setOption(.maxMessagesPerRead, value: 1)
     }

@@ -57,7 +57,7 @@ package struct DataChannelEntry: Sendable {
                 guard opening.clientInstanceID ?? node.node.description == node.node.description else {
                     throw SessionBroker.Refusal.foreign
                 }
-                try await broker.openAgent(session, node, leg)
+                try await broker.openAgent(session, node, opening, leg)
             case .client(let session):
                 // A node's identity is its certificate, on its own side.
                 guard (opening.clientInstanceID ?? "").isEmpty else { throw SessionBroker.Refusal.foreign }

@@ -23,13 +23,6 @@ final class DataChannelHandler: ChannelDuplexHandler {
         var fragments = 1_024
     }
 
-    private enum Opcode: UInt8 {
-        case binary = 2
-        case close = 8
-        case ping = 9
-        case pong = 10
-    }
-
     private enum Stage {
         case opening(EventLoopPromise<String>)
         case admitting(held: [ByteBuffer])
@@ -64,7 +57,7 @@ final class DataChannelHandler: ChannelDuplexHandler {
 
     init(limits: Limits, eventLoop: any EventLoop) {
         self.limits = limits
-        reader = WebSocketReader(maximumBytes: limits.messageBytes, maximumFragments: limits.fragments)
+        reader = WebSocketReader(maximumBytes: limits.messageBytes, maximumFragments: limits.fragments, isMasked: true)
         let promise = eventLoop.makePromise(of: String.self)
         stage = .opening(promise)
         opening = promise.futureResult
@@ -250,22 +243,12 @@ final class DataChannelHandler: ChannelDuplexHandler {
 
     /// One frame (RFC 6455 §5.2), not masked.
     private func write(
-        _ opcode: Opcode, _ payload: ByteBuffer, _ context: ChannelHandlerContext, promise: EventLoopPromise<Void>? = nil
+        _ kind: WebSocketFrameKind, _ payload: ByteBuffer, _ context: ChannelHandlerContext, promise: EventLoopPromise<Void>? = nil
     ) {
         let length = payload.readableBytes
         let isLittle = length <= Self.little
-        var frame = context.channel.allocator.buffer(capacity: 10 + (isLittle ? length : 0))
-        frame.writeInteger(0x80 | opcode.rawValue)
-        switch length {
-        case ..<126:
-            frame.writeInteger(UInt8(length))
-        case ..<65_536:
-            frame.writeInteger(UInt8(126))
-            frame.writeInteger(UInt16(length))
-        default:
-            frame.writeInteger(UInt8(127))
-            frame.writeInteger(UInt64(length))
-        }
+        var frame = context.channel.allocator.buffer(capacity: ByteBuffer.longestWebSocketHeader + (isLittle ? length : 0))
+        frame.writeWebSocketHeader(kind, length: length, key: nil)
         if isLittle {
             frame.writeImmutableBuffer(payload)
             context.write(Self.wrapOutboundOut(frame), promise: promise)

@@ -200,10 +200,10 @@ package actor SessionBroker: Service {
         return nil
     }
 
-    package func openAgent(_ id: SessionID, _ node: NodeIdentity, _ leg: RelayLeg) async throws(Refusal) {
+    package func openAgent(_ id: SessionID, _ node: NodeIdentity, _ opening: OpenDataChannel, _ leg: RelayLeg) async throws(Refusal) {
         if let refusal = admit(node, to: id) { throw refusal }
         guard let session = live[id] else { throw .over }
-        replaced(session.relay.attach(leg))
+        replaced(session.relay.attach(leg, takesUnhashed: opening.takesUnhashed == true))
         session.relay.noted(.agentConnected(address: leg.remoteAddress))
         if let openedAt = session.openedAt {
             openTime.recordNanoseconds((clock() - openedAt).nanoseconds)
@@ -232,7 +232,7 @@ package actor SessionBroker: Service {
             try await write(session, grant, SessionClient(opening), leg)
         }
         guard let session = live[id], !session.machine.isOver else { throw .over }
-        replaced(session.relay.attach(leg))
+        replaced(session.relay.attach(leg, takesUnhashed: opening.takesUnhashed == true))
         session.relay.noted(.clientConnected(address: leg.remoteAddress))
         await handle(id, .clientOpened)
     }

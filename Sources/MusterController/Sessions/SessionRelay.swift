@@ -35,6 +35,7 @@ package final class SessionRelay: Sendable {
 
     private struct Lane {
         var leg: RelayLeg?
+        var takesUnhashed = false
         var held: [ByteBuffer] = []
         var heldBytes = 0
         var highest: Int64 = -1
@@ -76,7 +77,9 @@ package final class SessionRelay: Sendable {
     }
 
     /// The leg takes its side's place; the one that was there is returned, and passes nothing any more.
-    package func attach(_ leg: RelayLeg) -> RelayLeg? {
+    ///
+    /// - Parameter takesUnhashed: its peer says that it takes frames without a digest.
+    package func attach(_ leg: RelayLeg, takesUnhashed: Bool) -> RelayLeg? {
         let start = leg.side == .client ? publication() : nil
         let former = state.withLockedValue { state -> RelayLeg? in
             let former = state[leg.side].leg
@@ -84,9 +87,10 @@ package final class SessionRelay: Sendable {
             if leg.side == .client, let start { _ = state.agent.leg?.offer(start, from: nil) }
             let unsent = (former?.takeQueue() ?? []) + state[leg.side].held
             state[leg.side].leg = leg
+            state[leg.side].takesUnhashed = takesUnhashed
             state[leg.side].held = []
             state[leg.side].heldBytes = 0
-            for frame in unsent { _ = leg.offer(frame, from: nil) }
+            for frame in unsent { _ = leg.offer(takesUnhashed ? frame : frame.hashingAgentMessage(), from: nil) }
             return former
         }
         leg.attach(to: self)
@@ -169,7 +173,9 @@ package final class SessionRelay: Sendable {
                 Self.hold(bytes, for: side, &state)
                 return false
             }
-            return target.offer(bytes, from: leg)
+            // The one thing that is changed in a frame: between a native end and a stock one, which has taken the place of a native one.
+            let fits = frame.isHashed || state[side].takesUnhashed
+            return target.offer(fits ? bytes : bytes.hashingAgentMessage(), from: leg)
         }
         if let failure { report(.recordingFailed(failure)) }
         return isFull ? .wait : .passed

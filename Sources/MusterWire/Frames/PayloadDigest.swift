@@ -5,6 +5,9 @@ package import NIOCore
 package struct PayloadDigest: Sendable, Hashable {
     let words: (UInt64, UInt64, UInt64, UInt64)
 
+    /// What stands in a frame whose sender has not hashed it: no payload's digest.
+    static let absent = PayloadDigest(words: (0, 0, 0, 0))
+
     init(words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
 
     package init(hashing payload: ByteBuffer) {
@@ -25,10 +28,12 @@ package struct PayloadDigest: Sendable, Hashable {
         self.words = (words[0], words[1], words[2], words[3])
     }
 
-    package var bytes: [UInt8] {
-        [self.words.0, self.words.1, self.words.2, self.words.3].flatMap { word in
-            (0..<8).map { UInt8(truncatingIfNeeded: word >> (56 - 8 * $0)) }
-        }
+    package var bytes: [UInt8] { self.prefix(32) }
+
+    /// The first of the bytes.
+    package func prefix(_ count: Int) -> [UInt8] {
+        let words = (self.words.0.bigEndian, self.words.1.bigEndian, self.words.2.bigEndian, self.words.3.bigEndian)
+        return withUnsafeBytes(of: words) { Array($0.prefix(count)) }
     }
 
     package static func == (a: PayloadDigest, b: PayloadDigest) -> Bool {

@@ -1,20 +1,21 @@
 package import NIOCore
 
-/// Takes a client's WebSocket messages out of a stream of bytes, in any cut, and puts fragments together (RFC 6455 §5). [value]
+/// Takes WebSocket messages out of a stream of bytes, in any cut, and puts fragments together (RFC 6455 §5). [value]
 ///
-/// NIO's decoder keeps what has come until a frame is whole, hands out a slice of that, and the slice is unmasked into a buffer of its own.
-/// Here each byte is copied once, unmasked on its way to where its message needs it.
+/// NIO's decoder keeps what has come until a frame is whole, in a buffer that grows with it, and hands out a slice of that. Here each byte
+/// is copied once, unmasked on its way to where its message needs it.
 package struct WebSocketReader: Sendable {
     package enum Message: Sendable, Equatable {
         case text(ByteBuffer)
         case binary(ByteBuffer)
         case ping(ByteBuffer)
         case pong
-        case close
+        /// With the code and the reason, as they came.
+        case close(ByteBuffer)
     }
 
     package enum Violation: Error, Sendable, Equatable {
-        /// Frames that no client sends.
+        /// Frames that no peer of this side sends.
         case protocolError(String)
         case tooLong
     }
@@ -34,6 +35,7 @@ package struct WebSocketReader: Sendable {
 
     private let maximumBytes: Int
     private let maximumFragments: Int
+    private let isMasked: Bool
     /// The first bytes of a frame, until they say all that is to be known.
     private var header = ByteBuffer()
     private var frame: Frame?
@@ -46,8 +48,11 @@ package struct WebSocketReader: Sendable {
     /// The room that it takes for what has come of frames and messages that are not whole.
     var keptBytes: Int { header.storageCapacity + control.storageCapacity + message.storageCapacity }
 
-    /// - Parameter maximumBytes: of one message.
-    package init(maximumBytes: Int, maximumFragments: Int) {
+    /// - Parameters:
+    ///   - maximumBytes: of one message.
+    ///   - isMasked: a client's frames have to be, a server's must not (RFC 6455 §5.1).
+    package init(maximumBytes: Int, maximumFragments: Int, isMasked: Bool) {
+        self.isMasked = isMasked
         self.maximumBytes = maximumBytes
         self.maximumFragments = maximumFragments
     }
@@ -93,7 +98,7 @@ package struct WebSocketReader: Sendable {
         var reader = bytes
         guard let first = reader.readInteger(as: UInt8.self), let second = reader.readInteger(as: UInt8.self) else { return nil }
         guard first & 0x70 == 0 else { throw .protocolError("reserved bits") }
-        guard second & 0x80 != 0 else { throw .protocolError("a frame without a mask") }
+        guard (second & 0x80 != 0) == isMasked else { throw .protocolError(isMasked ? "a frame without a mask" : "a frame with a mask") }
         var length = Int(second & 0x7F)
         if length == 126 {
             guard let long = reader.readInteger(as: UInt16.self) else { return nil }
@@ -103,7 +108,7 @@ package struct WebSocketReader: Sendable {
             guard long <= UInt64(maximumBytes) else { throw .tooLong }
             length = Int(long)
         }
-        guard let key = reader.readInteger(as: UInt32.self) else { return nil }
+        guard let key = isMasked ? reader.readInteger(as: UInt32.self) : 0 else { return nil }
         let frame = Frame(opcode: first & 0x0F, isFinal: first & 0x80 != 0, key: key, length: length)
         return (frame, bytes.readableBytes - reader.readableBytes)
     }
@@ -155,7 +160,8 @@ package struct WebSocketReader: Sendable {
         target.reserveCapacity(minimumWritableBytes: room)
         bytes.readWithUnsafeReadableBytes { source in
             target.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { space in
-                WebSocketMask.apply(key, from: UnsafeRawBufferPointer(rebasing: source.prefix(count)), to: space)
+                let source = UnsafeRawBufferPointer(rebasing: source.prefix(count))
+                if key == 0 { space.copyMemory(from: source) } else { WebSocketMask.apply(key, from: source, to: space) }
                 return count
             }
             return count
@@ -168,7 +174,7 @@ package struct WebSocketReader: Sendable {
         if done.isControl {
             defer { control = ByteBuffer() }
             switch done.opcode {
-            case 8: return .close
+            case 8: return .close(control)
             case 9: return .ping(control)
             default: return .pong
             }

@@ -56,7 +56,9 @@ extension AgentMessage {
         payload.writeBytes(Self.sequenceText)
         payload.writeString(String(message.sequenceNumber))
         payload.writeBytes(Self.closingText)
-        return AgentMessage(messageType: .acknowledge, createdDate: createdDate, flags: 3, payload: payload)
+        var answer = AgentMessage(messageType: .acknowledge, createdDate: createdDate, flags: 3, payload: payload)
+        answer.isHashed = message.isHashed
+        return answer
     }
 
     /// The sequence number that an `acknowledge` frame speaks of, and the last byte of the MessageId if it has one.
@@ -70,21 +72,19 @@ extension AgentMessage {
 
     /// For the text as it is written above, by the Go senders too. Inside a JSON string the same characters would have a backslash.
     private static func acknowledged(in bytes: UnsafeRawBufferPointer) -> (sequence: Int64, copy: UInt8?)? {
-        guard bytes.starts(with: self.openingText), bytes.count <= 512 else { return nil }
+        guard bytes.count <= 512, bytes.holds(self.openingText, at: 0) else { return nil }
         // Type (32 at most), id (36) and the texts between them: the number begins within this distance.
         let first = self.openingText.count + 1 + self.identifierText.count + 1
         guard bytes.count > first + self.sequenceText.count else { return nil }
         var index = first
         let last = bytes.count - self.sequenceText.count
         while index < last {
-            if bytes[index] == UInt8(ascii: ","), UnsafeRawBufferPointer(rebasing: bytes[index...]).starts(with: self.sequenceText) {
-                break
-            }
+            if bytes[index] == UInt8(ascii: ","), bytes.holds(self.sequenceText, at: index) { break }
             index += 1
         }
         guard index < last else { return nil }
         // Before it, a quotation mark, and before that the end of the id.
-        let copy = UInt8(String(decoding: UnsafeRawBufferPointer(rebasing: bytes[(index - 3)..<(index - 1)]), as: UTF8.self), radix: 16)
+        let copy = self.number(bytes[index - 3], bytes[index - 2])
         index += self.sequenceText.count
         var value: Int64 = 0
         let start = index
@@ -95,8 +95,30 @@ extension AgentMessage {
             value = sum
             index += 1
         }
-        guard index > start, UnsafeRawBufferPointer(rebasing: bytes[index...]).elementsEqual(self.closingText) else { return nil }
+        guard index > start, index + self.closingText.count == bytes.count, bytes.holds(self.closingText, at: index) else { return nil }
         return (value, copy)
+    }
+
+    /// Of two hexadecimal digits.
+    private static func number(_ high: UInt8, _ low: UInt8) -> UInt8? {
+        func value(_ digit: UInt8) -> UInt8? {
+            switch digit {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
+            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
+            case UInt8(ascii: "A")...UInt8(ascii: "F"): digit - UInt8(ascii: "A") + 10
+            default: nil
+            }
+        }
+        guard let high = value(high), let low = value(low) else { return nil }
+        return high << 4 | low
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    fileprivate func holds(_ text: [UInt8], at offset: Int) -> Bool {
+        guard offset + text.count <= count else { return false }
+        for index in text.indices where self[offset + index] != text[index] { return false }
+        return true
     }
 }
 

@@ -11,10 +11,12 @@ package struct OpenDataChannel: Codable, Sendable, Equatable, Redacted {
     package var clientInstanceID: String?
     /// Ours: the largest payload that the sender takes in one frame. Without it the sender is a stock one.
     package var maximumPayload: Int?
+    /// Ours: the sender takes frames without a digest (`AgentMessage.isHashed`).
+    package var takesUnhashed: Bool?
 
     package init(
         messageSchemaVersion: String = "1.0", requestID: String, tokenValue: String = "", clientID: String = "",
-        clientVersion: String? = nil, clientInstanceID: String? = nil, maximumPayload: Int? = nil
+        clientVersion: String? = nil, clientInstanceID: String? = nil, maximumPayload: Int? = nil, takesUnhashed: Bool? = nil
     ) {
         self.messageSchemaVersion = messageSchemaVersion
         self.requestID = requestID
@@ -23,6 +25,7 @@ package struct OpenDataChannel: Codable, Sendable, Equatable, Redacted {
         self.clientVersion = clientVersion
         self.clientInstanceID = clientInstanceID
         self.maximumPayload = maximumPayload
+        self.takesUnhashed = takesUnhashed
     }
 
     package init(from decoder: any Decoder) throws {
@@ -34,6 +37,7 @@ package struct OpenDataChannel: Codable, Sendable, Equatable, Redacted {
         self.clientVersion = try container.decodeIfPresent(String.self, forKey: .clientVersion)
         self.clientInstanceID = try container.decodeIfPresent(String.self, forKey: .clientInstanceID)
         self.maximumPayload = try container.decodeIfPresent(Int.self, forKey: .maximumPayload)
+        self.takesUnhashed = try container.decodeIfPresent(Bool.self, forKey: .takesUnhashed)
     }
 
     enum CodingKeys: String, CodingKey {
@@ -44,6 +48,7 @@ package struct OpenDataChannel: Codable, Sendable, Equatable, Redacted {
         case clientVersion = "ClientVersion"
         case clientInstanceID = "ClientInstanceId"
         case maximumPayload = "MaximumPayload"
+        case takesUnhashed = "TakesUnhashed"
     }
 }
 

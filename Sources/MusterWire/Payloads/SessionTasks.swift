@@ -92,11 +92,14 @@ package struct SessionClient: Codable, Sendable, Equatable {
     package var isNative: Bool
     package var maximumPayload: Int
     package var clientVersion: String
+    /// Frames without a digest.
+    package var takesUnhashed: Bool?
 
-    package init(isNative: Bool, maximumPayload: Int, clientVersion: String) {
+    package init(isNative: Bool, maximumPayload: Int, clientVersion: String, takesUnhashed: Bool? = nil) {
         self.isNative = isNative
         self.maximumPayload = maximumPayload
         self.clientVersion = clientVersion
+        self.takesUnhashed = takesUnhashed
     }
 
     package static let stock = SessionClient(isNative: false, maximumPayload: 1024, clientVersion: "")
@@ -106,7 +109,7 @@ package struct SessionClient: Codable, Sendable, Equatable {
         self.init(
             isNative: isNative,
             maximumPayload: isNative ? min(max(opening.maximumPayload ?? 1024, 1024), ReliableStream.largestPayload) : 1024,
-            clientVersion: opening.clientVersion ?? "")
+            clientVersion: opening.clientVersion ?? "", takesUnhashed: isNative ? opening.takesUnhashed : nil)
     }
 
     /// The limits of the agent's stream to this client.
@@ -114,6 +117,7 @@ package struct SessionClient: Codable, Sendable, Equatable {
         guard self.isNative else { return .stock }
         var limits = ReliableStream.Limits.native
         limits.maximumPayload = min(max(self.maximumPayload, 1024), ReliableStream.largestPayload)
+        limits.hashesPayloads = self.takesUnhashed != true
         return limits
     }
 
@@ -121,6 +125,7 @@ package struct SessionClient: Codable, Sendable, Equatable {
         case isNative = "Native"
         case maximumPayload = "MaximumPayload"
         case clientVersion = "ClientVersion"
+        case takesUnhashed = "TakesUnhashed"
     }
 }
 

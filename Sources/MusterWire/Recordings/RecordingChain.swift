@@ -20,17 +20,30 @@ package struct RecordingChain: Sendable, Equatable {
 
     /// - Parameter line: with its line feed.
     /// - Returns: the line of the chain's file, with its line feed.
-    package mutating func append(_ line: some Collection<UInt8>, _ place: RecordingPlace) -> [UInt8] {
-        let place = Array(place.description.utf8)
-        head = Self.head(after: head, line, place)
-        lines += 1
-        length += Int64(line.count)
-        return Array(Hex.encode(head).utf8) + [0x20] + place + [0x0a]
+    package mutating func append(_ line: [UInt8], _ place: RecordingPlace) -> [UInt8] {
+        var link: [UInt8] = []
+        append(line[...], place, to: &link)
+        return link
     }
 
-    static func head(after head: [UInt8], _ line: some Collection<UInt8>, _ place: [UInt8]) -> [UInt8] {
-        var digested = head
+    /// The same for a line among others, and to the chain's lines before it.
+    package mutating func append(_ line: ArraySlice<UInt8>, _ place: RecordingPlace, to links: inout [UInt8]) {
+        var text: [UInt8] = []
+        place.write(to: &text)
+        head = Self.head(after: head, line, text)
+        lines += 1
+        length += Int64(line.count)
+        links.reserveCapacity(links.count + 2 * head.count + text.count + 2)
+        Hex.append(head, to: &links)
+        links.append(0x20)
+        links += text
+        links.append(0x0a)
+    }
+
+    static func head(after head: [UInt8], _ line: ArraySlice<UInt8>, _ place: [UInt8]) -> [UInt8] {
+        var digested: [UInt8] = []
         digested.reserveCapacity(head.count + line.count + place.count)
+        digested += head
         digested += line
         digested += place
         return SHA256.hash(digested)
@@ -66,12 +79,26 @@ package enum RecordingPlace: Sendable, Equatable, CustomStringConvertible {
     package static let digestBytes = 16
 
     package var description: String {
+        var text: [UInt8] = []
+        write(to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    func write(to text: inout [UInt8]) {
         switch self {
-        case .none: "-"
-        case .goesOn: "+"
-        case .agent(let number, let digest): "a\(number):\(Hex.encode(digest))"
-        case .client(let number, let digest): "c\(number):\(Hex.encode(digest))"
+        case .none: text.append(UInt8(ascii: "-"))
+        case .goesOn: text.append(UInt8(ascii: "+"))
+        case .agent(let number, let digest): Self.write(UInt8(ascii: "a"), number, digest, to: &text)
+        case .client(let number, let digest): Self.write(UInt8(ascii: "c"), number, digest, to: &text)
         }
+    }
+
+    private static func write(_ side: UInt8, _ number: Int64, _ digest: [UInt8], to text: inout [UInt8]) {
+        text.reserveCapacity(RecordingLink.maximumLength)
+        text.append(side)
+        text.append(decimal: number)
+        text.append(UInt8(ascii: ":"))
+        Hex.append(digest, to: &text)
     }
 
     package init?(_ text: Substring) {
@@ -89,6 +116,18 @@ package enum RecordingPlace: Sendable, Equatable, CustomStringConvertible {
             default: return nil
             }
         }
+    }
+}
+
+extension [UInt8] {
+    /// The digits of a number, as in `String(number)`.
+    mutating func append(decimal number: Int64) {
+        guard number > 9 else {
+            if number >= 0 { append(UInt8(ascii: "0") + UInt8(number)) } else { append(contentsOf: String(number).utf8) }
+            return
+        }
+        append(decimal: number / 10)
+        append(UInt8(ascii: "0") + UInt8(number % 10))
     }
 }
 

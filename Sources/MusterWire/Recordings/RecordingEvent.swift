@@ -62,7 +62,7 @@ package struct RecordingEvent: Sendable, Equatable {
     }
 
     private static func write(time: Int64, to line: inout [UInt8]) {
-        line += Array(String(time / 1_000_000).utf8)
+        line.append(decimal: time / 1_000_000)
         line.append(UInt8(ascii: "."))
         var divisor: Int64 = 100_000
         while divisor > 0 {

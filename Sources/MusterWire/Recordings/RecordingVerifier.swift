@@ -109,7 +109,7 @@ package struct RecordingVerifier: Sendable {
     ) -> Fault {
         let number = suspect.before.lines + 1
         func head(after head: [UInt8], _ line: [UInt8], _ place: RecordingPlace) -> [UInt8] {
-            RecordingChain.head(after: head, line, Array(place.description.utf8))
+            RecordingChain.head(after: head, line[...], Array(place.description.utf8))
         }
         let nextFits = line.map { head(after: suspect.before.head, $0, suspect.link.place) == suspect.link.head } ?? false
         let thisIsNext = link.map { head(after: suspect.link.head, suspect.line, $0.place) == $0.head } ?? false

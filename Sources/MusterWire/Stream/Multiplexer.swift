@@ -28,9 +28,10 @@ package struct Multiplexer: Sendable {
         /// Received bytes of all streams that their connections have not taken.
         package var maximumUnread = 4 << 20
         package var stall = TimeAmount.seconds(10)
-        /// What one stream sends before it is the next one's turn. One that is alone sends all that a unit holds: each unit costs the
-        /// receiver a write to its connection.
+        /// What one stream sends before it is the next one's turn.
         package var turn = 16 << 10
+        /// What one that is alone sends in a unit: a whole number of them fills what is read from a connection at once.
+        package var alone = 32 << 10
 
         package init() {}
     }
@@ -52,6 +53,9 @@ package struct Multiplexer: Sendable {
         static let data: UInt8 = 2
         static let nothing: UInt8 = 3
     }
+
+    /// What the owners send in one frame: what is read at once from connections that pour, and its headers. Bytes.
+    package static let largestPiece = (128 << 10) + 4 * headerLength
 
     private static let version: UInt8 = 1
     private static let headerLength = 8
@@ -310,7 +314,7 @@ package struct Multiplexer: Sendable {
         }
         let queued = self.streams.values[index].queued
         if queued > 0 {
-            let turn = self.turns.count > 1 ? self.limits.turn : Self.largestData
+            let turn = self.turns.count > 1 ? self.limits.turn : self.limits.alone
             let count = min(queued, turn, Self.largestData, maximum - out.readableBytes - Self.headerLength)
             guard count > 0 else { return false }
             out.writeHeader(Command.data, id, length: count)

@@ -43,25 +43,29 @@ package struct ReliableStream: Sendable {
         package var maximumReordered: Int
         /// Of an agent: at the other end is the plugin of the AWS CLI.
         package var isForStockClient: Bool
+        /// False when the other end is known to take frames without a digest. One that sends them takes them, too.
+        package var hashesPayloads: Bool
 
         package init(
             maximumPayload: Int, maximumUnacknowledgedBytes: Int, maximumUnacknowledgedMessages: Int, maximumReordered: Int,
-            isForStockClient: Bool = false
+            isForStockClient: Bool = false, hashesPayloads: Bool = true
         ) {
             self.maximumPayload = maximumPayload
             self.maximumUnacknowledgedBytes = maximumUnacknowledgedBytes
             self.maximumUnacknowledgedMessages = maximumUnacknowledgedMessages
             self.maximumReordered = maximumReordered
             self.isForStockClient = isForStockClient
+            self.hashesPayloads = hashesPayloads
         }
 
         /// The other end is the plugin of the AWS CLI: it reorders 10,000 frames and expects 1,024 bytes in one.
         package static let stock = Limits(
             maximumPayload: 1024, maximumUnacknowledgedBytes: 1 << 20, maximumUnacknowledgedMessages: 4096, maximumReordered: 10_000,
             isForStockClient: true)
-        /// Both ends are ours.
+        /// Both ends are ours. A tunnel's largest piece fits a frame.
         package static let native = Limits(
-            maximumPayload: 64 << 10, maximumUnacknowledgedBytes: 4 << 20, maximumUnacknowledgedMessages: 4096, maximumReordered: 10_000)
+            maximumPayload: Multiplexer.largestPiece, maximumUnacknowledgedBytes: 4 << 20, maximumUnacknowledgedMessages: 4096,
+            maximumReordered: 10_000)
     }
 
     package struct Delivery: Sendable, Equatable {
@@ -128,6 +132,7 @@ package struct ReliableStream: Sendable {
     private var timeouts = 0
 
     private var receiver: StreamReceiver
+    private var hashesPayloads: Bool
 
     /// The stock client takes frames without having its handler, and drops those whose turn it is; after its first input it has one.
     private var isClientReady = false
@@ -141,6 +146,7 @@ package struct ReliableStream: Sendable {
     package init(role: Role, limits: Limits) {
         self.role = role
         self.limits = limits
+        self.hashesPayloads = limits.hashesPayloads
         self.window = SendWindow(ceiling: limits.maximumUnacknowledgedBytes)
         self.receiver = StreamReceiver(
             maximumWaiting: limits.maximumReordered, maximumWaitingBytes: limits.maximumUnacknowledgedBytes)
@@ -172,7 +178,7 @@ package struct ReliableStream: Sendable {
     ) -> [AgentMessage] {
         var rest = payload
         guard rest.readableBytes > 0 || flags != 0 else { return [] }
-        let largest = min(max(1, self.limits.maximumPayload), AgentMessage.maximumPayloadLength)
+        let largest = min(max(1, self.limits.maximumPayload), self.window.largestFrame, AgentMessage.maximumPayloadLength)
         if rest.readableBytes <= largest { return self.frame(type, rest, flags, now, date).map { [$0] } ?? [] }
         var frames: [AgentMessage] = []
         frames.reserveCapacity(rest.readableBytes / largest + 1)
@@ -199,7 +205,8 @@ package struct ReliableStream: Sendable {
             messageType: self.role.outgoing, createdDate: date, sequenceNumber: sequence, flags: flags | mark, payloadType: type,
             payload: payload
         ).holdingLittle()
-        message.keepDigest()
+        message.isHashed = self.hashesPayloads
+        if self.hashesPayloads { message.keepDigest() }
         message.messageID = message.messageID.copy(0)
         let goesOut = self.isConnected && !self.isPaused
         let sent = goesOut ? now : nil
@@ -288,6 +295,7 @@ package struct ReliableStream: Sendable {
         switch message.messageType {
         case self.role.incoming:
             self.resumed(now, &step.send)
+            if !message.isHashed, message.payload.readableBytes > 0 { self.hashesPayloads = false }
             do throws(StreamFailure) {
                 let outcome = try self.receiver.received(message, isReady: isReady) { frame in
                     step.deliver.append(Delivery(type: frame.payloadType, flags: frame.flags, payload: frame.payload))

@@ -12,6 +12,9 @@ struct SendWindow: Sendable {
     private var shortest: TimeAmount?
     private var shrunk: NIODeadline?
 
+    /// What one frame may hold: until a link has shown that it is fast, a large one would be repeated while it is still on its way.
+    var largestFrame: Int { max(Self.floor, self.bytes / 8) }
+
     init(ceiling: Int) {
         self.ceiling = max(1, ceiling)
         self.bytes = min(Self.start, self.ceiling)

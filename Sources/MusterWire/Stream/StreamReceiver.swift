@@ -2,6 +2,9 @@ import NIOCore
 
 /// The receiving half of a stream: each sequence number once and in order. It acknowledges nothing, so that the recorder of a session can
 /// run it beside the two ends.
+///
+/// Who lets no other contents pass under a number that has been seen remembers payloads by their SHA-256, which can be told to a later run,
+/// or by a fingerprint under a key of its own.
 package struct StreamReceiver: Sendable {
     package enum Outcome: Sendable, Equatable {
         /// It was the next one; it and what waited for it have been delivered.
@@ -16,17 +19,28 @@ package struct StreamReceiver: Sendable {
         case refused
     }
 
-    private struct Remembered: Sendable {
+    private struct Remembered: Sendable, Equatable {
         var low: UInt64
         var high: UInt64
 
         /// Half of the digest will do: who looks for two payloads that share 128 bits of it looks for 2^64 attempts.
         init(_ digest: PayloadDigest) {
-            self.low = digest.words.0
-            self.high = digest.words.1
+            self.init(low: digest.words.0, high: digest.words.1)
         }
 
-        func matches(_ digest: PayloadDigest) -> Bool { self.low == digest.words.0 && self.high == digest.words.1 }
+        init(low: UInt64, high: UInt64) {
+            self.low = low
+            self.high = high
+        }
+
+        init(_ message: AgentMessage, _ fingerprint: PayloadFingerprint?) {
+            guard let fingerprint else {
+                self.init(message.payloadDigest)
+                return
+            }
+            let (low, high) = fingerprint.of(message.payload)
+            self.init(low: low, high: high)
+        }
     }
 
     /// The sequence number that is delivered next.
@@ -39,12 +53,17 @@ package struct StreamReceiver: Sendable {
     private var remembered = CircularBuffer<Remembered>()
     private let maximumRemembered: Int
     private let takesOpeners: Bool
+    private let fingerprint: PayloadFingerprint?
 
-    /// - Parameter takesOpeners: a frame that says so stands for the empty one before it as well, which then is a repeat when it comes.
+    /// - Parameters:
+    ///   - takesOpeners: a frame that says so stands for the empty one before it as well, which then is a repeat when it comes.
+    ///   - fingerprint: instead of digests. What is remembered is then of no use to a later run.
     package init(
-        maximumWaiting: Int, maximumWaitingBytes: Int, remembering: Int = 0, expected: Int64 = 0, takesOpeners: Bool = false
+        maximumWaiting: Int, maximumWaitingBytes: Int, remembering: Int = 0, expected: Int64 = 0, takesOpeners: Bool = false,
+        fingerprint: PayloadFingerprint? = nil
     ) {
         self.takesOpeners = takesOpeners
+        self.fingerprint = fingerprint
         self.maximumWaiting = maximumWaiting
         self.maximumWaitingBytes = maximumWaitingBytes
         self.maximumRemembered = remembering
@@ -56,8 +75,12 @@ package struct StreamReceiver: Sendable {
     /// After a restart: the digest of the number before `expected`, then of the ones before it, is told oldest first.
     package mutating func remember(_ digest: PayloadDigest) {
         guard self.maximumRemembered > 0 else { return }
+        self.remember(Remembered(digest))
+    }
+
+    private mutating func remember(_ known: Remembered) {
         if self.remembered.count == self.maximumRemembered { self.remembered.removeFirst() }
-        self.remembered.append(Remembered(digest))
+        self.remembered.append(known)
     }
 
     package mutating func received(
@@ -71,7 +94,6 @@ package struct StreamReceiver: Sendable {
             opener.flags = 0
             opener.payloadType = .output
             opener.payload = ByteBuffer()
-            opener.keepDigest()
             self.accept(opener, deliver)
         }
         if sequence == self.expected {
@@ -88,11 +110,11 @@ package struct StreamReceiver: Sendable {
             let age = self.expected - sequence
             guard age <= self.remembered.count else { return .unknownRepeat }
             let known = self.remembered[self.remembered.index(self.remembered.endIndex, offsetBy: -Int(age))]
-            guard known.matches(message.payloadDigest) else { throw .repeatDiffers(sequence: sequence) }
+            guard known == Remembered(message, self.fingerprint) else { throw .repeatDiffers(sequence: sequence) }
             return .repeated
         }
         if let early = self.waiting[sequence] {
-            if self.maximumRemembered > 0, early.payloadDigest != message.payloadDigest { throw .repeatDiffers(sequence: sequence) }
+            if self.maximumRemembered > 0, early.payload != message.payload { throw .repeatDiffers(sequence: sequence) }
             return .repeated
         }
         let bytes = message.payload.readableBytes
@@ -118,11 +140,11 @@ package struct StreamReceiver: Sendable {
 
     private mutating func accept(_ message: AgentMessage, _ deliver: (AgentMessage) -> Void) {
         self.expected += 1
-        self.remember(message)
+        guard self.maximumRemembered > 0 else { return deliver(message) }
+        var message = message
+        // Who gets it next wants it, too.
+        if self.fingerprint == nil { message.keepDigest() }
+        self.remember(Remembered(message, self.fingerprint))
         deliver(message)
-    }
-
-    private mutating func remember(_ message: AgentMessage) {
-        if self.maximumRemembered > 0 { self.remember(message.payloadDigest) }
     }
 }

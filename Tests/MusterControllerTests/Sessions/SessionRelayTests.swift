@@ -67,7 +67,7 @@ import Testing
 
         func attach(_ side: SessionSide) -> FakeLeg {
             let leg = FakeLeg(side)
-            _ = relay.attach(leg.leg)
+            _ = relay.attach(leg.leg, takesUnhashed: false)
             return leg
         }
     }
@@ -79,6 +79,31 @@ import Testing
                 messageType: type, createdDate: Timestamp(milliseconds: 1), sequenceNumber: sequence, payloadType: payloadType,
                 payload: ByteBuffer(repeating: 7, count: size)))
         return bytes
+    }
+
+    static func unhashed(_ frame: ByteBuffer) throws -> ByteBuffer {
+        var (reader, bytes) = (frame, ByteBuffer())
+        var message = try reader.readAgentMessage()
+        message.isHashed = false
+        bytes.writeAgentMessage(message)
+        return bytes
+    }
+
+    @Test func whoTakesNoFrameWithoutADigestGetsOne() throws {
+        let fixture = Fixture()
+        let agent = fixture.attach(.agent)
+        let frames = (0..<4).map { Self.frame(.outputStreamData, $0) }
+        let bare = try frames.map(Self.unhashed)
+        // Held, for a client that takes them and is then replaced by one that does not.
+        _ = fixture.relay.received(bare[0], from: agent.leg)
+        let native = FakeLeg(.client)
+        _ = fixture.relay.attach(native.leg, takesUnhashed: true)
+        #expect(native.written() == [bare[0]])
+        _ = fixture.relay.received(bare[1], from: agent.leg)
+        let stock = fixture.attach(.client)
+        _ = fixture.relay.received(bare[2], from: agent.leg)
+        _ = fixture.relay.received(frames[3], from: agent.leg)
+        #expect(stock.written() == Array(frames[1...]))
     }
 
     static func sequences(_ frames: [ByteBuffer]) throws -> [Int64] {
@@ -157,7 +182,7 @@ import Testing
         // What a former leg had not sent comes first.
         for number in 100..<103 as Range<Int64> { _ = fixture.relay.received(Self.frame(.outputStreamData, number), from: agent.leg) }
         let next = FakeLeg(.client)
-        #expect(fixture.relay.attach(next.leg) === client.leg)
+        #expect(fixture.relay.attach(next.leg, takesUnhashed: false) === client.leg)
         #expect(try Self.sequences(next.written()) == Array(100..<103))
         fixture.relay.detach(client.leg)
         #expect(fixture.reports.withLockedValue { $0.isEmpty })

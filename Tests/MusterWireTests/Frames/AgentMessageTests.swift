@@ -71,6 +71,46 @@ import Testing
         #expect(throws: FrameError.digest) { try read(Self.golden + [0]) }
     }
 
+    @Test(arguments: [MessageType.inputStreamData, .outputStreamData, .acknowledge], [0, 5, 70_000])
+    func aFrameOfAStreamMayHaveNoDigest(type: MessageType, size: Int) throws {
+        var message = AgentMessage(
+            messageType: type, createdDate: Timestamp(milliseconds: 1), sequenceNumber: 3, payloadType: .output,
+            payload: ByteBuffer(repeating: 9, count: size))
+        message.isHashed = false
+        message.keepDigest()
+        var buffer = ByteBuffer()
+        buffer.writeAgentMessage(message)
+        #expect(Array(buffer.readableBytesView)[80..<112].allSatisfy { $0 == 0 })
+        // For who cannot do without, it is what it would have been.
+        var hashed = buffer.hashingAgentMessage()
+        let whole = try hashed.readAgentMessage()
+        #expect(whole == message && whole.isHashed)
+        let read = try buffer.readAgentMessage()
+        #expect(read == message && !read.isHashed)
+        #expect(!AgentMessage.acknowledging(read, createdDate: read.createdDate).isHashed)
+        #expect(AgentMessage.acknowledging(whole, createdDate: read.createdDate).isHashed)
+    }
+
+    @Test func noOtherFrameMayAndAWrongDigestStaysOne() throws {
+        let zeros = golden { for index in 80..<112 { $0[index] = 0 } }
+        var control = zeros
+        control.replaceSubrange(4..<36, with: Array("agent_job_reply                 ".utf8))
+        #expect(throws: FrameError.digest) { try read(control) }
+        #expect(throws: FrameError.digest) { try read(golden { $0[111] ^= 1 }) }
+        #expect(throws: FrameError.digest) { try read(golden { for index in 80..<111 { $0[index] = 0 } }) }
+        let whole = ByteBuffer(bytes: Self.golden)
+        #expect(whole.hashingAgentMessage() == whole)
+        #expect(ByteBuffer(string: "no frame").hashingAgentMessage() == ByteBuffer(string: "no frame"))
+    }
+
+    @Test func typesAreTheSameByNumberOrByName() {
+        #expect(MessageType(rawValue: "acknowledge") == .acknowledge)
+        #expect(MessageType(rawValue: "acknowledge") != .agentJob)
+        #expect(MessageType(rawValue: "something_new") == MessageType(rawValue: "something_new"))
+        #expect(MessageType(rawValue: "something_new") != MessageType(rawValue: "something_else"))
+        #expect(MessageType(rawValue: "something_new") != .acknowledge)
+    }
+
     @Test func dateIsSetAndInRange() {
         #expect(throws: FrameError.createdDate) { try read(golden { for index in 40..<48 { $0[index] = 0 } }) }
         #expect(throws: FrameError.createdDate) { try read(golden { for index in 40..<48 { $0[index] = 0xff } }) }

@@ -9,7 +9,7 @@ struct WebSocketMaskTests {
         #expect(String(buffer: bytes.applyingWebSocketMask(0x37fa_213d)) == "Hello")
     }
 
-    @Test(arguments: 0...70)
+    @Test(arguments: 0...200)
     func eachByteByItsPlace(length: Int) {
         let plain = (0..<length).map { UInt8(truncatingIfNeeded: $0 &* 37) }
         let key: [UInt8] = [0x01, 0x80, 0xfe, 0x55]

@@ -26,9 +26,9 @@ import Testing
     }
 
     private func read(
-        _ bytes: [UInt8], pieces: Int = .max, maximumBytes: Int = 1 << 20, fragments: Int = 8
+        _ bytes: [UInt8], pieces: Int = .max, maximumBytes: Int = 1 << 20, fragments: Int = 8, isMasked: Bool = true
     ) throws -> [WebSocketReader.Message] {
-        var reader = WebSocketReader(maximumBytes: maximumBytes, maximumFragments: fragments)
+        var reader = WebSocketReader(maximumBytes: maximumBytes, maximumFragments: fragments, isMasked: isMasked)
         var messages: [WebSocketReader.Message] = []
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -43,12 +43,13 @@ import Testing
     private func bytes(_ count: Int) -> [UInt8] { (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 7) } }
 
     @Test(arguments: [1, 2, 3, 5, 7, 13, 64, 1_000, .max]) func inAnyCut(pieces: Int) throws {
-        let sizes = [0, 1, 3, 125, 126, 300, 65_535, 65_536, 70_001]
+        // Byte by byte, the long ones take long without an optimiser.
+        let sizes = [0, 1, 3, 125, 126, 300] + (pieces < 64 ? [65_536] : [65_535, 65_536, 70_001])
         let stream = sizes.flatMap { frame(2, bytes($0)) + frame(9, bytes($0 % 126)) } + frame(1, Array("é".utf8)) + frame(8, [3, 232])
         let expected = sizes.flatMap { size -> [WebSocketReader.Message] in
             [.binary(ByteBuffer(bytes: bytes(size))), .ping(ByteBuffer(bytes: bytes(size % 126)))]
         }
-        #expect(try read(stream, pieces: pieces) == expected + [.text(ByteBuffer(string: "é")), .close])
+        #expect(try read(stream, pieces: pieces) == expected + [.text(ByteBuffer(string: "é")), .close(ByteBuffer(bytes: [3, 232]))])
     }
 
     @Test(arguments: [1, 4, .max]) func fragmentsWithAPingBetween(pieces: Int) throws {
@@ -74,6 +75,16 @@ import Testing
     @Test(arguments: violations) func whatNoClientSends(stream: [UInt8], reason: String) {
         for pieces in [1, .max] {
             #expect(throws: WebSocketReader.Violation.protocolError(reason)) { try read(stream, pieces: pieces) }
+        }
+    }
+
+    @Test(arguments: [1, 7, 1_000, .max]) func aServersFramesHaveNoMask(pieces: Int) throws {
+        let sizes = [0, 1, 125, 126, 300] + (pieces < 64 ? [] : [65_535, 65_536, 70_001])
+        let stream = sizes.flatMap { frame(2, bytes($0), key: nil) } + frame(8, [3, 232, 0x6F, 0x6B], key: nil)
+        let expected = sizes.map { WebSocketReader.Message.binary(ByteBuffer(bytes: bytes($0))) }
+        #expect(try read(stream, pieces: pieces, isMasked: false) == expected + [.close(ByteBuffer(bytes: [3, 232, 0x6F, 0x6B]))])
+        #expect(throws: WebSocketReader.Violation.protocolError("a frame with a mask")) {
+            try read(frame(2, [1]), pieces: pieces, isMasked: false)
         }
     }
 

@@ -43,7 +43,7 @@ import Testing
         frame.writeInteger(UInt16(Self.goldenFrame.count))
         frame.writeInteger(UInt32(0))
         frame.writeBytes(Self.goldenFrame)
-        var reader = WebSocketReader(maximumBytes: 1 << 20, maximumFragments: 8)
+        var reader = WebSocketReader(maximumBytes: 1 << 20, maximumFragments: 8, isMasked: true)
         var messages: [WebSocketReader.Message] = []
         for byte in Array(buffer: frame) {
             #expect(messages.isEmpty)

@@ -57,6 +57,9 @@ import Testing
     }
 
     @Test func theChainIsTheOneThatIsWrittenDown() {
+        for number in [0, 1, 9, 10, 99, 100, 12_345, Int64.max - 1] {
+            #expect(RecordingPlace.agent(number, digest: Array(0..<16)).description == "a\(number):000102030405060708090a0b0c0d0e0f")
+        }
         #expect(Hex.encode(RecordingChain(Self.session).head) == Hex.encode(SHA256.hash("muster recording 1\njane-0123456789abcdef0\n")))
         var chain = RecordingChain(Self.session)
         let first = chain.head

@@ -54,6 +54,43 @@ import Testing
         #expect(client.unacknowledgedBytes == 2500)
     }
 
+    // MARK: Digests
+
+    @Test func whoIsSentFramesWithoutADigestSendsNoneEither() throws {
+        var limits = ReliableStream.Limits.native
+        limits.hashesPayloads = false
+        var agent = ReliableStream(role: .agent, limits: limits)
+        var client = ReliableStream(role: .client, limits: .native)
+        #expect(client.send(.output, text("a"), now: start, date: date).map(\.isHashed) == [true])
+        let frame = try #require(agent.send(.output, text("b"), now: start, date: date).first)
+        #expect(!frame.isHashed)
+        let answers = client.received(frame, now: start, date: date).send
+        #expect(answers.map(\.isHashed) == [false])
+        #expect(client.send(.output, text("c"), now: start, date: date).map(\.isHashed) == [false])
+        // What is sent again is what was sent.
+        client.disconnected()
+        #expect(client.reconnected(now: start).map(\.isHashed) == [true, false])
+    }
+
+    @Test func anEmptyFrameSaysNothingOfDigests() {
+        var client = ReliableStream(role: .client, limits: .native)
+        var empty = data(0, "")
+        empty.isHashed = false
+        _ = client.received(empty, now: start, date: date)
+        #expect(client.send(.output, text("a"), now: start, date: date).map(\.isHashed) == [true])
+    }
+
+    @Test func framesGrowWithTheWindow() {
+        var client = ReliableStream(role: .client, limits: .native)
+        let frames = client.send(.output, ByteBuffer(repeating: 1, count: 128 << 10), now: start, date: date)
+        #expect(frames.map(\.payload.readableBytes) == [64 << 10, 64 << 10])
+        #expect(SendWindow(ceiling: 4 << 20).largestFrame == 64 << 10)
+        #expect(SendWindow(ceiling: 100).largestFrame == 64 << 10)
+        var window = SendWindow(ceiling: 4 << 20)
+        for _ in 0..<100 { window.acknowledged(1 << 20, wasFull: true, sample: .milliseconds(1), now: start) }
+        #expect(window.largestFrame == 512 << 10)
+    }
+
     // MARK: The stock client
 
     /// An agent whose client has its handler.

@@ -10,8 +10,8 @@ import Testing
             payload: ByteBuffer(string: text))
     }
 
-    @Test func theRecorderSeesEachNumberOnce() throws {
-        var receiver = StreamReceiver(maximumWaiting: 10, maximumWaitingBytes: 1000, remembering: 4)
+    @Test(arguments: [nil, PayloadFingerprint()]) func theRecorderSeesEachNumberOnce(fingerprint: PayloadFingerprint?) throws {
+        var receiver = StreamReceiver(maximumWaiting: 10, maximumWaitingBytes: 1000, remembering: 4, fingerprint: fingerprint)
         var seen: [Int64] = []
         func pass(_ sequence: Int64) throws -> StreamReceiver.Outcome {
             try receiver.received(frame(sequence, "\(sequence)")) { seen.append($0.sequenceNumber) }
@@ -28,9 +28,17 @@ import Testing
         #expect(seen == Array(0...9))
     }
 
-    @Test func aRepeatWithOtherContentsIsFound() throws {
-        var receiver = StreamReceiver(maximumWaiting: 10, maximumWaitingBytes: 1000, remembering: 4)
+    /// With a digest in the frame or without one.
+    @Test(arguments: [nil, PayloadFingerprint()], [true, false])
+    func aRepeatWithOtherContentsIsFound(fingerprint: PayloadFingerprint?, isHashed: Bool) throws {
+        var receiver = StreamReceiver(maximumWaiting: 10, maximumWaitingBytes: 1000, remembering: 4, fingerprint: fingerprint)
+        func frame(_ sequence: Int64, _ text: String) -> AgentMessage {
+            var message = self.frame(sequence, text)
+            message.isHashed = isHashed
+            return message
+        }
         _ = try receiver.received(frame(0, "rm x")) { _ in }
+        #expect(try receiver.received(frame(0, "rm x")) { _ in } == .repeated)
         _ = try receiver.received(frame(2, "y")) { _ in }
         #expect(throws: StreamFailure.repeatDiffers(sequence: 0)) { try receiver.received(frame(0, "rm y")) { _ in } }
         #expect(throws: StreamFailure.repeatDiffers(sequence: 2)) { try receiver.received(frame(2, "z")) { _ in } }

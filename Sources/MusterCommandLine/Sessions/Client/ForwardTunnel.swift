@@ -18,7 +18,8 @@ final class ForwardTunnel: DataChannelReceiver, @unchecked Sendable {
         case stalled
     }
 
-    private static let largestPiece = 64 << 10
+    /// What one read brings.
+    static let largestRead = 64 << 10
     /// Less room than this is waited out: a frame for a few bytes costs as much as a full one.
     private static let leastRoom = 4096
 
@@ -51,14 +52,17 @@ final class ForwardTunnel: DataChannelReceiver, @unchecked Sendable {
     }
 
     fileprivate func mayRead(_ connection: LocalConnection) -> Bool {
-        !isOver && connection.rest.readableBytes == 0 && multiplexer.room(connection.id) > Self.largestPiece
+        !isOver && connection.rest.readableBytes == 0 && multiplexer.room(connection.id) > Self.largestRead
     }
 
     fileprivate func received(_ bytes: ByteBuffer, _ connection: LocalConnection) {
         if connection.rest.readableBytes == 0 { connection.rest = bytes } else { connection.rest.writeImmutableBuffer(bytes) }
         multiplexer.write(connection.id, &connection.rest)
-        flush()
+        if multiplexer.queuedBytes >= Multiplexer.largestPiece { flush() }
     }
+
+    /// Nothing more is there now.
+    fileprivate func receivedEverything() { flush() }
 
     fileprivate func closed(_ connection: LocalConnection) {
         connection.isClosed = true
@@ -154,12 +158,13 @@ final class ForwardTunnel: DataChannelReceiver, @unchecked Sendable {
                 news(.refused("\(failure)"))
             }
         }
+        for case .data(let id, _) in events { connections[id]?.flush() }
     }
 
     private func flush() {
         while !isOver {
             let room = channel.room
-            guard room >= Self.leastRoom, var bytes = multiplexer.take(upTo: min(room, Self.largestPiece)) else { return }
+            guard room >= Self.leastRoom, var bytes = multiplexer.take(upTo: min(room, Multiplexer.largestPiece)) else { return }
             _ = channel.write(.output, &bytes)
         }
     }
@@ -194,6 +199,9 @@ final class LocalConnection: ChannelInboundHandler {
     fileprivate var rest = ByteBuffer()
     fileprivate var isClosed = false
     private var isKnown = false
+    /// The last piece for the local program, and what has been written with it and before since the last flush.
+    private var unflushed: ByteBuffer?
+    private var unflushedBytes = 0
 
     init(tunnel: ForwardTunnel) { self.tunnel = tunnel }
 
@@ -210,7 +218,9 @@ final class LocalConnection: ChannelInboundHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        if isKnown, !isClosed, tunnel.mayRead(self) { context.read() }
+        guard isKnown else { return }
+        tunnel.receivedEverything()
+        if !isClosed, tunnel.mayRead(self) { context.read() }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -222,16 +232,27 @@ final class LocalConnection: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
+    /// Sent with the next flush.
     fileprivate func write(_ bytes: ByteBuffer) {
-        let count = bytes.readableBytes
+        unflushedBytes += bytes.readableBytes
+        if let former = unflushed { channel?.write(former, promise: nil) }
+        unflushed = bytes
+    }
+
+    fileprivate func flush() {
+        guard let last = unflushed else { return }
+        let count = unflushedBytes
+        unflushed = nil
+        unflushedBytes = 0
         guard let channel else { return tunnel.written(count, self) }
         let bound = NIOLoopBound(self, eventLoop: channel.eventLoop)
-        channel.writeAndFlush(bytes).whenComplete { _ in bound.value.tunnel.written(count, bound.value) }
+        channel.writeAndFlush(last).whenComplete { _ in bound.value.tunnel.written(count, bound.value) }
     }
 
     /// smux knows no half-close: after what was written the connection ends.
     fileprivate func hangUp() {
         rest = ByteBuffer()
+        flush()
         guard let channel else { return tunnel.closed(self) }
         channel.writeAndFlush(ByteBuffer()).whenComplete { _ in channel.close(promise: nil) }
     }

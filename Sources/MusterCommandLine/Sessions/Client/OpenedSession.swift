@@ -104,7 +104,7 @@ final class OpenedSession: Sendable {
             let stream = try StreamAddress(grant.streamURL, endpoint)
             let opening = OpenDataChannel(
                 requestID: UUID().uuidString.lowercased(), tokenValue: token, clientID: client, clientVersion: ClientVersion.current,
-                maximumPayload: ReliableStream.largestPayload)
+                maximumPayload: ReliableStream.largestPayload, takesUnhashed: true)
             return try await DataChannel.open(
                 endpoint: stream.endpoint, path: stream.path, tls: tls,
                 text: String(decoding: try JSONCoding.encode(opening), as: UTF8.self),
