@@ -12,6 +12,9 @@ struct SecureChannel: Sendable {
     let channel: any Channel
     fileprivate let recorder: NIOLoopBound<FailureRecorder>
 
+    /// Of a peer that pours; what is read at once grows up to this. Bytes.
+    private static let largestRead = 128 << 10
+
     static func connect(
         to endpoint: Endpoint,
         tls: TLSContext,
@@ -24,6 +27,7 @@ struct SecureChannel: Sendable {
             .connectTimeout(max(deadline - .now(), .milliseconds(1)))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelOption(.socketOption(.so_keepalive), value: 1)
+            .channelOption(.recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 2_048, maximum: largestRead))
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let handlers = channel.pipeline.syncOperations

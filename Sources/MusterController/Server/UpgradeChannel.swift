@@ -235,7 +235,7 @@ struct UpgradeChannel: ServerChildChannel {
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try ReceiveAllocator.use(on: channel)
+                    try ReceiveAllocator.use(on: channel, most: 128 << 10)
                     try channel.pipeline.syncOperations.addHandler(TLSHandler(passage))
                     let dataChannel = try addDataChannelHandlers(channel, connection, admission, settled: settled)
                     made.withLockedValue { $0 = dataChannel }

@@ -11,9 +11,10 @@ struct SendWindow: Sendable {
     private let ceiling: Int
     private var shortest: TimeAmount?
     private var shrunk: NIODeadline?
+    private var isQuick = false
 
-    /// What one frame may hold: until a link has shown that it is fast, a large one would be repeated while it is still on its way.
-    var largestFrame: Int { max(Self.floor, self.bytes / 8) }
+    /// What one frame may hold: until a link has shown that it is quick, a large one would be repeated while it is still on its way.
+    var largestFrame: Int { self.isQuick ? .max : Self.floor }
 
     init(ceiling: Int) {
         self.ceiling = max(1, ceiling)
@@ -22,6 +23,7 @@ struct SendWindow: Sendable {
 
     mutating func acknowledged(_ count: Int, wasFull: Bool, sample: TimeAmount?, now: NIODeadline) {
         guard let sample else { return }
+        self.isQuick = sample <= Self.tolerated
         guard let shortest, sample > shortest else {
             self.shortest = sample
             if wasFull { self.grow(count) }
@@ -51,6 +53,7 @@ struct SendWindow: Sendable {
     mutating func reconnected() {
         self.shortest = nil
         self.shrunk = nil
+        self.isQuick = false
         self.bytes = min(self.bytes, min(Self.start, self.ceiling))
     }
 }

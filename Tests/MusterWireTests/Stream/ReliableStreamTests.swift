@@ -80,15 +80,19 @@ import Testing
         #expect(client.send(.output, text("a"), now: start, date: date).map(\.isHashed) == [true])
     }
 
-    @Test func framesGrowWithTheWindow() {
+    @Test func framesAreLargeOnceTheLinkIsKnownToBeQuick() throws {
         var client = ReliableStream(role: .client, limits: .native)
-        let frames = client.send(.output, ByteBuffer(repeating: 1, count: 128 << 10), now: start, date: date)
-        #expect(frames.map(\.payload.readableBytes) == [64 << 10, 64 << 10])
-        #expect(SendWindow(ceiling: 4 << 20).largestFrame == 64 << 10)
-        #expect(SendWindow(ceiling: 100).largestFrame == 64 << 10)
-        var window = SendWindow(ceiling: 4 << 20)
-        for _ in 0..<100 { window.acknowledged(1 << 20, wasFull: true, sample: .milliseconds(1), now: start) }
-        #expect(window.largestFrame == 512 << 10)
+        func frames(of size: Int) -> [Int] {
+            client.send(.output, ByteBuffer(repeating: 1, count: size), now: start, date: date).map(\.payload.readableBytes)
+        }
+        #expect(frames(of: 128 << 10) == [64 << 10, 64 << 10])
+        _ = client.received(try acknowledgement(0), now: start + .milliseconds(101), date: date)
+        #expect(frames(of: 65 << 10) == [64 << 10, 1 << 10])
+        _ = client.received(try acknowledgement(1), now: start + .milliseconds(9), date: date)
+        #expect(frames(of: 128 << 10) == [128 << 10])
+        client.disconnected()
+        _ = client.reconnected(now: start)
+        #expect(frames(of: 65 << 10) == [64 << 10, 1 << 10])
     }
 
     // MARK: The stock client
