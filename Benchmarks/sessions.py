@@ -303,7 +303,8 @@ def private_memory(muster, node, env, row):
             terminals.append(Terminal([muster, "shell", node], env))
         for terminal in terminals:
             os.write(terminal.master, b"echo her''e\n")
-            terminal.until(b"here\r\n")
+            # Login shells whose profile takes a lock come one after the other.
+            terminal.until(b"here\r\n", seconds=240)
         time.sleep(1)
         host, launchers = programs({"session-host"}), programs({"session-launch"})
         row(f"agent's private memory of {count} sessions, beside the shells",

@@ -177,6 +177,14 @@ def answer(s, patience):
         pass
 
 
+def test_many_sessions_leave_nothing_open(box, node):
+    """More than what is allowed for connections that are kept: a descriptor of each would show."""
+    ground = warm(box, node)
+    for number in range(20):
+        assert box.muster("exec", node, "--", "echo", str(number)).stdout == f"{number}\n"
+    ground.is_as_it_was()
+
+
 @pytest.mark.parametrize("kind", ["shell", "terminal", "pipes"])
 def test_terminate(box, node, marks, kind):
     ground = warm(box, node)

@@ -71,7 +71,7 @@ final class DataChannelHandler: ChannelDuplexHandler {
             connection: RelayLeg.Connection(
                 drain: { eventLoop.execute { handler.value.drain() } },
                 resumeReading: { eventLoop.execute { handler.value.resumeReading() } },
-                attach: { relay in eventLoop.execute { handler.value.attach(relay) } },
+                attach: { leg, relay in eventLoop.execute { handler.value.attach(relay, leg) } },
                 close: { code, reason in eventLoop.execute { handler.value.closeWhenDrained(code, reason) } }))
         self.leg = leg
         return leg
@@ -107,6 +107,9 @@ final class DataChannelHandler: ChannelDuplexHandler {
         guard let leg else { return }
         attached?.detach(leg)
         leg.closed()
+        // The leg's closures hold this handler: held on to, the two would keep the relay, and a recording's files open, for ever.
+        self.leg = nil
+        attached = nil
     }
 
     /// Also of a leg that is closing.
@@ -177,11 +180,11 @@ final class DataChannelHandler: ChannelDuplexHandler {
         promise.succeed(text)
     }
 
-    private func attach(_ relay: SessionRelay) {
-        guard leg != nil, context != nil, case .admitting(let held) = stage else {
-            // It has ended in between, and nobody has told the relay.
+    private func attach(_ relay: SessionRelay, _ leg: RelayLeg) {
+        // It has ended in between, and nobody has told the relay.
+        guard context != nil else { return relay.detach(leg) }
+        guard case .admitting(let held) = stage else {
             attached = relay
-            if context == nil { leg.map(relay.detach) }
             return
         }
         stage = .open(relay)

@@ -31,7 +31,7 @@ package final class RelayLeg: Sendable {
     struct Connection: Sendable {
         let drain: @Sendable () -> Void
         let resumeReading: @Sendable () -> Void
-        let attach: @Sendable (SessionRelay) -> Void
+        let attach: @Sendable (RelayLeg, SessionRelay) -> Void
         /// After what waits has been sent, or after a while without it.
         let close: @Sendable (WebSocketPeer.CloseCode, String) -> Void
     }
@@ -64,7 +64,7 @@ package final class RelayLeg: Sendable {
         return isFull
     }
 
-    func attach(to relay: SessionRelay) { connection.attach(relay) }
+    func attach(to relay: SessionRelay) { connection.attach(self, relay) }
 
     func close(_ code: WebSocketPeer.CloseCode, reason: String) { connection.close(code, reason) }
 

@@ -24,7 +24,7 @@ import Testing
                 side: side, remoteAddress: "192.0.2.1",
                 connection: .init(
                     drain: { seen.withLockedValue { $0.drains += 1 } }, resumeReading: { seen.withLockedValue { $0.resumes += 1 } },
-                    attach: { _ in }, close: { _, reason in seen.withLockedValue { $0.closed = reason } }))
+                    attach: { _, _ in }, close: { _, reason in seen.withLockedValue { $0.closed = reason } }))
         }
 
         var drains: Int { seen.withLockedValue { $0.drains } }
