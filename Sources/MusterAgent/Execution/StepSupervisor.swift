@@ -231,10 +231,9 @@ private struct Supervision {
     /// Orphans and processes with sessions of their own are found too: they became our children. So are those that have left the group.
     private mutating func endTree() {
         cgroup?.killAll()
-        let me = getpid()
         var status = self.status
         let script = self.script
-        let left = ProcessTree.end({ ProcessTable.read().descendants(of: me) }, reap: { status = Self.reap(script) ?? status })
+        let left = ProcessTree.end(ProcessTree.ownDescendants, reap: { status = Self.reap(script) ?? status })
         self.status = status
         if left > 0 { problems.append("\(left) processes of the script could not be ended.") }
         // What was written before the end is still in the pipes.

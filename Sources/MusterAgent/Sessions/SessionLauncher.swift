@@ -258,10 +258,9 @@ private struct Launch {
 
     /// Orphans and processes with sessions of their own are found too: they became our children.
     private mutating func endTree() -> Int {
-        let me = getpid()
         var status = self.status
         let child = self.child
-        let left = ProcessTree.end({ ProcessTable.read().descendants(of: me) }, reap: { status = Self.reap(child) ?? status })
+        let left = ProcessTree.end(ProcessTree.ownDescendants, reap: { status = Self.reap(child) ?? status })
         self.status = status
         return left
     }
