@@ -2,6 +2,7 @@
 
 import base64
 import collections
+import contextlib
 import hashlib
 import json
 import os
@@ -122,7 +123,9 @@ class WebSocket:
             payload, self.buffer = self.buffer[offset:offset + length], self.buffer[offset + length:]
             opcode = first & 0x0F
             if opcode == 9:
-                self.send(payload, opcode=10)
+                # The other side may be gone, and what it said before still has to be read.
+                with contextlib.suppress(OSError):
+                    self.send(payload, opcode=10)
             elif opcode == 8:
                 raise Closed(int.from_bytes(payload[:2], "big"), payload[2:].decode())
             elif opcode in (0, 1, 2):
