@@ -5,7 +5,7 @@ import COpenSSL
 package struct Poly1305: Sendable {
     private static let keyLength = 32, codeLength = 16
 
-    /// Fetched once, as the digests are.
+    /// Fetched once, as the digests are: nothing changes it then, and OpenSSL counts references to it atomically.
     private nonisolated(unsafe) static let algorithm: OpaquePointer = {
         OpenSSLLibrary.prepare()
         guard let algorithm = EVP_MAC_fetch(nil, "POLY1305", nil) else {

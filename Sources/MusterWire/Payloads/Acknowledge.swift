@@ -1,4 +1,5 @@
 import FoundationEssentials
+import MusterCrypto
 import NIOCore
 
 /// Payload of `acknowledge`, in both directions. Receivers match by the sequence number alone.
@@ -84,7 +85,8 @@ extension AgentMessage {
         }
         guard index < last else { return nil }
         // Before it, a quotation mark, and before that the end of the id.
-        let copy = self.number(bytes[index - 3], bytes[index - 2])
+        let digits = (Hex.value(of: bytes[index - 3]), Hex.value(of: bytes[index - 2]))
+        let copy: UInt8? = if let high = digits.0, let low = digits.1 { high << 4 | low } else { nil }
         index += self.sequenceText.count
         var value: Int64 = 0
         let start = index
@@ -97,20 +99,6 @@ extension AgentMessage {
         }
         guard index > start, index + self.closingText.count == bytes.count, bytes.holds(self.closingText, at: index) else { return nil }
         return (value, copy)
-    }
-
-    /// Of two hexadecimal digits.
-    private static func number(_ high: UInt8, _ low: UInt8) -> UInt8? {
-        func value(_ digit: UInt8) -> UInt8? {
-            switch digit {
-            case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
-            case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
-            case UInt8(ascii: "A")...UInt8(ascii: "F"): digit - UInt8(ascii: "A") + 10
-            default: nil
-            }
-        }
-        guard let high = value(high), let low = value(low) else { return nil }
-        return high << 4 | low
     }
 }
 

@@ -61,9 +61,6 @@ final class ForwardTunnel: DataChannelReceiver, @unchecked Sendable {
         if multiplexer.queuedBytes >= Multiplexer.largestPiece { flush() }
     }
 
-    /// Nothing more is there now.
-    fileprivate func receivedEverything() { flush() }
-
     fileprivate func closed(_ connection: LocalConnection) {
         connection.isClosed = true
         finishStream(connection)
@@ -161,7 +158,7 @@ final class ForwardTunnel: DataChannelReceiver, @unchecked Sendable {
         for case .data(let id, _) in events { connections[id]?.flush() }
     }
 
-    private func flush() {
+    fileprivate func flush() {
         while !isOver {
             let room = channel.room
             guard room >= Self.leastRoom, var bytes = multiplexer.take(upTo: min(room, Multiplexer.largestPiece)) else { return }
@@ -219,7 +216,7 @@ final class LocalConnection: ChannelInboundHandler {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         guard isKnown else { return }
-        tunnel.receivedEverything()
+        tunnel.flush()
         if !isClosed, tunnel.mayRead(self) { context.read() }
     }
 
