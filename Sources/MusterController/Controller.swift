@@ -72,8 +72,9 @@ package struct Controller: Sendable {
 
         let followers = OutputFollowers()
         let folder = try OutputFolder(path: directory.path + "/output")
-        var outputLimits = OutputUploads.Limits()
+        var outputLimits = OutputQuota.Limits()
         outputLimits.nodeBytes = Int64(configuration.outputNodeBytes)
+        outputLimits.nodeTotalBytes = Int64(configuration.outputNodeTotalBytes)
         outputLimits.totalBytes = Int64(configuration.outputTotalBytes)
         let (copyWakes, copyWake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let changed: @Sendable (CommandID) -> Void = { command in

@@ -69,6 +69,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
     package var historyDays = 30
     package var totalTimeoutSlackSeconds = 30
     package var outputNodeBytes = 10 << 30
+    package var outputNodeTotalBytes = 20 << 30
     package var outputTotalBytes = 100 << 30
     package var outputDays = 30
     package var recordingBytes = 1 << 30
@@ -114,6 +115,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         "historyDays": .integer(1...3_650),
         "totalTimeoutSlackSeconds": .integer(5...3_600),
         "outputNodeBytes": .integer(0...1_099_511_627_776),
+        "outputNodeTotalBytes": .integer(0...1_125_899_906_842_624),
         "outputTotalBytes": .integer(0...1_125_899_906_842_624),
         "outputDays": .integer(1...3_650),
         "recordingBytes": .integer(0...1_099_511_627_776),
@@ -136,7 +138,8 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
     private enum Keys: String, CodingKey {
         case account, regions, dataDirectory, listeners, names, certificateHours, offlineSeconds, maximumBodyBytes
         case requestsPerSecond, requestBurst, metricsFrom, handshakeSeconds, requestSeconds, historyDays, totalTimeoutSlackSeconds, logLevel
-        case outputNodeBytes, outputTotalBytes, outputDays, outputS3Endpoint, outputS3Region, outputS3Bucket, outputS3PathStyle,
+        case outputNodeBytes, outputNodeTotalBytes, outputTotalBytes, outputDays, outputS3Endpoint, outputS3Region, outputS3Bucket,
+            outputS3PathStyle,
             outputS3CredentialsFile, recordingBytes, recordingDays, recordingCommitSeconds
         case auditDays, auditCheckpointSeconds, auditFolder, auditS3Bucket, auditS3Prefix, auditSyslog
     }
@@ -160,6 +163,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         historyDays = try value(.historyDays, historyDays)
         totalTimeoutSlackSeconds = try value(.totalTimeoutSlackSeconds, totalTimeoutSlackSeconds)
         outputNodeBytes = try value(.outputNodeBytes, outputNodeBytes)
+        outputNodeTotalBytes = try value(.outputNodeTotalBytes, outputNodeTotalBytes)
         outputTotalBytes = try value(.outputTotalBytes, outputTotalBytes)
         outputDays = try value(.outputDays, outputDays)
         recordingBytes = try value(.recordingBytes, recordingBytes)

@@ -294,6 +294,41 @@ def test_strangers_and_hostile_paths(box, two, tmp_path):
     assert curl(*pair, "-X", "PUT", "--data-binary", f"@{big}", url + f"/v1/output/{mine}/runShellScript/stdout?offset=0") == "413"
 
 
+def test_one_node_cannot_fill_the_output_store_for_everybody(make_sandbox, tmp_path):
+    """Not with commands that have ended, not with more than was announced, and not with many commands."""
+    sandbox = make_sandbox(2, controller={"MUSTER_CONTROLLER_OUTPUT_NODE_TOTAL_BYTES": "1000000", "MUSTER_CONTROLLER_OUTPUT_TOTAL_BYTES": "4000000"})
+    honest, hostile = sandbox.nodes()
+    key, certificate = node_files(sandbox.directory / "agent-1" / "identity", tmp_path)
+
+    def put(command, bytes, offset):
+        piece = tmp_path / "piece"
+        piece.write_bytes(bytes)
+        return subprocess.run(
+            ["curl", "-s", "-w", " %{http_code}", "--cacert", sandbox.env["AWS_CA_BUNDLE"], "--cert", certificate, "--key", key, "-X", "PUT",
+             "--data-binary", f"@{piece}", f"{sandbox.env['AWS_ENDPOINT_URL']}/v1/output/{command}/runShellScript/stdout?offset={offset}"],
+            capture_output=True, text=True, timeout=30).stdout
+
+    # The reply of an empty output, and of one that it held whole, announces nothing.
+    for script in ["true", "echo hi"]:
+        command = sandbox.send(script, [hostile])
+        sandbox.finished(command)
+        assert put(command, bytes(1_000), 0).endswith(" 404")
+    # What has arrived as announced is not added to.
+    command = sandbox.send("head -c 600000 /dev/zero", [hostile])
+    sandbox.finished(command)
+    assert output(sandbox, command, hostile).stdout == bytes(600_000)
+    assert '"offset":600000' in put(command, bytes(1_000), 600_000)
+    assert output(sandbox, command, hostile).stdout == bytes(600_000)
+    # The rest of the node's share, and no more, whatever command it is for.
+    command = sandbox.send("head -c 600000 /dev/zero", [hostile])
+    sandbox.finished(command)
+    result = output(sandbox, command, hostile)
+    assert len(result.stdout) == 400_000 and b"truncated at 400000 bytes (the controller's quota for this node)" in result.stderr
+    command = sandbox.send("head -c 600000 /dev/zero", [honest])
+    sandbox.finished(command)
+    assert output(sandbox, command, honest).stdout == bytes(600_000)
+
+
 def node_files(identity, folder):
     """Key and certificate of an agent as files that curl reads."""
     stored = json.loads((identity / "identity.json").read_text())
@@ -329,7 +364,7 @@ def test_the_controllers_quota_is_visible(tight):
     assert output(tight, command, node).stdout == bytes(1_000_000)
     result = output(tight, command, node, "--stderr")
     assert result.returncode == 1 and len(result.stdout) == 500_000
-    assert b"truncated at 500000 bytes (the controller's quota)" in result.stderr
+    assert b"truncated at 500000 bytes (the controller's quota for one command on a node)" in result.stderr
 
 
 def test_the_nodes_budget_is_visible(tight):

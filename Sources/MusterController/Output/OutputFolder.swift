@@ -66,19 +66,34 @@ package final class OutputFolder: Sendable {
         try root.names().compactMap { CommandID($0) }
     }
 
-    /// Bytes of everything, of a command, or of a command on a node.
-    package func usage(_ command: CommandID? = nil, _ node: NodeID? = nil) throws -> Int64 {
+    /// Bytes of a command on a node.
+    package func usage(_ command: CommandID, _ node: NodeID) throws -> Int64 {
         var folder = root
-        for name in [command?.rawValue, node?.rawValue].compactMap({ $0 }) {
+        for name in [command.rawValue, node.rawValue] {
             guard let child = try folder.folder(name, makes: false) else { return 0 }
             folder = child
         }
         return try folder.usage()
     }
 
-    /// Returns the bytes that were freed.
-    package func remove(_ command: CommandID) throws -> Int64 {
-        let freed = try usage(command)
+    /// Bytes of each node, over all commands.
+    package func usageOfNodes() throws -> [NodeID: Int64] {
+        var usage: [NodeID: Int64] = [:]
+        for command in try commands() { usage.merge(try usageOfNodes(command), uniquingKeysWith: +) }
+        return usage
+    }
+
+    private func usageOfNodes(_ command: CommandID) throws -> [NodeID: Int64] {
+        guard let folder = try root.folder(command.rawValue, makes: false) else { return [:] }
+        return try folder.names().reduce(into: [:]) { usage, name in
+            guard let node = NodeID(name), let child = try folder.folder(name, makes: false) else { return }
+            usage[node] = try child.usage()
+        }
+    }
+
+    /// Returns the bytes of each node that were freed.
+    package func remove(_ command: CommandID) throws -> [NodeID: Int64] {
+        let freed = try usageOfNodes(command)
         try root.remove(all: command.rawValue)
         return freed
     }

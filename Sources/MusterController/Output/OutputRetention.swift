@@ -2,16 +2,13 @@ internal import MusterWire
 
 /// Removes outputs that have served their time, and gives up those that do not come.
 struct OutputRetention: Chore {
-    /// As long as a node keeps what it has not been able to send.
-    private static let waitDays: Int64 = 15
-
     let database: any SQLDatabase
     let uploads: OutputUploads
     let days: Int
     let subject = "old outputs"
 
     func clean(now: Timestamp) async throws {
-        let waited = now.adding(seconds: -Self.waitDays * 86_400)
+        let waited = now.adding(seconds: -OutputStore.waitSeconds)
         _ = try await database.write { tx in try OutputStore.giveUp(before: waited, at: now, in: tx) }
         try await uploads.expire(before: now.adding(seconds: -Int64(days) * 86_400))
     }

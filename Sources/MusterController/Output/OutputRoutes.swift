@@ -91,6 +91,8 @@ package struct OutputRoutes: Sendable {
         case .progress(let progress): return try RouteAnswer(json: progress)
         case .elsewhere(let progress): return try RouteAnswer(.conflict, json: progress)
         case .busy: throw APIError(code: "Busy", message: "Another request of this stream is at work.", status: 503)
+        case .full:
+            throw APIError(code: "StorageFull", message: "The controller's disk is nearly full; keep it and try again.", status: 503)
         case .unknown: throw nothing
         }
     }

@@ -10,13 +10,6 @@ internal import NIOPosix
 /// bounded, and lost when the controller ends. A stream is *complete* when the node has said so, the digest over the file is the node's,
 /// and file and row are durable.
 package actor OutputUploads {
-    package struct Limits: Sendable {
-        package var nodeBytes: Int64 = 10 << 30
-        package var totalBytes: Int64 = 100 << 30
-
-        package init() {}
-    }
-
     /// What a node says about a piece.
     package struct Piece: Sendable {
         package var offset: Int64
@@ -33,6 +26,8 @@ package actor OutputUploads {
 
     private struct Entry {
         var key: OutputKey
+        /// The most that there can be of it: what the node has announced, once the step has ended.
+        var length: Int64?
         var offset: Int64
         var digest: SHA256
         var isBusy = false
@@ -57,6 +52,8 @@ package actor OutputUploads {
         case elsewhere(UploadProgress)
         /// Another request of the same stream is at work.
         case busy
+        /// The disk is nearly full; the node keeps what it has and comes again.
+        case full
         case unknown
     }
 
@@ -65,21 +62,26 @@ package actor OutputUploads {
 
     private let folder: OutputFolder
     private let database: any SQLDatabase
-    private let limits: Limits
+    private let limits: OutputQuota.Limits
+    /// Bytes that outputs may still take of the disk.
+    private let diskRoom: @Sendable () -> Int64
     private let changed: @Sendable (CommandID) async -> Void
     private let now: @Sendable () -> Timestamp
     private var entries: [Name: Entry] = [:]
     private var used: [Owner: Int64] = [:]
-    private var total: Int64?
+    /// Known once the folder has been read.
+    private var quota: OutputQuota?
     private var uses: UInt64 = 0
 
     package init(
-        folder: OutputFolder, database: any SQLDatabase, limits: Limits, now: @escaping @Sendable () -> Timestamp = { .now() },
+        folder: OutputFolder, database: any SQLDatabase, limits: OutputQuota.Limits,
+        diskRoom: @escaping @Sendable () -> Int64 = { .max }, now: @escaping @Sendable () -> Timestamp = { .now() },
         changed: @escaping @Sendable (CommandID) async -> Void
     ) {
         self.folder = folder
         self.database = database
         self.limits = limits
+        self.diskRoom = diskRoom
         self.now = now
         self.changed = changed
     }
@@ -145,19 +147,25 @@ package actor OutputUploads {
             return .open(entry)
         }
         let time = now()
-        let found = try await database.write { tx -> (OutputKey, OutputStore.Row?)? in
+        let found = try await database.write { tx -> (OutputKey, OutputStore.Row?, Int64?)? in
             guard let document = try OutputStore.document(of: name.command, for: name.node, in: tx),
                 let key = OutputKey(command: name.command, node: name.node, step: name.step, stream: name.stream, in: document)
             else { return nil }
+            let length: Int64?
+            switch try OutputStore.expectation(of: key, at: time, in: tx) {
+            case .nothing: return nil
+            case .announced(let bytes): length = bytes
+            case .growing: length = nil
+            }
             try OutputStore.begin(command: name.command, node: name.node, step: name.step, stream: name.stream, at: time, in: tx)
-            return (key, try OutputStore.row(key, in: tx))
+            return (key, try OutputStore.row(key, in: tx), length)
         }
-        guard let (key, row) = found else { return .refused(.unknown) }
+        guard let (key, row, length) = found else { return .refused(.unknown) }
         if let row, row.state.isFinal { return .refused(.progress(UploadProgress(state: row.state, offset: row.length))) }
         let folder = folder
         let owner = Owner(command: name.command, node: name.node)
-        let needsTotal = total == nil
-        let facts = try await Self.blocking { () -> (Int64, SHA256, Int64, Int64) in
+        let needsAll = quota == nil
+        let facts = try await Self.blocking { () -> (Int64, SHA256, Int64, [NodeID: Int64]) in
             var digest = SHA256()
             var offset: Int64 = 0
             while true {
@@ -166,14 +174,14 @@ package actor OutputUploads {
                 digest.update(bytes)
                 offset += Int64(bytes.count)
             }
-            return (offset, digest, try folder.usage(name.command, name.node), needsTotal ? try folder.usage() : 0)
+            return (offset, digest, try folder.usage(name.command, name.node), needsAll ? try folder.usageOfNodes() : [:])
         }
         // While that was read, another request may have come as far.
         if entries[name] != nil { return .refused(.busy) }
-        if total == nil { total = facts.3 }
+        if quota == nil { quota = OutputQuota(limits: limits, nodes: facts.3) }
         if used[owner] == nil { used[owner] = facts.2 }
         makeRoom()
-        let entry = Entry(key: key, offset: facts.0, digest: facts.1, isBusy: true, lastUse: uses)
+        let entry = Entry(key: key, length: length, offset: facts.0, digest: facts.1, isBusy: true, lastUse: uses)
         entries[name] = entry
         return .open(entry)
     }
@@ -183,11 +191,12 @@ package actor OutputUploads {
             return .elsewhere(UploadProgress(state: .uploading, offset: entry.offset))
         }
         let owner = Owner(command: name.command, node: name.node)
-        let room = max(0, min(limits.nodeBytes - (used[owner] ?? 0), limits.totalBytes - (total ?? 0)))
-        let isOver = Int64(piece.bytes.count) > room
-        let bytes = isOver ? Array(piece.bytes.prefix(Int(room))) : piece.bytes
+        if !piece.bytes.isEmpty, diskRoom() < Int64(piece.bytes.count) { return .full }
+        let room = room(name, entry)
+        let isOver = Int64(piece.bytes.count) > room.bytes
+        let bytes = isOver ? Array(piece.bytes.prefix(Int(room.bytes))) : piece.bytes
         used[owner, default: 0] += Int64(bytes.count)
-        total = (total ?? 0) + Int64(bytes.count)
+        quota?.take(Int64(bytes.count), by: name.node)
         let (folder, key, digest) = (folder, entry.key, entry.digest)
         let digested = try await Self.blocking { () -> SHA256 in
             var digest = digest
@@ -203,7 +212,7 @@ package actor OutputUploads {
             let row = OutputStore.Row(
                 state: .truncated, length: offset, sha256: sha256(),
                 lost: (piece.end?.total ?? 0) > offset ? (piece.end?.total ?? 0) - offset : 0,
-                reason: "the controller's quota")
+                reason: room.bound)
             return try await finish(name, key, row)
         }
         guard let end = piece.end else { return .progress(UploadProgress(state: .uploading, offset: offset)) }
@@ -211,7 +220,7 @@ package actor OutputUploads {
             // What is here is not what the node has: after a power cut, say. From the beginning.
             try await Self.blocking { try folder.empty(key) }
             used[owner, default: 0] -= offset
-            total = (total ?? 0) - offset
+            quota?.giveBack(offset, of: name.node)
             entries[name]?.offset = 0
             entries[name]?.digest = SHA256()
             return .elsewhere(UploadProgress(state: .uploading, offset: 0))
@@ -220,6 +229,14 @@ package actor OutputUploads {
             state: end.lost > 0 ? .truncated : .complete, length: offset, sha256: end.sha256, lost: end.lost,
             reason: end.lost > 0 ? "the node's budget" : "")
         return try await finish(name, key, row)
+    }
+
+    /// What one more piece of the stream may bring.
+    private func room(_ name: Name, _ entry: Entry) -> OutputQuota.Room {
+        let used = used[Owner(command: name.command, node: name.node)] ?? 0
+        let room = quota?.room(for: name.node, ofCommand: used) ?? OutputQuota.Room(bytes: 0, bound: "the controller's quota")
+        guard let length = entry.length, length - entry.offset < room.bytes else { return room }
+        return OutputQuota.Room(bytes: max(0, length - entry.offset), bound: "the length that the node had reported")
     }
 
     private func finish(_ name: Name, _ key: OutputKey, _ row: OutputStore.Row) async throws -> Answer {
@@ -255,7 +272,7 @@ package actor OutputUploads {
             entries = entries.filter { $0.key.command != command }
             used = used.filter { $0.key.command != command }
             let freed = try await Self.blocking { try folder.remove(command) }
-            total = total.map { $0 - freed }
+            for (node, bytes) in freed { quota?.giveBack(bytes, of: node) }
         }
     }
 

@@ -42,6 +42,42 @@ package enum OutputStore {
         ).map(Row.init)
     }
 
+    /// What the node may bring of a stream.
+    package enum Expectation: Sendable, Equatable {
+        /// The step has ended without it, or the node has had all the time there is.
+        case nothing
+        /// The step has ended and left so many bytes.
+        case announced(Int64)
+        /// The step may still write, or nobody knows how it ended.
+        case growing
+    }
+
+    /// How long after its end a command's outputs are taken, and kept by a node that cannot send them.
+    package static let waitSeconds: Int64 = 15 * 86_400
+
+    package static func expectation(of key: OutputKey, at now: Timestamp, in tx: any SQLTransaction) throws -> Expectation {
+        guard
+            let row = try tx.first(
+                """
+                SELECT i.sent_at, i.ended_at, s.status AS step_status, s.outputs
+                FROM invocations i LEFT JOIN step_results s
+                    ON s.command_id = i.command_id AND s.node_id = i.node_id AND s.step_name = $3
+                WHERE i.command_id = $1 AND i.node_id = $2
+                """, Array(arguments(key).prefix(3)))
+        else { return .nothing }
+        if let status = try row.optionalText("step_status"), !["Pending", "InProgress"].contains(status) {
+            let text = try row.optionalText("outputs") ?? ""
+            guard !text.isEmpty, let facts = try JSONCoding.decode(StepOutputs.self, from: Array(text.utf8))[key.stream],
+                facts.inline != true
+            else { return .nothing }
+            return .announced(facts.length)
+        }
+        // What was never sent to the node has no output there.
+        guard try row.optionalInteger("sent_at") != nil else { return .nothing }
+        if let ended = try row.optionalInteger("ended_at"), ended < now.adding(seconds: -waitSeconds).milliseconds { return .nothing }
+        return .growing
+    }
+
     /// The stream is on its way. What has been said of it before stays.
     package static func begin(
         command: CommandID, node: NodeID, step: String, stream: OutputStream, at now: Timestamp, in tx: any SQLTransaction
