@@ -1,23 +1,28 @@
 import CLinux
 import Glibc
 import MusterCrypto
-package import MusterWire
+import MusterWire
 import NIOCore
 
 /// The end of a copy that writes files. What the sender says is believed of contents only: it cannot name a place outside of the
 /// destination, not by its paths and not by links that it made before.
 ///
 /// A file grows under a name of its own (`.NAME.….muster-part`), from which a later copy of the same file goes on; it gets its real name
-/// when it is whole and its digest is right.
+/// when it is whole and its digest is right. Where others may write, what they have put there under such a name is not gone on with.
 package final class CopyReceiver {
     private let conversation: CopyConversation
     private let observer: any CopyObserver
     private let places: CopyPlaces
+    private let isRecursive: Bool
+    /// The sources that have come, where each is one file.
+    private var taken: Set<UInt16> = []
     package private(set) var summary = CopySummary()
 
-    package init(_ conversation: CopyConversation, places: CopyPlaces, observer: any CopyObserver) {
+    /// - Parameter isRecursive: without it every source is one file, and nothing else is taken for it.
+    package init(_ conversation: CopyConversation, places: CopyPlaces, isRecursive: Bool, observer: any CopyObserver) {
         self.conversation = conversation
         self.places = places
+        self.isRecursive = isRecursive
         self.observer = observer
     }
 
@@ -38,6 +43,11 @@ package final class CopyReceiver {
     }
 
     private func take(_ entry: CopyEntry) throws {
+        if !isRecursive {
+            guard entry.kind == .file, entry.path.isEmpty, taken.insert(entry.source).inserted else {
+                throw CopyFailure("The sender sent something that was not asked for: without -r each source is one file.")
+            }
+        }
         let started = Timestamp.now()
         let resolved = try places.resolve(entry)
         let code = errno
@@ -78,6 +88,9 @@ package final class CopyReceiver {
         if withName(name, { mkdirat(folder.number, $0, 0o700) }) == 0 { return nil }
         guard errno == EEXIST else { return reason() }
         guard let there = folder.status(name), fileType(there) == S_IFDIR else { return reason(ENOTDIR) }
+        guard let parent = folder.status, !Ownership.isPlanted(there, in: parent, by: geteuid()) else {
+            return "Is somebody else's folder, in one where everybody may make folders"
+        }
         return nil
     }
 
@@ -123,8 +136,11 @@ package final class CopyReceiver {
     /// Of the same file in the same state, so that no other one is continued.
     static func partName(_ entry: CopyEntry, _ name: [UInt8]) -> [UInt8] {
         let identity = "\(entry.size) \(entry.modifiedSeconds).\(entry.modifiedNanoseconds) ".utf8
-        let mark = Hex.encode(SHA256.hash(Array(identity) + name).prefix(6))
-        return [UInt8(ascii: ".")] + name.prefix(200) + Array(".\(mark).muster-part".utf8)
+        return partName(name, mark: Array(SHA256.hash(Array(identity) + name).prefix(6)))
+    }
+
+    private static func partName(_ name: [UInt8], mark: [UInt8]) -> [UInt8] {
+        [UInt8(ascii: ".")] + name.prefix(200) + Array(".\(Hex.encode(mark)).muster-part".utf8)
     }
 
     // MARK: A file
@@ -198,23 +214,32 @@ package final class CopyReceiver {
         let part = Self.partName(entry, name)
         if let there = folder.status(name), fileType(there) == S_IFDIR { return (nil, reason(EISDIR)) }
         if !anew, entry.size > UInt64(CopyMessage.inlineBytes) {
-            if let former = continued(folder.open(part, O_RDWR | O_NOFOLLOW), entry, part) { return (former, nil) }
+            if let former = continued(folder.open(part, O_RDWR | O_NOFOLLOW | O_NONBLOCK), entry, part) { return (former, nil) }
             // From an earlier copy of the same tree, whole.
             if let there = folder.status(name), fileType(there) == S_IFREG, UInt64(max(0, there.st_size)) == entry.size,
                 Int64(there.st_mtim.tv_sec) == entry.modifiedSeconds, Int64(there.st_mtim.tv_nsec) == Int64(entry.modifiedNanoseconds),
-                let whole = continued(folder.open(name, O_RDONLY | O_NOFOLLOW), entry, nil)
+                let whole = continued(folder.open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK), entry, nil)
             {
                 return (whole, nil)
             }
         }
         _ = withName(part) { unlinkat(folder.number, $0, 0) }
-        guard let file = folder.open(part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600) else { return (nil, reason()) }
-        return (Growing(file: file, part: part), nil)
+        if let file = create(part, in: folder) { return (Growing(file: file, part: part), nil) }
+        guard errno == EEXIST else { return (nil, reason()) }
+        // Somebody else's, in a folder where only they may remove it: under another name the file arrives all the same.
+        let other = Self.partName(name, mark: RandomBytes.make(6))
+        guard let file = create(other, in: folder) else { return (nil, reason()) }
+        return (Growing(file: file, part: other), nil)
+    }
+
+    private func create(_ part: [UInt8], in folder: FileHandle) -> FileHandle? {
+        folder.open(part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600)
     }
 
     private func continued(_ file: FileHandle?, _ entry: CopyEntry, _ part: [UInt8]?) -> Growing? {
-        guard let file, let status = file.status, fileType(status) == S_IFREG, status.st_nlink == 1 || part == nil,
-            UInt64(max(0, status.st_size)) <= entry.size
+        // What is there already may have the rights that the copy is to have; what grows has none for others.
+        guard let file, let status = file.status, UInt64(max(0, status.st_size)) <= entry.size,
+            Ownership.isOurs(status, uid: geteuid(), othersMay: part == nil ? mode_t(entry.mode & 0o777) : 0)
         else { return nil }
         var growing = Growing(file: file, part: part)
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: CopyMessage.dataBytes, alignment: 16)

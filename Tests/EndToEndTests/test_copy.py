@@ -153,3 +153,24 @@ def test_links_lead_nowhere_else(box, node, tmp_path):
     result = cp(box, "-r", tmp_path / "in", f"{node}:{tmp_path}/out", check=False)
     assert result.returncode == 1
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file of somebody else's needs root")
+def test_a_part_file_that_somebody_else_planted_is_not_gone_on_with(box, node, tmp_path):
+    """In a folder where everybody may write: the copy would be theirs, and what they write into it later would run as root's."""
+    source = tmp_path / "deploy.sh"
+    source.write_bytes(os.urandom(120_020))
+    os.utime(source, ns=(1_600_000_000_000000007, 1_600_000_000_000000007))
+    public = tmp_path / "public"
+    public.mkdir()
+    public.chmod(0o1777)
+    identity = f"{source.stat().st_size} 1600000000.7 deploy.sh".encode()
+    planted = public / f".deploy.sh.{hashlib.sha256(identity).hexdigest()[:12]}.muster-part"
+    planted.touch()
+    planted.chmod(0o666)
+    os.chown(planted, 65534, 65534)
+    with open(planted, "rb"):
+        cp(box, source, f"{node}:{public}/deploy.sh")
+        copied = (public / "deploy.sh").stat()
+    assert (copied.st_uid, copied.st_mode & 0o022) == (0, 0)
+    assert (public / "deploy.sh").read_bytes() == source.read_bytes()

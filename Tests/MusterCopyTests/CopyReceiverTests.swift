@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import MusterCopy
 import MusterCrypto
 import MusterWire
@@ -53,10 +54,10 @@ import Testing
         [entry(.file, path, size: text.utf8.count), .data(ByteBuffer(string: text)), .end(digest: SHA256.hash(text))]
     }
 
-    private func receive(_ messages: [CopyMessage], name: String = "x") throws -> (CopySummary, [CopyMessage]) {
+    private func receive(_ messages: [CopyMessage], name: String = "x", isRecursive: Bool = true) throws -> (CopySummary, [CopyMessage]) {
         let script = Script(messages)
         let places = try CopyPlaces(destination: Array(root.path.utf8), names: [Array(name.utf8)], wantsFolder: false)
-        let receiver = CopyReceiver(CopyConversation(script), places: places, observer: Silent())
+        let receiver = CopyReceiver(CopyConversation(script), places: places, isRecursive: isRecursive, observer: Silent())
         try receiver.run()
         return (receiver.summary, script.answers)
     }
@@ -148,5 +149,109 @@ import Testing
             entry(.file, "", size: text.utf8.count), .from(UInt64(text.utf8.count)), .end(digest: SHA256.hash(text)), .finished,
         ])
         #expect(again.0.moved == 0 && again.0.files == 1)
+    }
+
+    // MARK: What others have put there
+
+    /// Above the length that is sent without asking, so that a part file would be gone on with.
+    private static let large = String(repeating: "0123456789", count: 20_000)
+
+    /// The name under which a copy of `large` grows: what an attacker knows from size, time and name of an archive.
+    private var part: String {
+        let identity = "\(Self.large.utf8.count) 1500000000.5 x"
+        return root.path + "/.x.\(Hex.encode(SHA256.hash(identity).prefix(6))).muster-part"
+    }
+
+    private enum Plant: String, CaseIterable { case othersOwn, everybodyMayWrite, groupMayWrite, linkedElsewhere, fifo }
+
+    private func plant(_ plant: Plant, at path: String, holding text: String, mode: mode_t = 0o600) throws {
+        if plant == .fifo {
+            try #require(mkfifo(path, 0o600) == 0)
+            return
+        }
+        try text.write(toFile: path, atomically: false, encoding: .utf8)
+        try #require(chmod(path, plant == .everybodyMayWrite ? 0o666 : plant == .groupMayWrite ? 0o660 : mode) == 0)
+        if plant == .othersOwn { try #require(chown(path, 65_534, 65_534) == 0) }
+        if plant == .linkedElsewhere { try #require(link(path, outside.path + "/kept") == 0) }
+    }
+
+    private func status(_ path: String) throws -> stat {
+        var status = stat()
+        try #require(lstat(path, &status) == 0)
+        return status
+    }
+
+    /// Somebody plants the part file in a folder where everybody may write, and would own what is renamed from it.
+    @Test(arguments: Plant.allCases)
+    private func aPlantedPartFileIsNotGoneOnWith(_ kind: Plant) throws {
+        defer { cleanUp() }
+        guard kind != .othersOwn || geteuid() == 0 else { return }
+        try plant(kind, at: part, holding: String(Self.large.prefix(120_000)))
+        let planted = try status(part).st_ino
+        // Held open, as the attacker would: its number is given to no other file.
+        let held = open(part, O_RDONLY | O_NONBLOCK)
+        defer { close(held) }
+        let (summary, answers) = try receive(
+            [
+                entry(.file, "", size: Self.large.utf8.count), .from(0), .data(ByteBuffer(string: Self.large)),
+                .end(digest: SHA256.hash(Self.large)), .finished,
+            ])
+        #expect(answers.first == .have(offset: 0, digest: SHA256.hash([])))
+        #expect(summary.files == 1 && summary.problems == 0)
+        let copied = try status(root.path + "/x")
+        #expect(copied.st_uid == geteuid() && copied.st_nlink == 1 && copied.st_ino != planted)
+        #expect(try String(contentsOfFile: root.path + "/x", encoding: .utf8) == Self.large)
+    }
+
+    /// The same for a file that seems to be there already, with the right size, time and content.
+    @Test(arguments: Plant.allCases)
+    private func aPlantedWholeFileIsReplaced(_ kind: Plant) throws {
+        defer { cleanUp() }
+        guard kind != .othersOwn || geteuid() == 0, kind != .fifo else { return }
+        let path = root.path + "/x"
+        try plant(kind, at: path, holding: Self.large, mode: 0o644)
+        var times = [timespec](repeating: timespec(tv_sec: 1_500_000_000, tv_nsec: 5), count: 2)
+        try #require(utimensat(AT_FDCWD, path, &times, 0) == 0)
+        let planted = try status(path).st_ino
+        let held = open(path, O_RDONLY | O_NONBLOCK)
+        defer { close(held) }
+        let (summary, answers) = try receive(
+            [
+                entry(.file, "", size: Self.large.utf8.count), .from(0), .data(ByteBuffer(string: Self.large)),
+                .end(digest: SHA256.hash(Self.large)), .finished,
+            ])
+        #expect(answers.first == .have(offset: 0, digest: SHA256.hash([])))
+        #expect(summary.problems == 0)
+        let copied = try status(path)
+        #expect(copied.st_uid == geteuid() && copied.st_nlink == 1 && copied.st_ino != planted && copied.st_mode & 0o777 == 0o644)
+    }
+
+    /// In a sticky folder somebody else's folder of the right name would be theirs with all that is copied into it.
+    @Test func aPlantedFolderIsNotFilled() throws {
+        defer { cleanUp() }
+        guard geteuid() == 0 else { return }
+        try #require(chmod(root.path, 0o1777) == 0 && mkdir(root.path + "/x", 0o777) == 0 && chown(root.path + "/x", 65_534, 65_534) == 0)
+        let (summary, _) = try receive([entry(.folder, ""), entry(.folderEnd, ""), .finished])
+        #expect(summary.problems >= 1)
+        // Where not everybody may make folders, somebody else's are filled as cp(1) fills them.
+        try #require(chmod(root.path, 0o755) == 0)
+        #expect(try receive([entry(.folder, ""), entry(.folderEnd, ""), .finished]).0.problems == 0)
+    }
+
+    /// Who asked for one file gets one file, whatever the sender has.
+    @Test func withoutRecursionOnlyTheOneFileIsTaken() throws {
+        defer { cleanUp() }
+        #expect(try receive(file("", "hello") + [.finished], isRecursive: false).0.files == 1)
+        let others: [[CopyMessage]] = [
+            [entry(.folder, ""), entry(.folderEnd, "")], [entry(.link, "", target: "/etc/passwd")], file("", "one") + file("", "two"),
+            file("below", "x"),
+        ]
+        for messages in others {
+            try? FileManager.default.removeItem(atPath: root.path + "/x")
+            #expect(throws: CopyFailure.self) { _ = try receive(messages + [.finished], isRecursive: false) }
+            let there = try FileManager.default.contentsOfDirectory(atPath: root.path)
+            let kind = there.isEmpty ? S_IFREG : try status(root.path + "/x").st_mode & S_IFMT
+            #expect(kind == S_IFREG)
+        }
     }
 }

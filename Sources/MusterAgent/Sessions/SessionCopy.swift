@@ -37,7 +37,7 @@ package enum SessionCopy {
             let places = try CopyPlaces(destination: request.destination, names: request.sources, wantsFolder: request.wantsFolder)
             try conversation.send(.accepted)
             try conversation.flush()
-            let receiver = CopyReceiver(conversation, places: places, observer: reporter)
+            let receiver = CopyReceiver(conversation, places: places, isRecursive: request.isRecursive, observer: reporter)
             try receiver.run()
             try conversation.send(.finished)
             try conversation.flush()

@@ -39,7 +39,9 @@ struct OutputFiles: Sendable {
             let outputs = try await settled(reader, command, node)
             for stream in OutputStream.allCases {
                 let path = "\(directory)/\(files[node] ?? node.rawValue).\(stream)"
-                let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0o600)
+                // Always a new one: whoever has put a file of this name there before would go on owning it.
+                unlink(path)
+                let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
                 guard file >= 0 else { throw CommandLineError("Cannot write \(path): \(String(cString: strerror(errno))).") }
                 defer { close(file) }
                 count += 1

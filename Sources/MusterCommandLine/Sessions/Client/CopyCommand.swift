@@ -98,7 +98,7 @@ package struct CopyCommand: Sendable {
             guard case .finished = try conversation.next() else { throw CopyFailure("The node sent something out of turn.") }
             return sender.summary
         }
-        let receiver = CopyReceiver(conversation, places: places, observer: progress)
+        let receiver = CopyReceiver(conversation, places: places, isRecursive: isRecursive, observer: progress)
         try receiver.run()
         try conversation.send(.finished)
         try conversation.flush()
