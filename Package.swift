@@ -79,6 +79,7 @@ let package = Package(
         // Shared
         module("MusterDocuments", [], resources: [.embedInCode("BuiltIn")]),
         module("MusterConfiguration", []),
+        module("MusterLogging", ["MusterWire", logging]),
         module(
             "MusterClient",
             [
@@ -91,13 +92,14 @@ let package = Package(
         module(
             "MusterAgent",
             [
-                "MusterClient", "MusterCopy", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux", "CPAM",
-                lifecycle, unixSignals, nioCore, nioPosix, nioHTTP1, nioConcurrencyHelpers, logging,
+                "MusterClient", "MusterCopy", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterLogging", "MusterCrypto",
+                "CLinux",
+                "CPAM", lifecycle, unixSignals, nioCore, nioPosix, nioHTTP1, nioConcurrencyHelpers, logging,
             ]),
         module(
             "MusterController",
             [
-                "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux",
+                "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterLogging", "MusterCrypto", "CLinux",
                 hummingbird, hummingbirdCore, httpTypes, grdb, lifecycle, unixSignals, logging, metrics, coreMetrics,
                 nioCore, nioPosix, nioTLS, nioHTTP1, nioWebSocket, nioHTTPTypes, nioHTTPTypesHTTP1, nioConcurrencyHelpers,
             ]),
@@ -111,7 +113,7 @@ let package = Package(
         // Executables: options in, library call, words out
         executable("muster", ["MusterCommandLine"]),
         executable("muster-agent", ["MusterAgent"]),
-        executable("muster-controller", ["MusterController", logging, metrics]),
+        executable("muster-controller", ["MusterController", "MusterLogging", logging, metrics]),
 
         // Tests
         tests("MusterCryptoTests", ["MusterCrypto"]),
@@ -119,6 +121,7 @@ let package = Package(
         tests("MusterWireTests", ["MusterWire", "MusterCrypto", nioCore, httpTypes]),
         tests("MusterDocumentsTests", ["MusterDocuments"]),
         tests("MusterConfigurationTests", ["MusterConfiguration"]),
+        tests("MusterLoggingTests", ["MusterLogging", "MusterWire", logging]),
         tests(
             "MusterClientTests",
             [

@@ -89,7 +89,8 @@ package struct Agent: Sendable {
                 ? SessionSettings(
                     node: identity.node, agentVersion: AgentVersion.current, runAsDefault: configuration.sessionRunAsDefault,
                     pamService: configuration.sessionPamService, maximumSessions: configuration.maximumSessions,
-                    deniedTargets: configuration.sessionDeniedTargets, proxy: proxy, logLevel: configuration.logLevel)
+                    deniedTargets: configuration.sessionDeniedTargets, proxy: proxy, logLevel: configuration.logLevel,
+                    logFormat: configuration.logFormat)
                 : nil,
             node: identity.node, agentExecutable: Self.executable(), loop: group.next(), logger: logger)
         let channel = ControlChannel(

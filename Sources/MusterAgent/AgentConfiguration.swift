@@ -2,6 +2,7 @@ import Glibc
 package import Logging
 package import MusterClient
 package import MusterConfiguration
+package import MusterLogging
 
 /// What agent.json5 holds. Every key has a default; the controller usually comes from the identity that `register` stored.
 package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys, Equatable {
@@ -14,6 +15,7 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys, Equat
     package var keepAliveSeconds = 20
     package var heartbeatSeconds = 300
     package var logLevel = "info"
+    package var logFormat = LogFormat.logfmt
     package var scriptShell = "/bin/sh"
     package var tombstoneHours = 336
     package var transport = TransportChoice.Preference.auto
@@ -47,6 +49,7 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys, Equat
         "keepAliveSeconds": .integer(1...25),
         "heartbeatSeconds": .integer(5...3600),
         "logLevel": .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]),
+        "logFormat": .choice(LogFormat.allCases.map(\.rawValue)),
         "scriptShell": .string,
         "tombstoneHours": .integer(1...8760),
         "transport": .choice(TransportChoice.Preference.allCases.map(\.rawValue)),
@@ -67,8 +70,8 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys, Equat
     ]
 
     private enum CodingKeys: String, CodingKey {
-        case controller, stateDirectory, region, maximumParallelJobs, queuedJobs, keepAliveSeconds, heartbeatSeconds, logLevel, scriptShell,
-            tombstoneHours, transport, webSocketRetrySeconds, proxy, proxyPasswordFile, outputBudgetBytes,
+        case controller, stateDirectory, region, maximumParallelJobs, queuedJobs, keepAliveSeconds, heartbeatSeconds, logLevel, logFormat,
+            scriptShell, tombstoneHours, transport, webSocketRetrySeconds, proxy, proxyPasswordFile, outputBudgetBytes,
             allowReboot, rebootCommand, rebootWaitSeconds, rebootPatienceSeconds,
             sessionsEnabled, sessionRunAsDefault, sessionPamService, sessionDeniedTargets, maximumSessions
         case bootIDFile = "bootIdFile"
@@ -88,6 +91,7 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys, Equat
         keepAliveSeconds = try value(.keepAliveSeconds, standard.keepAliveSeconds)
         heartbeatSeconds = try value(.heartbeatSeconds, standard.heartbeatSeconds)
         logLevel = try value(.logLevel, standard.logLevel)
+        logFormat = try value(.logFormat, standard.logFormat)
         scriptShell = try value(.scriptShell, standard.scriptShell)
         tombstoneHours = try value(.tombstoneHours, standard.tombstoneHours)
         transport = try value(.transport, standard.transport)
@@ -168,8 +172,6 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys, Equat
         guard let level = Logger.Level(rawValue: logLevel) else {
             throw ConfigurationError("'logLevel' is \(logLevel), which is no level.")
         }
-        var logger = Logger(label: "muster-agent", factory: { StreamLogHandler.standardError(label: $0) })
-        logger.logLevel = level
-        return logger
+        return Logger(program: "muster-agent", format: logFormat, level: level)
     }
 }

@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 package import MusterConfiguration
+package import MusterLogging
 
 /// `controller-config/controller.json5`, where every key stands at its default with a comment.
 package struct ControllerConfiguration: Sendable, Decodable, Equatable, ConfigurationKeys {
@@ -87,6 +88,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
     package var outputS3PathStyle = true
     package var outputS3CredentialsFile: String?
     package var logLevel = "info"
+    package var logFormat = LogFormat.logfmt
 
     package init() {}
 
@@ -133,11 +135,13 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         "outputS3PathStyle": .boolean,
         "outputS3CredentialsFile": .optional(.string),
         "logLevel": .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]),
+        "logFormat": .choice(LogFormat.allCases.map(\.rawValue)),
     ]
 
     private enum Keys: String, CodingKey {
         case account, regions, dataDirectory, listeners, names, certificateHours, offlineSeconds, maximumBodyBytes
         case requestsPerSecond, requestBurst, metricsFrom, handshakeSeconds, requestSeconds, historyDays, totalTimeoutSlackSeconds, logLevel
+        case logFormat
         case outputNodeBytes, outputNodeTotalBytes, outputTotalBytes, outputDays, outputS3Endpoint, outputS3Region, outputS3Bucket,
             outputS3PathStyle,
             outputS3CredentialsFile, recordingBytes, recordingDays, recordingCommitSeconds
@@ -181,6 +185,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         outputS3PathStyle = try value(.outputS3PathStyle, outputS3PathStyle)
         outputS3CredentialsFile = try values.decodeIfPresent(String.self, forKey: .outputS3CredentialsFile)
         logLevel = try value(.logLevel, logLevel)
+        logFormat = try value(.logFormat, logFormat)
         try validate()
     }
 

@@ -4,6 +4,7 @@ import Glibc
 import Logging
 import Metrics
 import MusterController
+import MusterLogging
 
 @main
 struct MusterControllerCommand: AsyncParsableCommand {
@@ -96,11 +97,8 @@ struct Serve: AsyncParsableCommand {
         var configuration = try common.configuration()
         if !listen.isEmpty { configuration.listeners = try configuration.listening(on: listen) }
         let level = Logger.Level(rawValue: configuration.logLevel) ?? .info
-        LoggingSystem.bootstrap { label in
-            var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = level
-            return handler
-        }
+        // What libraries log goes the same way.
+        LoggingSystem.bootstrap { [format = configuration.logFormat] _ in LineLogHandler(format, level: level) }
         let metrics = MusterController.Metrics()
         MetricsSystem.bootstrap(metrics)
         try await Controller(configuration: configuration, metrics: metrics, logger: Logger(label: "muster-controller")).run()

@@ -14,18 +14,20 @@ import Testing
         "MusterWire": ["MusterCrypto", "NIOCore", "NIOConcurrencyHelpers", "HTTPTypes", "Synchronization", "FoundationEssentials"],
         "MusterDocuments": ["FoundationEssentials"],
         "MusterConfiguration": ["FoundationEssentials"],
+        "MusterLogging": ["MusterWire", "Logging"],
         "MusterClient": nio.union(["MusterTLS", "MusterWire", "MusterCrypto", "HTTPTypes", "Logging", "FoundationEssentials"]),
         "MusterCopy": ["MusterWire", "MusterCrypto", "CLinux", "NIOCore"],
         "MusterAgent": nio.union([
-            "MusterClient", "MusterCopy", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "MusterTLS", "CLinux",
-            "CPAM",
+            "MusterClient", "MusterCopy", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterLogging", "MusterCrypto",
+            "MusterTLS",
+            "CLinux", "CPAM",
             "ServiceLifecycle",
             "UnixSignals", "Logging", "FoundationEssentials",
         ]),
         "MusterController": nio.union([
             "NIOHTTPTypes", "NIOHTTPTypesHTTP1", "Foundation",
-            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterCrypto", "CLinux", "Hummingbird", "HummingbirdCore",
-            "HTTPTypes", "GRDB",
+            "MusterTLS", "MusterWire", "MusterDocuments", "MusterConfiguration", "MusterLogging", "MusterCrypto", "CLinux", "Hummingbird",
+            "HummingbirdCore", "HTTPTypes", "GRDB",
             "ServiceLifecycle", "Logging", "Metrics", "CoreMetrics", "UnixSignals", "FoundationEssentials",
         ]),
         "MusterCommandLine": [
@@ -34,7 +36,7 @@ import Testing
         ],
         "muster": ["MusterCommandLine", "ArgumentParser"],
         "muster-agent": ["MusterAgent", "ArgumentParser"],
-        "muster-controller": ["MusterController", "ArgumentParser", "Logging", "Metrics", "FoundationEssentials"],
+        "muster-controller": ["MusterController", "MusterLogging", "ArgumentParser", "Logging", "Metrics", "FoundationEssentials"],
     ]
 
     @Test(arguments: law.keys.sorted())

@@ -4,6 +4,7 @@ import Glibc
 package import Logging
 import MusterClient
 import MusterDocuments
+import MusterLogging
 import MusterWire
 import NIOCore
 import NIOPosix
@@ -51,11 +52,9 @@ package final class SessionHost: @unchecked Sendable {
         umask(0o077)
         _ = muster_become_subreaper()
         _ = muster_forbid_dumps()
-        var logger = Logger(label: "muster-agent", factory: { StreamLogHandler.standardError(label: $0) })
-        logger.logLevel = .info
-        logger[metadataKey: "part"] = "session-host"
+        let logger = Self.logger(.logfmt, .info)
         do {
-            try runToCompletion { [logger] group in
+            try runToCompletion { group in
                 try await Self.serve(stateDirectory: stateDirectory, group: group, logger: logger)
             }
             return 0
@@ -63,6 +62,12 @@ package final class SessionHost: @unchecked Sendable {
             logger.error("the session host has failed", metadata: ["reason": "\(error)"])
             return 1
         }
+    }
+
+    private static func logger(_ format: LogFormat, _ level: Logger.Level) -> Logger {
+        var logger = Logger(program: "muster-agent", format: format, level: level)
+        logger[metadataKey: "part"] = "session-host"
+        return logger
     }
 
     private static func serve(stateDirectory: String, group: MultiThreadedEventLoopGroup, logger: Logger) async throws {
@@ -146,7 +151,7 @@ package final class SessionHost: @unchecked Sendable {
             guard let settings = try? message.decodePayload(SessionSettings.self) else { return }
             self.settings = settings
             denied = DeniedTargets(settings.deniedTargets.compactMap { DeniedTargets.Range($0, parse: NetworkAddress.init) })
-            logger.logLevel = Logger.Level(rawValue: settings.logLevel) ?? .info
+            logger = Self.logger(settings.logFormat ?? .logfmt, Logger.Level(rawValue: settings.logLevel) ?? .info)
             identity.proxy = settings.proxy
             // What could not be told while no agent was there.
             for report in reports.values { send(report) }

@@ -1,4 +1,5 @@
 package import MusterClient
+package import MusterLogging
 package import MusterWire
 
 /// What a session host has to know of its agent's configuration. The agent tells it each time it connects, so that a restart of the agent
@@ -12,10 +13,12 @@ package struct SessionSettings: Codable, Sendable, Equatable {
     package var deniedTargets: [String]
     package var proxy: HTTPProxy?
     package var logLevel: String
+    /// Nil from an agent that has one format only.
+    package var logFormat: LogFormat?
 
     package init(
         node: NodeID, agentVersion: String, runAsDefault: String?, pamService: String?, maximumSessions: Int, deniedTargets: [String],
-        proxy: HTTPProxy?, logLevel: String
+        proxy: HTTPProxy?, logLevel: String, logFormat: LogFormat? = nil
     ) {
         self.node = node
         self.agentVersion = agentVersion
@@ -25,5 +28,6 @@ package struct SessionSettings: Codable, Sendable, Equatable {
         self.deniedTargets = deniedTargets
         self.proxy = proxy
         self.logLevel = logLevel
+        self.logFormat = logFormat
     }
 }
