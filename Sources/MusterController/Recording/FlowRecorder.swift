@@ -26,7 +26,8 @@ package final class FlowRecorder: SessionTap, OpenRecording {
     private struct Direction {
         private static let maximumEarly = 10_000
         private static let maximumEarlyBytes = 32 << 20
-        private static let remembered = 4_096
+        /// More than any client keeps until it is acknowledged (the stock plugin 10,000).
+        private static let remembered = 16_384
 
         var former: [FlowRecord.Stretch]
         /// Where the last run of the controller left off.
@@ -54,11 +55,16 @@ package final class FlowRecorder: SessionTap, OpenRecording {
             // Taken out, so that its memory is changed in place.
             self.receiver = nil
             defer { self.receiver = receiver }
-            return try receiver.received(frame) { frame in
+            let outcome = try receiver.received(frame) { frame in
                 guard frame.payloadType == .output else { return }
                 bytes += Int64(frame.payload.readableBytes)
                 frame.payload.withUnsafeReadableBytes { digest.update($0) }
             }
+            // Those of an earlier run of the controller cannot be compared; of this run only what no honest end sends.
+            if outcome == .unknownRepeat, frame.sequenceNumber >= first ?? 0 {
+                throw StreamFailure.repeatDiffers(sequence: frame.sequenceNumber)
+            }
+            return outcome
         }
 
         var stretches: [FlowRecord.Stretch] {

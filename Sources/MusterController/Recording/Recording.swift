@@ -18,7 +18,7 @@ package struct Recording: Sendable {
     /// Frames that come before their turn: as many as the stock plugin holds, and as many bytes as a session may have in memory here.
     private static let maximumEarly = 10_000
     private static let maximumEarlyBytes = 16 << 20
-    /// How far back a repeat can be compared. 16 bytes each, in both directions.
+    /// How far back a repeat can be compared. 32 bytes each, in both directions.
     static let remembered = 16_384
 
     package private(set) var chain: RecordingChain
@@ -174,7 +174,9 @@ package struct Recording: Sendable {
 
     private static func place(_ frame: AgentMessage, _ side: SessionSide) -> RecordingPlace {
         let digest = frame.payloadDigest.prefix(RecordingPlace.digestBytes)
-        return side == .agent ? .agent(frame.sequenceNumber, digest: digest) : .client(frame.sequenceNumber, digest: digest)
+        return side == .agent
+            ? .agent(frame.sequenceNumber, digest: digest, kind: frame.kind)
+            : .client(frame.sequenceNumber, digest: digest, kind: frame.kind)
     }
 
     private mutating func shown(_ bytes: [UInt8], on name: String, _ time: Int64) -> [RecordingEvent] {
@@ -236,9 +238,11 @@ package struct Recording: Sendable {
         private var recording: Recording
         private var agentNext: Int64 = 0
         private var clientNext: Int64?
-        private var agentDigests: [[UInt8]] = []
-        private var clientDigests: [[UInt8]] = []
+        private var agentFrames: [Known] = []
+        private var clientFrames: [Known] = []
         private var early: [(frame: AgentMessage, side: SessionSide)] = []
+
+        private typealias Known = (digest: [UInt8], kind: FrameKind?)
 
         package init(_ facts: SessionFacts) { recording = Recording(facts) }
 
@@ -249,12 +253,12 @@ package struct Recording: Sendable {
             _ = recording.chain.append(line, link.place)
             guard recording.chain.head == link.head else { return false }
             switch link.place {
-            case .agent(let number, let digest):
+            case .agent(let number, let digest, let kind):
                 agentNext = number + 1
-                Self.keep(digest, in: &agentDigests)
-            case .client(let number, let digest):
+                Self.keep((digest, kind), in: &agentFrames)
+            case .client(let number, let digest, let kind):
                 clientNext = number + 1
-                Self.keep(digest, in: &clientDigests)
+                Self.keep((digest, kind), in: &clientFrames)
             case .none, .goesOn:
                 break
             }
@@ -262,10 +266,10 @@ package struct Recording: Sendable {
             return true
         }
 
-        private static func keep(_ digest: [UInt8], in digests: inout [[UInt8]]) {
-            digests.append(digest)
+        private static func keep(_ frame: Known, in frames: inout [Known]) {
+            frames.append(frame)
             // Cut now and then, not with every frame.
-            if digests.count >= 2 * Recording.remembered { digests.removeFirst(digests.count - Recording.remembered) }
+            if frames.count >= 2 * Recording.remembered { frames.removeFirst(frames.count - Recording.remembered) }
         }
 
         private mutating func take(_ event: RecordingEvent) {
@@ -289,8 +293,8 @@ package struct Recording: Sendable {
         /// With what is still to be written: early frames whose turn came just before the end, and was not written down.
         package func restored() -> (recording: Recording, piece: Piece) {
             var recording = recording
-            var agent = Self.receiver(agentNext, agentDigests)
-            var client = recording.facts.inputRecorded ? Self.receiver(clientNext ?? 0, clientDigests) : nil
+            var agent = Self.receiver(agentNext, agentFrames)
+            var client = recording.facts.inputRecorded ? Self.receiver(clientNext ?? 0, clientFrames) : nil
             var piece = Piece()
             for (frame, side) in early {
                 // Those whose turn has come since are repeats.
@@ -306,12 +310,12 @@ package struct Recording: Sendable {
             return (recording, piece)
         }
 
-        private static func receiver(_ next: Int64, _ digests: [[UInt8]]) -> StreamReceiver {
+        private static func receiver(_ next: Int64, _ frames: [Known]) -> StreamReceiver {
             var receiver = Recording.receiver(expecting: next)
-            for digest in digests.suffix(Recording.remembered) {
+            for (digest, kind) in frames.suffix(Recording.remembered) {
                 // A receiver compares the half that a place has.
                 let padding = [UInt8](repeating: 0, count: 32 - digest.count)
-                if let digest = PayloadDigest(bytes: digest + padding) { receiver.remember(digest) }
+                if let digest = PayloadDigest(bytes: digest + padding) { receiver.remember(digest, kind) }
             }
             return receiver
         }

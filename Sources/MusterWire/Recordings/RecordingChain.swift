@@ -72,9 +72,10 @@ package enum RecordingPlace: Sendable, Equatable, CustomStringConvertible {
     case none
     /// From a frame that has more lines.
     case goesOn
-    /// The last line of an agent's (`a`) or a client's (`c`) frame, with the first 16 bytes of the SHA-256 of its payload.
-    case agent(Int64, digest: [UInt8])
-    case client(Int64, digest: [UInt8])
+    /// The last line of an agent's (`a`) or a client's (`c`) frame, with the first 16 bytes of the SHA-256 of its payload, and its kind. The
+    /// kind is nil where an earlier release wrote the line.
+    case agent(Int64, digest: [UInt8], kind: FrameKind?)
+    case client(Int64, digest: [UInt8], kind: FrameKind?)
 
     package static let digestBytes = 16
 
@@ -88,17 +89,22 @@ package enum RecordingPlace: Sendable, Equatable, CustomStringConvertible {
         switch self {
         case .none: text.append(UInt8(ascii: "-"))
         case .goesOn: text.append(UInt8(ascii: "+"))
-        case .agent(let number, let digest): Self.write(UInt8(ascii: "a"), number, digest, to: &text)
-        case .client(let number, let digest): Self.write(UInt8(ascii: "c"), number, digest, to: &text)
+        case .agent(let number, let digest, let kind): Self.write(UInt8(ascii: "a"), number, digest, kind, to: &text)
+        case .client(let number, let digest, let kind): Self.write(UInt8(ascii: "c"), number, digest, kind, to: &text)
         }
     }
 
-    private static func write(_ side: UInt8, _ number: Int64, _ digest: [UInt8], to text: inout [UInt8]) {
+    private static func write(_ side: UInt8, _ number: Int64, _ digest: [UInt8], _ kind: FrameKind?, to text: inout [UInt8]) {
         text.reserveCapacity(RecordingLink.maximumLength)
         text.append(side)
         text.append(decimal: number)
         text.append(UInt8(ascii: ":"))
         Hex.append(digest, to: &text)
+        guard let kind else { return }
+        text.append(UInt8(ascii: ":"))
+        text.append(decimal: kind.payloadType.rawValue)
+        text.append(UInt8(ascii: ":"))
+        text.append(decimal: kind.flags)
     }
 
     package init?(_ text: Substring) {
@@ -106,22 +112,35 @@ package enum RecordingPlace: Sendable, Equatable, CustomStringConvertible {
         case "-": self = .none
         case "+": self = .goesOn
         default:
-            let parts = text.dropFirst().split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            guard parts.count == 2, let number = Int64(parts[0]), number >= 0, number < .max, String(number) == parts[0],
-                let digest = Hex.decode(String(parts[1])), digest.count == Self.digestBytes
+            let parts = text.dropFirst().split(separator: ":", omittingEmptySubsequences: false)
+            guard parts.count == 2 || parts.count == 4, let number = Int64(parts[0]), number >= 0, number < .max,
+                String(number) == parts[0], let digest = Hex.decode(String(parts[1])), digest.count == Self.digestBytes
             else { return nil }
+            var kind: FrameKind?
+            if parts.count == 4 {
+                guard let read = Self.kind(parts[2], parts[3]) else { return nil }
+                kind = read
+            }
             switch text.first {
-            case "a": self = .agent(number, digest: digest)
-            case "c": self = .client(number, digest: digest)
+            case "a": self = .agent(number, digest: digest, kind: kind)
+            case "c": self = .client(number, digest: digest, kind: kind)
             default: return nil
             }
         }
+    }
+
+    /// In the one way in which they are written.
+    private static func kind(_ type: Substring, _ flags: Substring) -> FrameKind? {
+        guard let type = UInt32(type).flatMap({ String($0) == type ? $0 : nil }),
+            let flags = UInt64(flags).flatMap({ String($0) == flags ? $0 : nil })
+        else { return nil }
+        return FrameKind(payloadType: PayloadType(rawValue: type), flags: flags)
     }
 }
 
 extension [UInt8] {
     /// The digits of a number, as in `String(number)`.
-    mutating func append(decimal number: Int64) {
+    mutating func append(decimal number: some BinaryInteger) {
         guard number > 9 else {
             if number >= 0 { append(UInt8(ascii: "0") + UInt8(number)) } else { append(contentsOf: String(number).utf8) }
             return
@@ -133,8 +152,8 @@ extension [UInt8] {
 
 /// One line of the chain's file.
 package struct RecordingLink: Sendable, Equatable {
-    /// No link is longer: 64 digits, a space, a side, 19 digits, a colon, 32 digits.
-    package static let maximumLength = 128
+    /// No link is longer: 64 digits, a space, a side, 19 digits, a colon, 32 digits, a colon, 10 digits, a colon, 20 digits.
+    package static let maximumLength = 192
 
     package let head: [UInt8]
     package let place: RecordingPlace

@@ -3,8 +3,9 @@ import NIOCore
 /// The receiving half of a stream: each sequence number once and in order. It acknowledges nothing, so that the recorder of a session can
 /// run it beside the two ends.
 ///
-/// Who lets no other contents pass under a number that has been seen remembers payloads by their SHA-256, which can be told to a later run,
-/// or by a fingerprint under a key of its own.
+/// Who lets no other contents pass under a number that has been seen remembers what each frame was: its kind, because the ends do other
+/// things with the same bytes of another type, and its payload by its SHA-256, which can be told to a later run, or by a fingerprint under a
+/// key of its own.
 package struct StreamReceiver: Sendable {
     package enum Outcome: Sendable, Equatable {
         /// It was the next one; it and what waited for it have been delivered.
@@ -19,27 +20,36 @@ package struct StreamReceiver: Sendable {
         case refused
     }
 
-    private struct Remembered: Sendable, Equatable {
-        var low: UInt64
-        var high: UInt64
-
+    private struct Remembered: Sendable {
         /// Half of the digest will do: who looks for two payloads that share 128 bits of it looks for 2^64 attempts.
-        init(_ digest: PayloadDigest) {
-            self.init(low: digest.words.0, high: digest.words.1)
-        }
+        private let low: UInt64
+        private let high: UInt64
+        private let flags: UInt64
+        /// Beside the digest and not mixed into it: a sender chooses type and flags freely, and would look for payloads that make up for them.
+        private let type: Int64
 
-        init(low: UInt64, high: UInt64) {
-            self.low = low
-            self.high = high
+        /// No frame has it: of what an earlier release wrote down, only the payload is known.
+        private static let unknown: Int64 = -1
+
+        init(_ digest: PayloadDigest, _ kind: FrameKind?) {
+            (low, high) = (digest.words.0, digest.words.1)
+            type = kind.map { Int64($0.payloadType.rawValue) } ?? Self.unknown
+            flags = kind?.flags ?? 0
         }
 
         init(_ message: AgentMessage, _ fingerprint: PayloadFingerprint?) {
-            guard let fingerprint else {
-                self.init(message.payloadDigest)
-                return
+            if let fingerprint {
+                (low, high) = fingerprint.of(message.payload)
+            } else {
+                let digest = message.payloadDigest
+                (low, high) = (digest.words.0, digest.words.1)
             }
-            let (low, high) = fingerprint.of(message.payload)
-            self.init(low: low, high: high)
+            type = Int64(message.payloadType.rawValue)
+            flags = message.flags
+        }
+
+        func isThatOf(_ other: Self) -> Bool {
+            low == other.low && high == other.high && (type == Self.unknown || (type == other.type && flags == other.flags))
         }
     }
 
@@ -49,7 +59,7 @@ package struct StreamReceiver: Sendable {
     private(set) var waitingBytes = 0
     private let maximumWaiting: Int
     private let maximumWaitingBytes: Int
-    /// The digests of the last accepted numbers, the last one at the end.
+    /// The last accepted numbers, the last one at the end.
     private var remembered = CircularBuffer<Remembered>()
     private let maximumRemembered: Int
     private let takesOpeners: Bool
@@ -72,10 +82,10 @@ package struct StreamReceiver: Sendable {
 
     package var waitingCount: Int { self.waiting.count }
 
-    /// After a restart: the digest of the number before `expected`, then of the ones before it, is told oldest first.
-    package mutating func remember(_ digest: PayloadDigest) {
+    /// After a restart: what the numbers before `expected` were, oldest first.
+    package mutating func remember(_ digest: PayloadDigest, _ kind: FrameKind?) {
         guard self.maximumRemembered > 0 else { return }
-        self.remember(Remembered(digest))
+        self.remember(Remembered(digest, kind))
     }
 
     private mutating func remember(_ known: Remembered) {
@@ -110,11 +120,13 @@ package struct StreamReceiver: Sendable {
             let age = self.expected - sequence
             guard age <= self.remembered.count else { return .unknownRepeat }
             let known = self.remembered[self.remembered.index(self.remembered.endIndex, offsetBy: -Int(age))]
-            guard known == Remembered(message, self.fingerprint) else { throw .repeatDiffers(sequence: sequence) }
+            guard known.isThatOf(Remembered(message, self.fingerprint)) else { throw .repeatDiffers(sequence: sequence) }
             return .repeated
         }
         if let early = self.waiting[sequence] {
-            if self.maximumRemembered > 0, early.payload != message.payload { throw .repeatDiffers(sequence: sequence) }
+            if self.maximumRemembered > 0, early.kind != message.kind || early.payload != message.payload {
+                throw .repeatDiffers(sequence: sequence)
+            }
             return .repeated
         }
         let bytes = message.payload.readableBytes

@@ -87,6 +87,22 @@ import Testing
         #expect(throws: RecordingFailure.self) { try tap.pass(.output(-1, "x"), from: .agent) }
     }
 
+    /// What was taken as a window's size, and dropped by a node that was busy, comes again as keys.
+    @Test(arguments: ["Standard_Stream", "Port"], [false, true])
+    func aRepeatOfAnotherTypeHidesNothing(type: String, afterRestart: Bool) async throws {
+        let fixture = try await F()
+        let facts = F.facts(input: true, type: type)
+        var tap = try await fixture.recorders().begin(facts)
+        try tap.pass(.input(0, "touch /tmp/hidden\r", .size), from: .client)
+        try tap.pass(.input(0, "touch /tmp/hidden\r", .size), from: .client)
+        if afterRestart {
+            // A flow is counted anew, so that there is no frame before it.
+            guard type != "Port" else { return }
+            tap = try await fixture.recorders().resume(facts)
+        }
+        #expect(throws: RecordingFailure.self) { try tap.pass(.input(0, "touch /tmp/hidden\r"), from: .client) }
+    }
+
     // MARK: Restarts
 
     /// Whatever part of the two files is there when the next controller starts: what it goes on with is whole and verifiable, and what was
@@ -311,6 +327,15 @@ import Testing
             RecordingSeal.self, from: try fixture.archive.read(F.session, .seal, from: 0, atMost: 1 << 20))
         #expect(seal.isSigned(by: fixture.authority.certificate))
         #expect(try seal.decoded().flow == flow)
+    }
+
+    /// A frame that the node has dropped, and so many after it that nobody remembers it: its number is not free again.
+    @Test func aFlowLetsNothingPassThatItCannotCompare() async throws {
+        let fixture = try await F()
+        let tap = try await fixture.recorders().begin(F.facts(type: "Port"))
+        for number in 0..<16_400 { try tap.pass(.input(Int64(number), "x"), from: .client) }
+        try tap.pass(.input(16_399, "x"), from: .client)
+        #expect(throws: RecordingFailure.self) { try tap.pass(.input(3, "x"), from: .client) }
     }
 
     // MARK: Retention

@@ -14,12 +14,16 @@ import Testing
         var links: [[UInt8]]
         var marks: [RecordingMark]
 
+        static let kind = FrameKind(payloadType: .output, flags: 0)
+
         init(_ lines: [[UInt8]], _ session: SessionID = RecordingVerifierTests.session) {
             var chain = RecordingChain(session)
             self.lines = lines
             (links, marks) = ([], [])
             for (number, line) in lines.enumerated() {
-                links.append(chain.append(line, number == 0 ? .none : .agent(Int64(number), digest: Array(repeating: 7, count: 16))))
+                links.append(
+                    chain.append(line, number == 0 ? .none : .agent(Int64(number), digest: Array(repeating: 7, count: 16), kind: Self.kind))
+                )
                 marks.append(chain.mark)
             }
         }
@@ -58,17 +62,29 @@ import Testing
 
     @Test func theChainIsTheOneThatIsWrittenDown() {
         for number in [0, 1, 9, 10, 99, 100, 12_345, Int64.max - 1] {
-            #expect(RecordingPlace.agent(number, digest: Array(0..<16)).description == "a\(number):000102030405060708090a0b0c0d0e0f")
+            let place = RecordingPlace.agent(number, digest: Array(0..<16), kind: nil)
+            #expect(place.description == "a\(number):000102030405060708090a0b0c0d0e0f")
+            #expect(RecordingPlace(place.description[...]) == place)
         }
         #expect(Hex.encode(RecordingChain(Self.session).head) == Hex.encode(SHA256.hash("muster recording 1\njane-0123456789abcdef0\n")))
         var chain = RecordingChain(Self.session)
         let first = chain.head
-        let link = chain.append(Array("x\n".utf8), .client(3, digest: Array(0..<16)))
-        let place = "c3:000102030405060708090a0b0c0d0e0f"
+        let link = chain.append(Array("x\n".utf8), .client(3, digest: Array(0..<16), kind: FrameKind(payloadType: .size, flags: 6)))
+        let place = "c3:000102030405060708090a0b0c0d0e0f:3:6"
         let head = Hex.encode(SHA256.hash(first + Array(("x\n" + place).utf8)))
         #expect(String(decoding: link, as: UTF8.self) == "\(head) \(place)\n")
-        #expect(RecordingLink(link.dropLast())?.place == .client(3, digest: Array(0..<16)))
-        for length in 0..<link.count - 1 { #expect(RecordingLink(link.prefix(length)) == nil) }
+        #expect(RecordingLink(link.dropLast())?.place == .client(3, digest: Array(0..<16), kind: FrameKind(payloadType: .size, flags: 6)))
+        // Without its kind it is one of an earlier release.
+        for length in 0..<link.count - 1 where length != link.count - 5 { #expect(RecordingLink(link.prefix(length)) == nil) }
+        for text in [
+            "c3:000102030405060708090a0b0c0d0e0f:03:6", "c3:000102030405060708090a0b0c0d0e0f:3:-6",
+            "c3:000102030405060708090a0b0c0d0e0f:3:6:1",
+        ] {
+            #expect(RecordingPlace(text[...]) == nil)
+        }
+        let longest = FrameKind(payloadType: PayloadType(rawValue: .max), flags: .max)
+        let long = chain.append(Array("x\n".utf8), .agent(.max - 1, digest: Array(0..<16), kind: longest))
+        #expect(RecordingLink(long.dropLast())?.place == .agent(.max - 1, digest: Array(0..<16), kind: longest))
     }
 
     @Test func anIntactRecordingIsProven() throws {

@@ -44,14 +44,38 @@ import Testing
         #expect(throws: StreamFailure.repeatDiffers(sequence: 2)) { try receiver.received(frame(2, "z")) { _ in } }
     }
 
+    /// What is taken for a window's size the first time and typed the second time would be in no recording.
+    @Test(arguments: [nil, PayloadFingerprint()])
+    func aRepeatOfAnotherTypeOrWithOtherFlagsIsFound(fingerprint: PayloadFingerprint?) throws {
+        func of(_ sequence: Int64, _ type: PayloadType, flags: UInt64 = 0) -> AgentMessage {
+            var message = frame(sequence, "touch /tmp/hidden\r")
+            (message.payloadType, message.flags) = (type, flags)
+            return message
+        }
+        var receiver = StreamReceiver(maximumWaiting: 10, maximumWaitingBytes: 1000, remembering: 4, fingerprint: fingerprint)
+        _ = try receiver.received(of(0, .size)) { _ in }
+        _ = try receiver.received(of(2, .size)) { _ in }
+        #expect(try receiver.received(of(0, .size)) { _ in } == .repeated)
+        #expect(try receiver.received(of(2, .size)) { _ in } == .repeated)
+        for number: Int64 in [0, 2] {
+            #expect(throws: StreamFailure.repeatDiffers(sequence: number)) { try receiver.received(of(number, .output)) { _ in } }
+            #expect(throws: StreamFailure.repeatDiffers(sequence: number)) {
+                try receiver.received(of(number, .size, flags: ReliableStream.isLast)) { _ in }
+            }
+        }
+    }
+
     @Test func itGoesOnAfterARestart() throws {
         var receiver = StreamReceiver(maximumWaiting: 10, maximumWaitingBytes: 1000, remembering: 4, expected: 100)
-        receiver.remember(frame(98, "98").payloadDigest)
-        receiver.remember(frame(99, "99").payloadDigest)
+        receiver.remember(frame(98, "98").payloadDigest, frame(98, "98").kind)
+        receiver.remember(frame(99, "99").payloadDigest, nil)
         #expect(try receiver.received(frame(99, "99")) { _ in } == .repeated)
         #expect(try receiver.received(frame(98, "98")) { _ in } == .repeated)
         #expect(try receiver.received(frame(97, "97")) { _ in } == .unknownRepeat)
         #expect(throws: StreamFailure.repeatDiffers(sequence: 98)) { try receiver.received(frame(98, "x")) { _ in } }
+        var other = frame(98, "98")
+        other.payloadType = .size
+        #expect(throws: StreamFailure.repeatDiffers(sequence: 98)) { try receiver.received(other) { _ in } }
         #expect(try receiver.received(frame(100, "100")) { _ in } == .delivered)
     }
 
