@@ -5,10 +5,12 @@ import Glibc
 struct PAMSession {
     private let pam: muster_pam
     private let handle: UnsafeMutableRawPointer
+    private let isOpen: Bool
     /// Entries `NAME=value` that modules have set.
     let environment: [String]
 
-    init(service: String, user: String, terminal: String?) throws(AgentError) {
+    /// - Parameter opens: false to ask about the account only, where nothing is run.
+    init(service: String, user: String, terminal: String?, opens: Bool = true) throws(AgentError) {
         var pam = muster_pam()
         guard muster_pam_load(&pam) == 0 else {
             throw AgentError("sessionPamService is \(service), but there is no libpam.so.0 on this host. Install it, or set it to null.")
@@ -21,11 +23,11 @@ struct PAMSession {
         var step = "refuses the account"
         // An account that has expired or is locked out does not get a session.
         var result = pam.account(handle, 0)
-        if result == 0 {
+        if result == 0, opens {
             step = "refuses credentials"
             result = pam.credentials(handle, Int32(MUSTER_PAM_ESTABLISH))
         }
-        if result == 0 {
+        if result == 0, opens {
             step = "refuses the session"
             result = pam.open_session(handle, 0)
             if result != 0 { _ = pam.credentials(handle, Int32(MUSTER_PAM_DELETE)) }
@@ -48,11 +50,12 @@ struct PAMSession {
         self.pam = pam
         self.handle = handle
         environment = entries
+        isOpen = opens
     }
 
     func close() {
-        let closed = pam.close_session(handle, 0)
-        _ = pam.credentials(handle, Int32(MUSTER_PAM_DELETE))
+        let closed = isOpen ? pam.close_session(handle, 0) : 0
+        if isOpen { _ = pam.credentials(handle, Int32(MUSTER_PAM_DELETE)) }
         _ = pam.end(handle, closed)
     }
 }

@@ -43,20 +43,25 @@ enum PortDialer {
             return connector().flatMap { bootstrap.withConnectedSocket($0) }
         case .port(nil, let port):
             let addresses = ["127.0.0.1", "::1"].compactMap { try? SocketAddress(ipAddress: $0, port: port) }
-            return Self.connect(addresses, tcp, loop, to: name)
+            return Self.connect(addresses, denied, tcp, loop, to: name)
         case .port(let host?, let port):
             let name = self.name
-            return Self.resolve(host, port, on: loop).flatMap { addresses in
-                if let refused = addresses.first(where: { $0.networkAddress.map(denied.contains) ?? true }) {
-                    let address = refused.ipAddress ?? "an address of another family"
-                    return loop.makeFailedFuture(
-                        SessionRefusal(
-                            "Connections from this node to \(name) are denied: it is \(address), which sessionDeniedTargets in agent.json5 covers."
-                        ))
-                }
-                return Self.connect(Array(addresses.prefix(4)), tcp, loop, to: name)
-            }
+            return Self.resolve(host, port, on: loop).flatMap { Self.connect(Array($0.prefix(4)), denied, tcp, loop, to: name) }
         }
+    }
+
+    /// The one way to a connection by TCP. One address that is denied denies all: a name that has it was never meant to be reached.
+    private static func connect(
+        _ addresses: [SocketAddress], _ denied: DeniedTargets, _ bootstrap: ClientBootstrap, _ loop: any EventLoop, to name: String
+    ) -> EventLoopFuture<any Channel> {
+        if let refused = addresses.first(where: { $0.networkAddress.map(denied.contains) ?? true }) {
+            let address = refused.ipAddress ?? "an address of another family"
+            return loop.makeFailedFuture(
+                SessionRefusal(
+                    "Connections from this node to \(name) are denied: it is \(address), which sessionDeniedTargets in agent.json5 covers."
+                ))
+        }
+        return connect(addresses, bootstrap, loop, to: name)
     }
 
     private static func connect(

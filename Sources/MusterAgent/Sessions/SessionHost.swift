@@ -222,7 +222,7 @@ package final class SessionHost: @unchecked Sendable {
             let dialer: PortDialer =
                 switch target.address {
                 case .port(let host, let port): .port(host: host, port: port)
-                case .socket(let path): .socket(path: path, connector: connector(path, user, session.id))
+                case .socket(let path): .socket(path: path, connector: connector(path, user, session.id, settings.pamService))
                 }
             return PortSession(
                 target: dialer, denied: denied,
@@ -236,9 +236,9 @@ package final class SessionHost: @unchecked Sendable {
 
     /// Connects to a unix socket with the rights of the session's user, in a launcher.
     private func connector(
-        _ path: String, _ user: RunAsUser?, _ session: SessionID
+        _ path: String, _ user: RunAsUser?, _ session: SessionID, _ pamService: String?
     ) -> () -> EventLoopFuture<Int32> {
-        let order = SessionOrder.connect(path, user: user, session: session)
+        let order = SessionOrder.connect(path, user: user, session: session, pamService: pamService)
         return { [launchers, loop] in SocketConnector.connect(order, launchers: launchers, loop: loop) }
     }
 

@@ -87,7 +87,8 @@ private struct Launch {
         if order.switchesUser, !order.pamService.isEmpty {
             do {
                 let terminal = order.kind == .terminal ? descriptors.first.flatMap { ttyname($0) }.map { String(cString: $0) } : nil
-                let opened = try PAMSession(service: order.pamService, user: order.user, terminal: terminal)
+                let opened = try PAMSession(
+                    service: order.pamService, user: order.user, terminal: terminal, opens: order.kind != .connect)
                 pam = opened
                 environment = order.environment(replacedBy: opened.environment)
             } catch {

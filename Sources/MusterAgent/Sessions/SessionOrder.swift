@@ -48,11 +48,13 @@ enum SessionOrder {
         return (order, shape)
     }
 
-    static func connect(_ path: String, user: RunAsUser?, session: SessionID) -> LaunchOrder {
+    /// PAM is asked as for a shell: an account that has expired or is locked out reaches no socket either.
+    static func connect(_ path: String, user: RunAsUser?, session: SessionID, pamService: String?) -> LaunchOrder {
         let account = user?.account
         return LaunchOrder(
             kind: .connect, user: account?.name ?? "", userID: account?.userID ?? 0, groupID: account?.groupID ?? 0,
-            switchesUser: user?.switchesUser ?? false, workingDirectory: "/", program: "", arguments: [path],
+            switchesUser: user?.switchesUser ?? false, pamService: pamService ?? "", workingDirectory: "/", program: "",
+            arguments: [path],
             environment: ["\(marker)=\(session)"])
     }
 

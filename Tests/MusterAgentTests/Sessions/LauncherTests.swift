@@ -132,6 +132,38 @@ import Testing
         #expect(nowhere.report().hasPrefix("failed Cannot connect to "))
     }
 
+    /// An expired or locked account: PAM is asked before a socket is reached, as before a shell.
+    @Test func anAccountThatPAMRefusesReachesNoSocket() throws {
+        guard geteuid() == 0, let nobody = RunAsUser.Account.named("nobody") else { return }
+        let service = "muster-launcher-test-\(getpid())"
+        let file = "/etc/pam.d/\(service)"
+        let folder = try TemporaryFolder()
+        let path = folder.path + "/s"
+        let listener = FileDescriptor(muster_listen_path(path))
+        #expect(listener.number >= 0)
+        for name in [folder.path, path] { chmod(name, 0o777) }
+        var made = try order([path], as: nobody, kind: .connect, program: "")
+        made.pamService = service
+        defer { unlink(file) }
+        for (module, isRefused) in [("pam_deny.so", true), ("pam_permit.so", false)] {
+            // No module for sessions: none is opened.
+            guard let text = fopen(file, "we") else { return }
+            fputs("account required \(module)\nsession required pam_deny.so\n", text)
+            fclose(text)
+            let launched = try Launched(made)
+            guard isRefused else {
+                var descriptors: [Int32] = [-1, -1, -1, -1]
+                #expect(muster_receive_descriptors(launched.control.number, &descriptors) == 1)
+                close(descriptors[0])
+                continue
+            }
+            let report = launched.report()
+            // A machine without libpam refuses as well, in other words.
+            #expect(report.hasPrefix("failed ") && (report.contains("refuses the account of nobody") || report.contains("no libpam")))
+            if report.contains("no libpam") { return }
+        }
+    }
+
     @Test func ordersSurviveTheirEncoding() throws {
         let made = try order(["a", "", "c d"])
         #expect(LaunchOrder(bytes: try #require(made.bytes)) == made)

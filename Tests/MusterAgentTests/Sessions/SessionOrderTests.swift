@@ -96,10 +96,10 @@ import Testing
         let socket = try plan("AWS-StartPortForwardingSessionToSocket", ["socketPath": "/run/x.sock"])
         #expect(socket.isPort && socket.needsUser)
         let order = SessionOrder.connect(
-            "/run/x.sock", user: RunAsUser(account: Self.account, switchesUser: true), session: Self.session)
+            "/run/x.sock", user: RunAsUser(account: Self.account, switchesUser: true), session: Self.session, pamService: "muster")
         #expect(order.kind == .connect && order.arguments == ["/run/x.sock"] && order.program == "")
         #expect(order.userID == 1000 && order.groupID == 1001 && order.switchesUser)
-        #expect(order.environment == ["MUSTER_SESSION_ID=\(Self.session)"])
+        #expect(order.environment == ["MUSTER_SESSION_ID=\(Self.session)"] && order.pamService == "muster")
     }
 
     @Test func aProfileIsTypedAndAUserIsNamedOnlyWhereRunAsIsEnabled() throws {
