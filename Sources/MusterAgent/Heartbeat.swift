@@ -62,14 +62,18 @@ package final class Heartbeat: Service {
 
     private func beatForEver() async {
         var isFailing = false
+        // A beat that was not taken is repeated long before the next one is due, but not by a whole fleet at once.
+        var backoff = Backoff(base: .seconds(2), cap: interval)
         while !Task.isCancelled {
             // A tenth more or less, so that a fleet does not beat as one.
-            _ = await connected.wait(for: interval * Double.random(in: 0.9...1.1))
+            let pause = isFailing ? backoff.next() : interval * Double.random(in: 0.9...1.1)
+            _ = await connected.wait(for: pause)
             guard !Task.isCancelled else { return }
             do {
                 try await beat()
                 lastBeat.withLockedValue { $0 = .now }
                 isFailing = false
+                backoff.reset()
                 settled()
             } catch {
                 guard !Task.isCancelled else { return }

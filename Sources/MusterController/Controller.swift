@@ -44,7 +44,7 @@ package struct Controller: Sendable {
 
     /// Serves until SIGTERM or SIGINT, or until the task is shut down or cancelled.
     package func run() async throws {
-        Self.raiseFileLimit()
+        let connections = connectionLimits(files: Self.raiseFileLimit())
         // The CA's key and operators' secrets are in this memory.
         _ = (muster_forbid_dumps(), muster_limit_dumps())
         try directory.verifyFiles()
@@ -137,7 +137,7 @@ package struct Controller: Sendable {
             }
         }
         let server = server(
-            table, routes, certificates, database: database, keys: keys, policies: policies, openings: openings,
+            connections, table, routes, certificates, database: database, keys: keys, policies: policies, openings: openings,
             dataChannels: DataChannelEntry(broker: broker, logger: logger)
         ) { [logger] peer, _, certificate in
             AgentConnection(
@@ -245,11 +245,13 @@ package struct Controller: Sendable {
     }
 
     private func server(
-        _ table: OperationTable, _ routes: RouteTable, _ certificates: [ServerCertificate], database: any SQLDatabase,
+        _ connections: ConnectionPlaces.Limits, _ table: OperationTable, _ routes: RouteTable, _ certificates: [ServerCertificate],
+        database: any SQLDatabase,
         keys: OperatorKeyStore, policies: PolicyReader, openings: ChannelOpenings, dataChannels: DataChannelEntry,
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
     ) -> ControllerServer {
         var limits = ControllerServer.Limits()
+        limits.connections = connections
         limits.bodyBytes = configuration.maximumBodyBytes
         limits.requestsPerSecond = configuration.requestsPerSecond
         limits.requestBurst = configuration.requestBurst
@@ -294,12 +296,32 @@ package struct Controller: Sendable {
         return try AuthenticatedCipher(key: key)
     }
 
-    /// A connection is a file; the usual soft limit of 1,024 is for programs that use select(2).
-    private static func raiseFileLimit() {
+    /// A connection is a file; the usual soft limit of 1,024 is for programs that use select(2). The limit that holds now.
+    private static func raiseFileLimit() -> Int {
         var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
-        limit.rlim_cur = limit.rlim_max
-        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1_024 }
+        if limit.rlim_cur < limit.rlim_max {
+            let former = limit.rlim_cur
+            limit.rlim_cur = limit.rlim_max
+            if setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) != 0 { limit.rlim_cur = former }
+        }
+        return Int(min(limit.rlim_cur, 1 << 30))
+    }
+
+    /// Says how many there may be, and what stands against more.
+    private func connectionLimits(files: Int) -> ConnectionPlaces.Limits {
+        let wanted = configuration.maximumConnections
+        let fitting = ConnectionPlaces.Limits.connections(files: files)
+        if fitting < wanted {
+            logger.warning(
+                "fewer connections than maximumConnections, because of the limit on open files; raise LimitNOFILE of the service",
+                metadata: ["maximumConnections": "\(wanted)", "connections": "\(fitting)", "openFiles": "\(files)"])
+        }
+        let limits = ConnectionPlaces.Limits(connections: min(wanted, fitting))
+        logger.info(
+            "places for connections",
+            metadata: ["nodes": "\(limits.nodes)", "callers": "\(limits.callers)", "strangers": "\(limits.strangers)"])
+        return limits
     }
 }
 

@@ -65,6 +65,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
     package var requestsPerSecond = 100
     package var requestBurst = 200
     package var metricsFrom = ["127.0.0.0/8", "::1"]
+    package var maximumConnections = 32_768
     package var handshakeSeconds = 10
     package var requestSeconds = 30
     package var historyDays = 30
@@ -112,6 +113,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         "requestsPerSecond": .integer(1...100_000),
         "requestBurst": .integer(1...100_000),
         "metricsFrom": .strings,
+        "maximumConnections": .integer(256...1_000_000),
         "handshakeSeconds": .integer(1...300),
         "requestSeconds": .integer(1...3_600),
         "historyDays": .integer(1...3_650),
@@ -140,7 +142,8 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
 
     private enum Keys: String, CodingKey {
         case account, regions, dataDirectory, listeners, names, certificateHours, offlineSeconds, maximumBodyBytes
-        case requestsPerSecond, requestBurst, metricsFrom, handshakeSeconds, requestSeconds, historyDays, totalTimeoutSlackSeconds, logLevel
+        case maximumConnections, requestsPerSecond, requestBurst, metricsFrom, handshakeSeconds, requestSeconds, historyDays,
+            totalTimeoutSlackSeconds, logLevel
         case logFormat
         case outputNodeBytes, outputNodeTotalBytes, outputTotalBytes, outputDays, outputS3Endpoint, outputS3Region, outputS3Bucket,
             outputS3PathStyle,
@@ -162,6 +165,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         requestsPerSecond = try value(.requestsPerSecond, requestsPerSecond)
         requestBurst = try value(.requestBurst, requestBurst)
         metricsFrom = try value(.metricsFrom, metricsFrom)
+        maximumConnections = try value(.maximumConnections, maximumConnections)
         handshakeSeconds = try value(.handshakeSeconds, handshakeSeconds)
         requestSeconds = try value(.requestSeconds, requestSeconds)
         historyDays = try value(.historyDays, historyDays)

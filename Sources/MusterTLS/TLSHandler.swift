@@ -166,17 +166,9 @@ package final class TLSHandler: ChannelDuplexHandler {
     // MARK: Handshake
 
     private func handshake(_ context: ChannelHandlerContext) {
-        let connection: TLSConnection
-        if let begun = self.connection {
-            connection = begun
-        } else {
-            do throws(TLSError) {
-                connection = try TLSConnection(context: tls, serverName: serverName)
-                self.connection = connection
-            } catch {
-                return fail(error, context)
-            }
-        }
+        // A server holds nothing for a client that has said nothing yet.
+        guard !tls.configuration.isServer || connection != nil else { return context.read() }
+        guard let connection = begun(context) else { return }
         switch connection.handshake() {
         case .failed(let error):
             fail(error, context)
@@ -189,12 +181,25 @@ package final class TLSHandler: ChannelDuplexHandler {
         }
     }
 
+    /// Nil when it cannot be begun; the channel closes then.
+    private func begun(_ context: ChannelHandlerContext) -> TLSConnection? {
+        if let connection { return connection }
+        do throws(TLSError) {
+            let connection = try TLSConnection(context: tls, serverName: serverName)
+            self.connection = connection
+            return connection
+        } catch {
+            fail(error, context)
+            return nil
+        }
+    }
+
     // MARK: Reading
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var ciphertext = unwrapInboundIn(data)
         let action = machine.ciphertextReceived()
-        guard action != .none, let connection else { return }
+        guard action != .none, let connection = begun(context) else { return }
         connection.receive(&ciphertext)
         perform(action, context)
     }

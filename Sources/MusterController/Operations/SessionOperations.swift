@@ -42,7 +42,7 @@ package struct SessionOperations: Sendable {
         guard let id = NodeID(target), let generation = await registry.sessionGeneration(of: id) else {
             throw APIError.targetNotConnected(target)
         }
-        guard await broker.hasRoom else { throw APIError.throttling }
+        let room = try await broker.room(for: context.caller.userName)
         let token = SessionToken.make()
         let (started, record, isRepeat) = try await database.write { tx in
             var record: SessionRecord?
@@ -62,7 +62,7 @@ package struct SessionOperations: Sendable {
             return (started, record, isRepeat)
         }
         if let record, !isRepeat {
-            await broker.accepted(record)
+            await broker.accepted(record, room: room)
             return StartSession.Output(sessionID: record.id, tokenValue: token.text, streamURL: url.text(for: record.id))
         }
         // The first answer was lost, or overtaken: its token is replaced, and the caller uses the one it gets.

@@ -51,11 +51,12 @@ package final class ControllerServer: Service {
         package var idleSeconds = 65
         /// A control channel that has been silent for so long is a dead link. Agents and controller ping every 20 s.
         package var channelIdleSeconds = 60
-        package var connectionsPerSource = 4_096
-        package var connections = 16_384
+        package var connections = ConnectionPlaces.Limits()
         /// Data channels whose client has not shown a token yet.
         package var unprovenPerSource = 128
         package var unproven = 1_024
+        /// Those of one session that waits for its client, beside them.
+        package var unprovenPerSession = 4
 
         package init() {}
     }
@@ -83,16 +84,17 @@ package final class ControllerServer: Service {
 
     private let callers: NIOLockedValueBox<RequestLimits>
     private let strangers: NIOLockedValueBox<RequestLimits>
-    private let admission: NIOLockedValueBox<ConnectionLimits>
-    private let unproven: NIOLockedValueBox<ConnectionLimits>
+    private let places: ConnectionPlaces
+    private let unproven: Quota<String>
+    /// Whoever knows a session's id is no stranger from anywhere: nobody else's upgrades keep a client from its session.
+    private let expected: Quota<String>
+    private let bodies: BodyBudget
     private let denials = NIOLockedValueBox(DenialLedger())
     /// Sources of client certificates that are not to be believed, on their way to the audit trail.
     private let impostors = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1_000))
     private let isReady = NIOLockedValueBox(false)
     /// Bytes come in many small requests, one after the other; the API's limits would slow them to a walk.
     private let pieces = NIOLockedValueBox(RequestLimits(perSecond: 2_000, burst: 4_000))
-    /// Bodies of routes that are in memory.
-    private let bodies = NIOLockedValueBox(BodySlots())
 
     /// - Parameters:
     ///   - policies: what callers may do.
@@ -129,8 +131,10 @@ package final class ControllerServer: Service {
         self.logger = logger
         callers = NIOLockedValueBox(RequestLimits(perSecond: limits.requestsPerSecond, burst: limits.requestBurst))
         strangers = NIOLockedValueBox(RequestLimits(perSecond: limits.requestsPerSecond, burst: limits.requestBurst))
-        unproven = NIOLockedValueBox(ConnectionLimits(perSource: limits.unprovenPerSource, total: limits.unproven))
-        admission = NIOLockedValueBox(ConnectionLimits(perSource: limits.connectionsPerSource, total: limits.connections))
+        places = ConnectionPlaces(limits.connections)
+        unproven = Quota(total: limits.unproven, perSource: limits.unprovenPerSource, graceMilliseconds: 1_000)
+        expected = Quota(total: limits.connections.strangers, perSource: limits.unprovenPerSession)
+        bodies = BodyBudget(largest: limits.bodyBytes)
     }
 
     package func run() async throws {
@@ -176,7 +180,7 @@ package final class ControllerServer: Service {
             handshake: .seconds(Int64(limits.handshakeSeconds)), request: .seconds(Int64(limits.requestSeconds)),
             idle: .seconds(limits.idleSeconds), webSocketIdle: .seconds(Int64(limits.channelIdleSeconds)))
         let channel = UpgradeChannel(
-            tls: { listener.certificate.context }, limits: channelLimits, admission: admission, metrics: metrics,
+            tls: { listener.certificate.context }, limits: channelLimits, places: places, metrics: metrics,
             respond: { request, writer, connection in
                 try await self.respond(to: request, writer, connection, listener)
             },
@@ -258,6 +262,7 @@ package final class ControllerServer: Service {
             guard let source = AddressRange(connection.remoteAddress), metricsFrom.contains(where: { $0.contains(source) }) else {
                 return .text(.forbidden, "Metrics are not for this address: the controller's 'metricsFrom' does not name it.\n")
             }
+            gauge()
             return Answer(status: .ok, contentType: "text/plain; version=0.0.4; charset=utf-8", body: Array(metrics.render().utf8))
         case (.get, _) where path.hasPrefix(Self.channelPath) && listener.sides.contains(.agents):
             guard listener.allowsWebSockets else { return .text(.forbidden, "This address takes no WebSockets. Poll instead.\n") }
@@ -291,7 +296,7 @@ package final class ControllerServer: Service {
         var caller = Caller.anonymous(sourceAddress: connection.remoteAddress, userAgent: request.head.headerFields[.userAgent] ?? "")
         var region = defaultRegion
         do {
-            let body = try await collect(request)
+            let (body, room) = try await collect(request, limit: limits.bodyBytes, connection)
             format = CallFormat(request.head.headerFields, body: body)
             let called = try format.operation(request.head.headerFields, body: body)
             guard let entry = table.entry(called.name, of: called.target) else { throw Self.unknown(called.name) }
@@ -303,9 +308,11 @@ package final class ControllerServer: Service {
                     entry.name, entry.permission, entry.route, service: called.target.service, evidence, requestID: requestID, at: time,
                     listener)
                 (caller, region) = (context.caller, context.region)
+                known(caller, connection)
             } catch let error as APIError {
                 throw await refused(error, entry.name, source: connection.remoteAddress, at: time)
             }
+            room.giveBack()
             if entry.changes, entry.route == .operators { try await refuseReplay(evidence, entry.name, caller, at: time) }
             let output = try await entry.run(body, context)
             var answer = format.success(output, operation: name, requestID: requestID)
@@ -336,9 +343,9 @@ package final class ControllerServer: Service {
             return format.failure(.throttling, requestID: requestID)
         } catch let error as CancellationError {
             throw error
-        } catch let error as ChannelError {
-            // The client left in the middle of its body.
-            throw error
+        } catch let error as UnreadableBody {
+            count(name, "UnreadableBody")
+            return unreadable(error, connection)
         } catch {
             logger.error(
                 "operation failed",
@@ -359,16 +366,18 @@ package final class ControllerServer: Service {
         let certificate = entry.route == .nodes ? connection.peer?.leaf : nil
         let isNobody = entry.route == .nodes && certificate == nil
         let source = certificate.map { Hex.encode($0.fingerprint) } ?? AddressRange.stranger(connection.remoteAddress)
-        var holdsSlot = false
+        // Given back when this function is left, however it is.
+        var slot: Quota<String>.Share?
+        defer { slot?.giveBack() }
         func takeSlot() throws {
-            holdsSlot = bodies.withLockedValue { $0.admit(entry.name, from: source, atMost: entry.bodies) }
-            if !holdsSlot { throw APIError(code: "ThrottlingException", message: "Too many at once; come again.", status: 503) }
+            slot = entry.slots.take(for: source)
+            if slot == nil { throw APIError(code: "ThrottlingException", message: "Too many at once; come again.", status: 503) }
         }
-        defer { if holdsSlot { bodies.withLockedValue { $0.release(entry.name, from: source) } } }
         do {
             // Before the body is read: what is refused waits in the client, not here. One that has none waits for its end in no slot.
             if entry.bodyBytes > 0, !isNobody { try takeSlot() }
-            let body = isNobody ? [] : try await collect(request, limit: entry.bodyBytes)
+            let (body, room) = isNobody ? ([], nil) : try await collect(request, limit: entry.bodyBytes, connection)
+            defer { room?.giveBack() }
             if entry.bodyBytes == 0, !isNobody { try takeSlot() }
             let evidence = Authentication.Evidence(request.head, body: body, connection: connection)
             let context: OperationContext
@@ -376,6 +385,7 @@ package final class ControllerServer: Service {
                 context = try await authenticate(
                     entry.name, entry.permission, entry.route, evidence, requestID: requestID, at: time, listener, pieces: pieces)
                 (caller, region) = (context.caller, context.region)
+                known(caller, connection)
             } catch let error as APIError {
                 let refusal = await refused(error, entry.name, source: connection.remoteAddress, at: time)
                 throw APIError(code: refusal.code, message: refusal.message, status: refusal.code == APIError.throttling.code ? 429 : 403)
@@ -405,8 +415,9 @@ package final class ControllerServer: Service {
             return .failure(APIError(code: "ThrottlingException", message: "Rate exceeded", status: 503))
         } catch let error as CancellationError {
             throw error
-        } catch let error as ChannelError {
-            throw error
+        } catch let error as UnreadableBody {
+            count(entry.name, "UnreadableBody")
+            return unreadable(error, connection)
         } catch {
             logger.error(
                 "route failed",
@@ -416,14 +427,59 @@ package final class ControllerServer: Service {
         }
     }
 
-    private func collect(_ request: Request, limit: Int? = nil) async throws -> [UInt8] {
-        let limit = limit ?? limits.bodyBytes
+    /// The share is that of the body: given back when its sender is known, or when the body is gone.
+    private func collect(
+        _ request: Request, limit: Int, _ connection: UpgradeChannel.Connection
+    ) async throws -> ([UInt8], Quota<String>.Share) {
         // A declared length is believed when it is too large; the bytes are then thrown away as they come.
         if let length = request.head.headerFields[.contentLength].flatMap(Int.init), length > limit {
             throw NIOTooManyBytesError(maxBytes: limit)
         }
-        let buffer = try await request.body.collect(upTo: limit)
-        return Array(buffer.readableBytesView)
+        let room = try bodies.room(for: connection)
+        var body: [UInt8] = []
+        do {
+            for try await piece in request.body {
+                guard body.count + piece.readableBytes <= limit else { throw NIOTooManyBytesError(maxBytes: limit) }
+                guard room.grow(by: piece.readableBytes) else { throw APIError.busy }
+                body.append(contentsOf: piece.readableBytesView)
+            }
+        } catch let error as NIOTooManyBytesError {
+            throw error
+        } catch let error as APIError {
+            throw error
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            throw UnreadableBody(reason: String(describing: error))
+        }
+        return (body, room)
+    }
+
+    /// The client left in the middle of its body, or wrote one that is none. It is the client's doing and no fault of ours.
+    private struct UnreadableBody: Error {
+        let reason: String
+    }
+
+    private func unreadable(_ error: UnreadableBody, _ connection: UpgradeChannel.Connection) -> Answer {
+        logger.debug("request's body not read", metadata: ["remote": "\(connection.remoteAddress)", "reason": "\(error.reason)"])
+        var answer = Answer.text(.badRequest, "The body of the request could not be read to its end.\n")
+        answer.closes = true
+        return answer
+    }
+
+    /// From now on the connection competes with its user's others, and no longer with strangers.
+    private func known(_ caller: Caller, _ connection: UpgradeChannel.Connection) {
+        guard let user = caller.principal?.user, connection.user.withLockedValue({ $0 }) != user else { return }
+        guard connection.place.move(to: places.callers, as: user) else { return }
+        connection.user.withLockedValue { $0 = user }
+    }
+
+    private func gauge() {
+        for (kind, quota) in [("strangers", places.strangers), ("callers", places.callers), ("nodes", places.nodes)] {
+            metrics.set("muster_connections_open", [("kind", kind)], to: Double(quota.taken))
+        }
+        metrics.set("muster_data_channels_unopened", to: Double(unproven.taken + expected.taken))
+        metrics.set("muster_bodies_bytes", to: Double(bodies.taken))
     }
 
     private static func unknown(_ name: String) -> APIError {
@@ -455,8 +511,8 @@ package final class ControllerServer: Service {
         switch route {
         case .operators:
             (caller, region) = try await authentication.operatorCaller(evidence, service: service, now: time)
-            // Temporary credentials are as many as one likes; all go back to one key.
-            try admit(caller.principal?.accessKeyID ?? caller.accessKeyID, to: pieces ?? callers)
+            // Keys and temporary credentials are as many as one likes; all go back to one user.
+            try admit(caller.principal?.user ?? caller.accessKeyID, to: pieces ?? callers)
         case .nodes:
             try refuseOperatorKey(evidence)
             let identity = try await authentication.node(evidence.certificate, now: time)
@@ -594,22 +650,16 @@ package final class ControllerServer: Service {
             guard listener.sides.contains(.agents), listener.allowsWebSockets else { return nil }
             let identity = try await authentication.node(certificate, now: now())
             guard await dataChannels.admit(identity, to: session) == nil else { return nil }
-            return .dataChannel(.agent(session, identity), settled: {})
+            return .dataChannel(.agent(session, identity))
         }
         guard listener.sides.contains(.operators) else { return nil }
         let source = AddressRange.stranger(connection.remoteAddress)
+        if await dataChannels.expects(session), connection.place.takeOpening(of: expected, as: session.rawValue) {
+            return .dataChannel(.client(session))
+        }
         try admit(source, to: strangers)
-        guard unproven.withLockedValue({ $0.admit(source) }) else { return nil }
-        let isHeld = NIOLockedValueBox(true)
-        return .dataChannel(
-            .client(session),
-            settled: { [unproven] in
-                let wasHeld = isHeld.withLockedValue { held in
-                    defer { held = false }
-                    return held
-                }
-                if wasHeld { unproven.withLockedValue { $0.release(source) } }
-            })
+        guard connection.place.takeOpening(of: unproven, as: source) else { return nil }
+        return .dataChannel(.client(session))
     }
 
     private func open(_ dataChannel: UpgradeChannel.DataChannel) async {
@@ -635,7 +685,8 @@ package final class ControllerServer: Service {
         guard let certificate = connection.peer?.leaf else {
             guard listener.sides.contains(.operators) else { return .text(.forbidden, "This address does not serve operators.\n") }
             let source = AddressRange.stranger(connection.remoteAddress)
-            guard (try? admit(source, to: strangers)) != nil, unproven.withLockedValue({ $0.hasRoom(for: source) })
+            guard (try? admit(source, to: strangers)) != nil, unproven.taken < limits.unproven,
+                unproven.taken(by: source) < limits.unprovenPerSource
             else {
                 return .text(.tooManyRequests, "Too many data channels that nobody has opened yet.\n")
             }

@@ -47,39 +47,6 @@ package struct RequestLimits: Sendable {
     }
 }
 
-/// Connections that have not shown who they are, by source address. [value]
-///
-/// A connection leaves the count when it closes or becomes a node's control channel: half-open ones are what an attacker
-/// can have for nothing (CAPEC-469), a node's certificate is not.
-package struct ConnectionLimits: Sendable {
-    private let perSource: Int
-    private let total: Int
-    private var open: [String: Int] = [:]
-    package private(set) var count = 0
-
-    package init(perSource: Int, total: Int) {
-        self.perSource = perSource
-        self.total = total
-    }
-
-    package func hasRoom(for source: String) -> Bool {
-        count < total && open[source, default: 0] < perSource
-    }
-
-    package mutating func admit(_ source: String) -> Bool {
-        guard hasRoom(for: source) else { return false }
-        open[source, default: 0] += 1
-        count += 1
-        return true
-    }
-
-    package mutating func release(_ source: String) {
-        guard let number = open[source] else { return }
-        count -= 1
-        open[source] = number > 1 ? number - 1 : nil
-    }
-}
-
 /// Refusals that come in floods, to people who have not shown who they are for the most part, gathered so that an attacker cannot write the audit trail full. [value]
 ///
 /// The first of a kind is written at once; those that follow within the window become one event with a count. Of one source, and of all

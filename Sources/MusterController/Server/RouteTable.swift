@@ -49,8 +49,9 @@ package struct RouteTable: Sendable {
         let changes: Bool
         /// The largest body.
         let bodyBytes: Int
-        /// How many bodies are in memory at a time; those beyond are told to come again.
-        let bodies: Int
+        /// For bodies in memory; those beyond are told to come again. One source has no more than a half of them, and two at least: whoever
+        /// sends slowly keeps others out of that half only.
+        let slots: Quota<String>
         /// As an operation's.
         let isHeld: Bool
         let run: @Sendable (RouteCall, OperationContext) async throws -> RouteAnswer
@@ -69,7 +70,7 @@ package struct RouteTable: Sendable {
         entries.append(
             Entry(
                 name: name, method: method, prefix: prefix, permission: permission, route: route, changes: changes, bodyBytes: bodyBytes,
-                bodies: bodies, isHeld: isHeld
+                slots: Quota(total: bodies, perSource: max(2, bodies / 2)), isHeld: isHeld
             ) { call, context in
                 try await access.guarding(context) {
                     call

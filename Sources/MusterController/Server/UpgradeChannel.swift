@@ -10,6 +10,7 @@ internal import NIOHTTP1
 internal import NIOHTTPTypes
 internal import NIOHTTPTypesHTTP1
 internal import NIOPosix
+internal import NIOTLS
 internal import NIOWebSocket
 internal import ServiceLifecycle
 
@@ -31,6 +32,9 @@ struct UpgradeChannel: ServerChildChannel {
         let remoteAddress: String
         let isLoopback: Bool
         let end: ConnectionEnd
+        let place: ConnectionPlace
+        /// Who has signed on it.
+        let user = NIOLockedValueBox<String?>(nil)
         /// Its upgrade was refused because its node has opened too many; the answer to the request says so.
         let isTooOften = NIOLockedValueBox(false)
     }
@@ -60,8 +64,7 @@ struct UpgradeChannel: ServerChildChannel {
     /// What an upgrade will be.
     enum Admission: Sendable {
         case controlChannel(NodeIdentity)
-        /// The closure is called once the leg is part of its session, or has ended.
-        case dataChannel(DataChannelEntry.Admission, settled: @Sendable () -> Void)
+        case dataChannel(DataChannelEntry.Admission)
     }
 
     /// One leg of a session that has yet to open itself.
@@ -83,7 +86,7 @@ struct UpgradeChannel: ServerChildChannel {
 
     let tls: @Sendable () -> TLSContext
     let limits: Limits
-    let admission: NIOLockedValueBox<ConnectionLimits>
+    let places: ConnectionPlaces
     let metrics: Metrics
     let respond: Respond
     /// Whether this may be upgraded now, and to what; asked before the upgrade, so that a refusal is an HTTP answer.
@@ -100,10 +103,9 @@ struct UpgradeChannel: ServerChildChannel {
         let remote = channel.remoteAddress?.ipAddress ?? "unknown"
         let outcome: EventLoopFuture<Outcome>
         do {
-            guard admission.withLockedValue({ $0.admit(remote) }) else { throw ConnectionRefused() }
-            let slot = ConnectionSlot(source: remote, admission: admission)
-            channel.closeFuture.whenComplete { _ in slot.release() }
-            outcome = try addHandlers(channel, remote: remote, slot: slot, logger: logger)
+            let place = ConnectionPlace(of: channel) { [metrics] in metrics.count("muster_connections_cut_total") }
+            guard place.move(to: places.strangers, as: AddressRange.stranger(remote)) else { throw ConnectionRefused() }
+            outcome = try addHandlers(channel, remote: remote, place: place, logger: logger)
         } catch {
             metrics.count("muster_connections_refused_total")
             try? channel.pipeline.syncOperations.addHandler(RefusedConnectionHandler(), position: .first)
@@ -113,7 +115,7 @@ struct UpgradeChannel: ServerChildChannel {
     }
 
     private func addHandlers(
-        _ channel: any Channel, remote: String, slot: ConnectionSlot, logger: Logger
+        _ channel: any Channel, remote: String, place: ConnectionPlace, logger: Logger
     ) throws -> EventLoopFuture<Outcome> {
         try ReceiveAllocator.use(on: channel)
         let handlers = channel.pipeline.syncOperations
@@ -131,7 +133,8 @@ struct UpgradeChannel: ServerChildChannel {
             if let made = known.value { return made }
             let made = Connection(
                 peer: tlsOnLoop.value.peer, remoteAddress: remote,
-                isLoopback: remote == "::1" || remote == "::ffff:127.0.0.1" || remote.hasPrefix("127."), end: ConnectionEnd())
+                isLoopback: remote == "::1" || remote == "::ffff:127.0.0.1" || remote.hasPrefix("127."), end: ConnectionEnd(),
+                place: place)
             known.value = made
             channel.closeFuture.whenComplete { _ in made.end.reached() }
             return made
@@ -154,12 +157,11 @@ struct UpgradeChannel: ServerChildChannel {
                 channel.eventLoop.makeCompletedFuture {
                     switch admitted.value {
                     case .controlChannel(let identity):
-                        slot.release()
+                        place.keep()
                         try addWebSocketHandlers(channel, connection(), identity)
                         return .webSocket
-                    case .dataChannel(let admission, let settled):
-                        return .dataChannel(
-                            try openDataChannel(channel, connection(), admission, slot: slot, tls: tlsOnLoop.value, settled: settled))
+                    case .dataChannel(let admission):
+                        return .dataChannel(try openDataChannel(channel, connection(), admission, tls: tlsOnLoop.value))
                     case nil:
                         throw ChannelError.inappropriateOperationForState
                     }
@@ -174,7 +176,16 @@ struct UpgradeChannel: ServerChildChannel {
                         .http(try addRequestHandlers(channel, logger: logger), connection())
                     }
                 }))
-        try handlers.addHandlers([tlsHandler, HandshakeFailureHandler { handshakeFailed(remote, $0) }, encoder, decoder, gate, upgrader])
+        let handshake = HandshakeHandler {
+            guard let leaf = connection().peer?.leaf, let node = NodeAdmission.identity(in: leaf)?.node else { return }
+            if !place.move(to: places.nodes, as: node.rawValue) {
+                metrics.count("muster_connections_refused_total")
+                channel.close(promise: nil)
+            }
+        } failed: {
+            handshakeFailed(remote, $0)
+        }
+        try handlers.addHandlers([tlsHandler, handshake, encoder, decoder, gate, upgrader])
         return upgrader.upgradeResultFuture
     }
 
@@ -203,22 +214,16 @@ struct UpgradeChannel: ServerChildChannel {
     }
 
     private func openDataChannel(
-        _ channel: any Channel, _ connection: Connection, _ admission: DataChannelEntry.Admission, slot: ConnectionSlot, tls: TLSHandler,
-        settled: @escaping @Sendable () -> Void
+        _ channel: any Channel, _ connection: Connection, _ admission: DataChannelEntry.Admission, tls: TLSHandler
     ) throws -> EventLoopFuture<DataChannel> {
         let home = sessionLoops.home(of: admission.session)
         let upgrade = try channel.pipeline.syncOperations.handler(type: NIOTypedHTTPServerUpgradeHandler<Outcome>.self)
-        // This channel's end is not that of the connection.
-        let slot = slot.handedOver()
-        let settled: @Sendable () -> Void = {
-            slot.release()
-            settled()
-        }
         let opened = home.makePromise(of: DataChannel.self)
         let departure = DepartureHandler(tls) { passage, descriptor in
-            arrive(descriptor, passage, on: home, connection, admission, opened, settled: settled)
+            // This channel's end is not that of the connection.
+            connection.place.depart()
+            arrive(descriptor, passage, on: home, connection, admission, opened)
         } failed: {
-            settled()
             opened.fail(ChannelError.ioOnClosedChannel)
         }
         try channel.pipeline.syncOperations.addHandler(departure, position: .after(upgrade))
@@ -228,7 +233,7 @@ struct UpgradeChannel: ServerChildChannel {
     /// Sets the connection up as the upgrade would have, on the session's loop.
     private func arrive(
         _ descriptor: NIOBSDSocket.Handle, _ passage: TLSPassage, on home: any EventLoop, _ connection: Connection,
-        _ admission: DataChannelEntry.Admission, _ opened: EventLoopPromise<DataChannel>, settled: @escaping @Sendable () -> Void
+        _ admission: DataChannelEntry.Admission, _ opened: EventLoopPromise<DataChannel>
     ) {
         let made = NIOLockedValueBox<DataChannel?>(nil)
         let arrived = ClientBootstrap(group: home)
@@ -237,7 +242,7 @@ struct UpgradeChannel: ServerChildChannel {
                 channel.eventLoop.makeCompletedFuture {
                     try ReceiveAllocator.use(on: channel, most: 128 << 10)
                     try channel.pipeline.syncOperations.addHandler(TLSHandler(passage))
-                    let dataChannel = try addDataChannelHandlers(channel, connection, admission, settled: settled)
+                    let dataChannel = try addDataChannelHandlers(channel, connection, admission)
                     made.withLockedValue { $0 = dataChannel }
                 }
             }
@@ -247,22 +252,23 @@ struct UpgradeChannel: ServerChildChannel {
             case (.success, let dataChannel?):
                 opened.succeed(dataChannel)
             case (.success, nil):
+                connection.place.giveBack()
                 opened.fail(ChannelError.ioOnClosedChannel)
             case (.failure(let error), _):
-                settled()
+                connection.place.giveBack()
                 opened.fail(error)
             }
         }
     }
 
     private func addDataChannelHandlers(
-        _ channel: any Channel, _ connection: Connection, _ admission: DataChannelEntry.Admission,
-        settled: @escaping @Sendable () -> Void
+        _ channel: any Channel, _ connection: Connection, _ admission: DataChannelEntry.Admission
     ) throws -> DataChannel {
-        channel.closeFuture.whenComplete { _ in settled() }
+        connection.place.arrive(on: channel)
         let pipeline = channel.pipeline.syncOperations
         try channel.syncOptions?.setOption(.writeBufferWaterMark, value: self.limits.dataChannelBuffer)
-        var settled = settled
+        // The session's legs are counted with the session.
+        var settled: @Sendable () -> Void = { connection.place.giveBack() }
         if case .client = admission {
             let limit = OpeningLimitHandler(bytes: self.limits.openingBytes)
             try pipeline.addHandler(limit)
@@ -344,54 +350,30 @@ private final class RefusedConnectionHandler: ChannelInboundHandler {
     }
 }
 
-/// One connection's share of its source address's limit, given back once.
-private final class ConnectionSlot: Sendable {
-    private let source: String
-    private let admission: NIOLockedValueBox<ConnectionLimits>
-    private let isHeld = NIOLockedValueBox(true)
-
-    init(source: String, admission: NIOLockedValueBox<ConnectionLimits>) {
-        self.source = source
-        self.admission = admission
-    }
-
-    func release() {
-        if letGo() { admission.withLockedValue { $0.release(source) } }
-    }
-
-    /// The share, for another channel of the same connection.
-    func handedOver() -> ConnectionSlot {
-        let slot = ConnectionSlot(source: source, admission: admission)
-        if !letGo() { _ = slot.letGo() }
-        return slot
-    }
-
-    private func letGo() -> Bool {
-        isHeld.withLockedValue { held in
-            defer { held = false }
-            return held
-        }
-    }
-}
-
-/// Reports a handshake that failed. What comes after the first request is somebody else's.
-private final class HandshakeFailureHandler: ChannelInboundHandler {
+/// Tells how the handshake has ended. What comes after the first request is somebody else's.
+private final class HandshakeHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
-    private var report: ((TLSError) -> Void)?
+    private let completed: () -> Void
+    private var failed: ((TLSError) -> Void)?
 
-    init(report: @escaping (TLSError) -> Void) {
-        self.report = report
+    init(completed: @escaping () -> Void, failed: @escaping (TLSError) -> Void) {
+        (self.completed, self.failed) = (completed, failed)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .handshakeCompleted? = event as? TLSUserEvent { completed() }
+        context.fireUserInboundEventTriggered(event)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        report = nil
+        failed = nil
         context.fireChannelRead(data)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if let failure = error as? TLSError, let report {
-            self.report = nil
-            report(failure)
+        if let failure = error as? TLSError, let failed {
+            self.failed = nil
+            failed(failure)
         }
         context.fireErrorCaught(error)
     }

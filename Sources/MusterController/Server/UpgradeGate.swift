@@ -82,6 +82,7 @@ final class UpgradeGate: ChannelInboundHandler, RemovableChannelHandler {
     private func decided(_ isAccepted: Bool, _ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         guard case .deciding(let held) = state else { return }
         state = .open
+        guard context.channel.isActive else { return }
         context.fireChannelRead(Self.wrapInboundOut(.head(isAccepted ? head : Self.ordinary(head))))
         for part in held { context.fireChannelRead(Self.wrapInboundOut(part)) }
         context.fireChannelReadComplete()

@@ -46,6 +46,9 @@ package struct DataChannelEntry: Sendable {
         await broker.admit(node, to: session)
     }
 
+    /// Whether a client can be on its way to it. Not said to anybody.
+    func expects(_ session: SessionID) async -> Bool { await broker.expects(session) }
+
     /// Returns when the leg is part of its session, or throws when it has been refused and told so.
     func open(_ leg: RelayLeg, _ admission: Admission, text: String) async throws(SessionBroker.Refusal) {
         do {

@@ -16,6 +16,9 @@ internal import ServiceLifecycle
 package actor SessionBroker: Service {
     package struct Settings: Sendable {
         package var maximumSessions = 10_000
+        /// Sessions that were started and never opened: of one user, and of all.
+        package var maximumUnopenedOfUser = 500
+        package var maximumUnopened = 5_000
         /// One timer for all deadlines, which are seconds at least.
         package var lookMilliseconds: Int64 = 250
 
@@ -37,6 +40,8 @@ package actor SessionBroker: Service {
         var record: SessionRecord
         var machine: SessionMachine
         let relay: SessionRelay
+        /// As long as nobody has opened it.
+        var unopened: Quota<String>.Share?
         /// When the client's leg was first opened.
         var openedAt: NIODeadline?
         var exitCode: Int?
@@ -57,6 +62,7 @@ package actor SessionBroker: Service {
     private let now: @Sendable () -> Timestamp
     private let logger: Logger
 
+    private let unopened: Quota<String>
     private var live: [SessionID: Live] = [:]
     private var busy: Set<SessionID> = []
     private var waiting: [SessionID: [CheckedContinuation<Void, Never>]] = [:]
@@ -74,6 +80,7 @@ package actor SessionBroker: Service {
         self.registry = registry
         self.taps = taps
         self.settings = settings
+        unopened = Quota(total: settings.maximumUnopened, perSource: settings.maximumUnopenedOfUser)
         self.clock = clock
         self.now = now
         self.logger = logger
@@ -89,7 +96,7 @@ package actor SessionBroker: Service {
             let machine = SessionMachine(
                 restored: record.status, isOrdered: record.isOrdered, reason: record.details, age: age,
                 timing: .init(idleMinutes: record.idleMinutes, maximumMinutes: record.maximumMinutes), now: clock())
-            enter(record, machine)
+            enter(record, machine, record.isOrdered ? nil : unopened.take(for: record.facts.ownerName))
             guard record.isOrdered, let relay = live[record.id]?.relay else { continue }
             do {
                 relay.record(with: try await taps.resume(record.facts))
@@ -130,22 +137,32 @@ package actor SessionBroker: Service {
         }
     }
 
-    private func enter(_ record: SessionRecord, _ machine: SessionMachine) {
+    private func enter(_ record: SessionRecord, _ machine: SessionMachine, _ unopened: Quota<String>.Share?) {
         let (id, continuation) = (record.id, workContinuation)
         let relay = SessionRelay(id: id, now: clock) { continuation.yield(.report(id, $0)) }
-        live[id] = Live(record: record, machine: machine, relay: relay)
+        live[id] = Live(record: record, machine: machine, relay: relay, unopened: unopened)
         active.record(live.count)
     }
 
     // MARK: Operations
 
-    package var hasRoom: Bool { live.count < settings.maximumSessions }
+    /// Room for one more session of a user, which is that session's until its client is there, and otherwise given back by itself.
+    package func room(for user: String) throws -> Quota<String>.Share {
+        guard live.count < settings.maximumSessions else { throw APIError.throttling }
+        if let room = unopened.take(for: user) { return room }
+        guard unopened.taken(by: user) >= settings.maximumUnopenedOfUser else { throw APIError.throttling }
+        throw APIError(
+            code: APIError.throttling.code,
+            message:
+                "\(user) has \(settings.maximumUnopenedOfUser) sessions that were started and have not been opened. Open or terminate some; those that nobody opens end after a minute.",
+            status: APIError.throttling.status)
+    }
 
     /// The row is committed.
-    package func accepted(_ record: SessionRecord) {
+    package func accepted(_ record: SessionRecord, room: Quota<String>.Share?) {
         guard live[record.id] == nil else { return }
         let timing = SessionMachine.Timing(idleMinutes: record.idleMinutes, maximumMinutes: record.maximumMinutes)
-        enter(record, SessionMachine(timing: timing, now: clock()))
+        enter(record, SessionMachine(timing: timing, now: clock()), room)
     }
 
     /// A new token for the event's caller, and no other counts any more; nil when the session is over or unknown.
@@ -192,6 +209,8 @@ package actor SessionBroker: Service {
     private static let shown: Set<String> = ["Standard_Stream", "InteractiveCommands"]
 
     // MARK: Legs
+
+    package func expects(_ id: SessionID) -> Bool { live[id].map { !$0.machine.isOver } ?? false }
 
     /// Whether this node's leg may be upgraded.
     package func admit(_ node: NodeIdentity, to id: SessionID) -> Refusal? {
@@ -266,6 +285,7 @@ package actor SessionBroker: Service {
         try await write(session, grant, client, leg)
         live[id]?.record.client = client
         live[id]?.record.isOrdered = true
+        live[id]?.unopened?.giveBack()
         live[id]?.openedAt = clock()
         do {
             session.relay.record(with: try await taps.begin(session.record.facts))

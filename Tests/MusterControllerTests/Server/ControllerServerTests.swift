@@ -292,7 +292,7 @@ import Testing
 
     @Test func connectionsOfOneSourceAreBounded() async throws {
         var limits = ControllerServer.Limits()
-        limits.connectionsPerSource = 3
+        limits.connections.strangersPerSource = 3
         try await LiveServer.run(limits: limits) { (live) async throws in
             // They are accepted on several loops, so which of them are refused is open; how many are not.
             var held = try (0..<6).map { _ in try PlainConnection(port: live.address) }
@@ -308,6 +308,36 @@ import Testing
                 status = try await live.curl("/healthz").status
             }
             #expect(status == 200)
+        }
+    }
+
+    /// The oldest of those who have shown nothing makes room for a node, and for nobody who comes from where most come from.
+    @Test func aNodeHasItsPlaceWhereStrangersHaveTakenAllOfTheirs() async throws {
+        var limits = ControllerServer.Limits()
+        (limits.connections.strangers, limits.connections.strangersPerSource, limits.connections.nodes) = (3, 3, 1)
+        try await LiveServer.run(limits: limits) { (live) async throws in
+            let node = try SecureClient(live, certificate: "node")
+            try node.upgrade(LiveServer.node.description)
+            #expect(try await node.wait { $0.text.contains("\r\n\r\n") })
+            #expect(node.text.hasPrefix("HTTP/1.1 101 "))
+            // It has left the strangers' places, and keeps its own: there are two for others, and none for another node.
+            let held = try (0..<2).map { _ in try PlainConnection(port: live.address) }
+            let other = try SecureClient(live, certificate: "other")
+            #expect(try await other.wait { $0.isClosed })
+            try node.send(frame: 0x1, Data("hello".utf8))
+            #expect(try await node.wait { $0.text.contains("heard hello") })
+            withExtendedLifetime(held) {}
+        }
+    }
+
+    @Test func aBodyThatEndsInTheMiddleOrIsNoneIsTheClientsDoing() async throws {
+        try await LiveServer.run { (live) async throws in
+            let client = try SecureClient(live)
+            try client.send(
+                "POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSSM.Echo\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n")
+            #expect(try await client.wait { $0.isClosed })
+            #expect(!client.text.contains("500") && !client.text.contains("InternalServerError"))
+            #expect(!(try await live.curl("/metrics").body.contains("InternalServerError")))
         }
     }
 

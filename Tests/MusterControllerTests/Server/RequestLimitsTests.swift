@@ -25,19 +25,6 @@ import Testing
         #expect(limits.count <= 100)
     }
 
-    @Test func connectionsAreBoundedBySourceAndInAll() {
-        var limits = ConnectionLimits(perSource: 2, total: 3)
-        #expect(limits.admit("a") == true)
-        #expect(limits.admit("a") == true)
-        #expect(limits.admit("a") == false)
-        #expect(limits.admit("b") == true)
-        #expect(limits.admit("c") == false)
-        limits.release("a")
-        limits.release("nobody")
-        #expect(limits.count == 2)
-        #expect(limits.admit("c") == true)
-    }
-
     @Test func aDenialIsWrittenOnceAndThenCounted() {
         var ledger = DenialLedger(windowSeconds: 60, capacity: 2)
         let kind = DenialLedger.Kind(source: "a", operation: "Echo", reason: "InvalidSignatureException")
@@ -69,15 +56,6 @@ import Testing
             "192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "::ffff:192.0.2.1", "2001:db8:0:1::5": "20010db800000001::/64",
             "2001:db8:0:1:ffff::9": "20010db800000001::/64", "fe80::1%eth0": "fe80000000000000::/64", "many": "many",
         ] { #expect(AddressRange.stranger(address) == stranger) }
-    }
-
-    @Test func oneSourceLeavesSlotsToOthers() {
-        var slots = BodySlots()
-        #expect((0..<16).count { _ in slots.admit("r", from: "a", atMost: 16) } == 8)
-        #expect(slots.admit("r", from: "b", atMost: 16) && slots.admit("s", from: "a", atMost: 2))
-        slots.release("r", from: "a")
-        #expect(slots.admit("r", from: "a", atMost: 16) && !slots.admit("r", from: "a", atMost: 16))
-        #expect((0..<20).count { _ in slots.admit("r", from: "c", atMost: 16) } == 7)
     }
 
     @Test func manyKindsAreOneKind() {

@@ -27,7 +27,7 @@ import Testing
         record.grant.issue(token, to: SessionTokenTests.caller(name), for: record.id, now: RecordingFixture.start)
         let accepted = record
         try await fixture.database.write { tx in try SessionStore.insert(accepted, by: TestAccess.permit(in: tx), in: tx) }
-        await broker.accepted(accepted)
+        await broker.accepted(accepted, room: try await broker.room(for: name))
         return (record.id, token)
     }
 
@@ -79,5 +79,25 @@ import Testing
         await #expect(throws: SessionBroker.Refusal.token(.wrong)) { try await open(id, first) }
         try await open(id, second)
         #expect(try await openers() == ["joe"])
+    }
+
+    /// Who starts sessions and opens none keeps nobody else from theirs, and has room again once one is opened or over.
+    @Test func sessionsThatNobodyOpensAreBoundedForEachUser() async throws {
+        let most = SessionBroker.Settings().maximumUnopenedOfUser
+        let (id, token) = try await start(by: "jane")
+        var held = try await rooms(most - 1, for: "jane")
+        await #expect(throws: APIError.self) { try await broker.room(for: "jane") }
+        #expect(try await rooms(1, for: "john").count == 1)
+        try await open(id, token)
+        held += try await rooms(1, for: "jane")
+        await #expect(throws: APIError.self) { try await broker.room(for: "jane") }
+        held.removeLast()
+        #expect(try await rooms(1, for: "jane").count == 1)
+    }
+
+    private func rooms(_ count: Int, for user: String) async throws -> [Quota<String>.Share] {
+        var rooms: [Quota<String>.Share] = []
+        for _ in 0..<count { rooms.append(try await broker.room(for: user)) }
+        return rooms
     }
 }
