@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Whose file it is that a copy would go on with. Somebody who owns it, may write to it or has it under another name as well could
