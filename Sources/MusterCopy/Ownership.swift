@@ -12,6 +12,6 @@ enum Ownership {
     /// Whether somebody else has put a folder where a copy would make one. In a sticky folder like /tmp everybody may; elsewhere who may
     /// write is trusted by whoever gave them the folder.
     static func isPlanted(_ folder: stat, in parent: stat, by uid: uid_t) -> Bool {
-        parent.st_mode & mode_t(S_ISVTX) != 0 && parent.st_mode & 0o022 != 0 && folder.st_uid != uid && folder.st_uid != parent.st_uid
+        parent.st_mode & mode_t(Glibc.S_ISVTX) != 0 && parent.st_mode & 0o022 != 0 && folder.st_uid != uid && folder.st_uid != parent.st_uid
     }
 }
