@@ -334,3 +334,9 @@ static inline int muster_unacknowledged(int fd) {
     int count = 0;
     return ioctl(fd, TIOCOUTQ, &count) == 0 ? count : -1;
 }
+
+// sigaction(2): whether a signal is ignored, by this process or by whoever started it.
+static inline int muster_signal_is_ignored(int number) {
+    struct sigaction current;
+    return sigaction(number, NULL, &current) == 0 && !(current.sa_flags & SA_SIGINFO) && current.sa_handler == SIG_IGN;
+}

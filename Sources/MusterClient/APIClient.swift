@@ -53,14 +53,21 @@ package struct APIClient: Sendable {
     }
 
     /// Throws the controller's `APIError`, or a `ClientError` when there was no answer, or `CancellationError`.
-    package func call<O: Operation>(_ operation: O.Type, _ input: O.Input) async throws -> O.Output {
+    ///
+    /// - Parameters:
+    ///   - patience: how long a call goes on that may have reached the controller and whose answer was lost. It stays one call: the
+    ///     controller answers every repeat, also after its restart, with the first answer.
+    ///   - onLost: told once, when that begins.
+    package func call<O: Operation>(
+        _ operation: O.Type, _ input: O.Input, patience: Duration = .zero, onLost: (@Sendable (any Error) -> Void)? = nil
+    ) async throws -> O.Output {
         let body: [UInt8]
         do {
             body = try JSONCoding.encode(input)
         } catch {
             throw ClientError(.configuration, "Cannot write the request of \(O.name): \(error)")
         }
-        let answer = try await answer(to: .json(O.name, O.target), body: body)
+        let answer = try await answer(to: .json(O.name, O.target), body: body, patience: Patience(patience, onLost))
         do {
             return try JSONCoding.decode(O.Output.self, from: answer)
         } catch {
@@ -130,17 +137,34 @@ package struct APIClient: Sendable {
         }
     }
 
-    func answer(to operation: Call, body: [UInt8]) async throws -> [UInt8] {
+    /// How long an answer that was lost is asked for.
+    struct Patience: Sendable {
+        static let none = Patience(.zero, nil)
+
+        let duration: Duration
+        let onLost: (@Sendable (any Error) -> Void)?
+
+        init(_ duration: Duration, _ onLost: (@Sendable (any Error) -> Void)?) {
+            self.duration = duration
+            self.onLost = onLost
+        }
+    }
+
+    func answer(to operation: Call, body: [UInt8], patience: Patience = .none) async throws -> [UInt8] {
         let invocation = UUID().uuidString.lowercased()
-        return try await retrying(operation.name, error: operation.error) { attempt in
+        return try await retrying(operation.name, error: operation.error, patience: patience) { attempt in
             try await exchange(operation, body: body, invocation: invocation, attempt: attempt)
         }
     }
 
     /// The body of the answer to the first try that succeeds. Each try is made anew, because it is signed anew.
     private func retrying(
-        _ name: String, error describe: (Int, [UInt8]) -> APIError, _ exchange: (_ attempt: Int) async throws -> HTTPResponse
+        _ name: String, error describe: (Int, [UInt8]) -> APIError, patience: Patience = .none,
+        _ exchange: (_ attempt: Int) async throws -> HTTPResponse
     ) async throws -> [UInt8] {
+        let begun = ContinuousClock.now
+        var mayHaveArrived = false
+        var isSaid = false
         var backoff = Backoff(base: .milliseconds(100), cap: .seconds(5))
         var hasCorrectedClock = false
         var attempt = 1
@@ -158,15 +182,23 @@ package struct APIClient: Sendable {
                     continue
                 }
                 guard error.status >= 500 || error.status == 429 || Self.throttlingCodes.contains(error.code) else { throw error }
+                // What stands before a controller says so of one that is away.
+                if [502, 503, 504].contains(error.status) { mayHaveArrived = true }
                 failure = error
-            } catch let error as ClientError {
+            } catch var error as ClientError {
+                mayHaveArrived = mayHaveArrived || error.mayHaveArrived
+                error.mayHaveArrived = mayHaveArrived
                 switch error.kind {
                 case .unreachable, .closed, .timedOut: failure = error
                 default: throw error
                 }
             }
             try Task.checkCancellation()
-            guard attempt < attempts else { throw failure }
+            if attempt >= attempts {
+                guard mayHaveArrived, ContinuousClock.now - begun < patience.duration else { throw failure }
+                if !isSaid { patience.onLost?(failure) }
+                isSaid = true
+            }
             attempt += 1
             logger.debug(
                 "trying a call again", metadata: ["operation": "\(name)", "attempt": "\(attempt)", "reason": "\(failure)"])
@@ -187,7 +219,14 @@ package struct APIClient: Sendable {
         } else {
             connection = try await HTTPConnection.connect(endpoint: endpoint, tls: tls, group: group, deadline: deadline)
         }
-        let response = try await connection.send(request, deadline: deadline)
+        let response: HTTPResponse
+        do {
+            response = try await connection.send(request, deadline: deadline)
+        } catch {
+            var failure = error
+            failure.mayHaveArrived = true
+            throw failure
+        }
         pool.give(connection)
         clock.observe(response.headers.first(name: ServerClock.header))
         return response

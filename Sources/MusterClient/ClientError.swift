@@ -36,6 +36,8 @@ package struct ClientError: Error, Sendable, Hashable, CustomStringConvertible {
     package let description: String
     /// It happened after TLS had been agreed: the network is there, what came on top of it did not work.
     package var isSecured = false
+    /// A request was on its way when it happened: it may have been done.
+    package var mayHaveArrived = false
 
     package init(_ kind: Kind, _ description: String) {
         self.kind = kind
@@ -44,6 +46,9 @@ package struct ClientError: Error, Sendable, Hashable, CustomStringConvertible {
 }
 
 extension ClientError {
+    /// The other side is away for now, as while it restarts: who waits anyway asks again.
+    package var isPassing: Bool { [.unreachable, .timedOut, .closed].contains(kind) }
+
     /// What an error of the channel means for the caller.
     init(_ error: any Error, on endpoint: Endpoint) {
         switch error {

@@ -5,6 +5,9 @@ import NIOConcurrencyHelpers
 
 /// Signals as events, between `hold` and `release`; outside of them they end the process as usual.
 ///
+/// What whoever started the process has it ignore stays ignored: nohup(1) does that with SIGHUP, and a shell without job control with the
+/// SIGINT of what it runs in the background.
+///
 /// A signal writes its number into a pipe, so that one that comes before anybody listens is heard by who listens next: a Dispatch signal
 /// source would lose those that arrive until it is registered.
 enum Signals {
@@ -19,11 +22,11 @@ enum Signals {
     static func hold(_ numbers: [Int32] = [SIGINT]) {
         guard ends.write >= 0 else { return }  // without a pipe Ctrl-C goes on ending the process
         wakeDescriptor = ends.write
-        for number in numbers { signal(number, wake) }
+        for number in numbers where muster_signal_is_ignored(number) == 0 { signal(number, wake) }
     }
 
     static func release(_ numbers: [Int32] = [SIGINT]) {
-        for number in numbers { signal(number, SIG_DFL) }
+        for number in numbers where muster_signal_is_ignored(number) == 0 { signal(number, SIG_DFL) }
         _ = arrived()
     }
 

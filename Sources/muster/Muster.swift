@@ -3,7 +3,7 @@ import Glibc
 import MusterCommandLine
 
 /// Options in, library call, words out. Exit statuses: 0 done, 1 the command did not succeed everywhere, 2 usage or refused,
-/// 130 interrupted.
+/// 3 it may be running, 124 time over, 130 interrupted, 255 session lost.
 @main
 struct Muster: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -12,8 +12,18 @@ struct Muster: AsyncParsableCommand {
         discussion: """
             The controller and your keys come from the AWS profile (--profile, AWS_PROFILE) or from AWS_ENDPOINT_URL, AWS_CA_BUNDLE,
             AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION.
-            `muster login` writes such a profile. A command ends with 0 when done, 1 when it did not succeed on every node, 2 on wrong usage or
-            a refusal, 130 when interrupted.
+            `muster login` writes such a profile.
+
+            Exit statuses:
+              0    done
+              1    a command did not succeed on every node, or not everything is there or proven
+              2    wrong usage, a refusal, a controller that cannot be reached: nothing was done
+              3    unknown: a command may have been accepted, or may still be running
+              124  the time of --timeout was over first
+              130  interrupted (128 and the number of the signal)
+              255  the session was lost
+              shell and exec end with the program's own status.
+
             Completions, where `make install` did not put them: muster --generate-completion-script bash|zsh|fish
             """,
         version: "muster \(Version.text)",
@@ -73,4 +83,15 @@ extension OutputFormat: ExpressibleByArgument {}
 extension CompletionKind {
     /// The nodes that the controller knows.
     static var nodes: CompletionKind { .custom { words, _, prefix in await NodeCompletion.complete(prefix, in: words) } }
+
+    /// The same, and local files: what `cp` takes.
+    static var nodesAndFiles: CompletionKind {
+        .custom { words, _, prefix in await NodeCompletion.completeWithFiles(prefix, in: words) }
+    }
+
+    /// The latest commands.
+    static var commands: CompletionKind { .custom { words, _, prefix in await NodeCompletion.completeCommand(prefix, in: words) } }
+
+    /// Sessions, those that run first.
+    static var sessions: CompletionKind { .custom { words, _, prefix in await NodeCompletion.completeSession(prefix, in: words) } }
 }

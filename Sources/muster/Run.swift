@@ -6,6 +6,7 @@ struct Run: AsyncParsableCommand {
         abstract: "Runs a command on nodes and shows each result as it arrives.",
         usage: """
             muster run (--target tag:KEY=VALUE … | --node NODE … | --all) [options] -- COMMAND …
+            muster run (--target … | --node … | --all) [options] --file SCRIPT
             muster run (--target … | --node … | --all) --document NAME --param KEY=VALUE …
             """,
         discussion: """
@@ -15,7 +16,10 @@ struct Run: AsyncParsableCommand {
 
             Ctrl-C asks whether to cancel the command, to leave it running or to go on watching; off a terminal it is left running.
 
-            Ends with 0 if all nodes succeeded, 1 if not, 2 on wrong usage or a refusal, 130 if interrupted.
+            The command's id is on standard error as soon as the controller has accepted it. A controller that restarts meanwhile is waited for.
+
+            Ends with 0 if all nodes succeeded, 1 if not, 2 on wrong usage or a refusal (nothing runs), 3 if it is not known whether the command was
+            accepted or how it ended (it may be running: look with `muster commands` before you send it again), 130 if interrupted.
             """)
 
     @OptionGroup var connection: Connection
@@ -26,6 +30,11 @@ struct Run: AsyncParsableCommand {
     @Flag(help: "All managed nodes; more than 20 are asked about first.") var all = false
     @Option(help: "The document to run.") var document: String = "AWS-RunShellScript"
     @Option(help: ArgumentHelp("A parameter of the document; repeat it for a list.", valueName: "key=value")) var param: [String] = []
+    @Option(
+        help: ArgumentHelp(
+            "Run this script instead of -- COMMAND; - reads standard input. The shell of each node reads it.", valueName: "script"),
+        completion: .file())
+    var file: String?
     @Option(help: "Nodes at a time: a number or N% (default 50).") var maxConcurrency: String?
     @Option(help: "Errors after which no more nodes are started: a number or N% (default 0).") var maxErrors: String?
     @Option(help: "Seconds within which each node has to start (30 to 2592000, default 3600).") var timeout: Int?
@@ -41,14 +50,15 @@ struct Run: AsyncParsableCommand {
     func validate() throws {
         let ways = [!target.isEmpty, !node.isEmpty, all].filter { $0 }.count
         guard ways == 1 else { throw ValidationError("Say where to run it: exactly one of --target, --node and --all.") }
-        guard command.isEmpty != param.isEmpty || (document != "AWS-RunShellScript" && command.isEmpty) else {
-            throw ValidationError("Say what to run: -- COMMAND, or --document with --param.")
+        guard command.isEmpty || file == nil else { throw ValidationError("Give one of -- COMMAND and --file.") }
+        guard !command.isEmpty || file != nil || !param.isEmpty || document != "AWS-RunShellScript" else {
+            throw ValidationError("Say what to run: -- COMMAND, --file SCRIPT, or --document with --param.")
         }
         guard !detach || (!follow && save == nil) else {
             throw ValidationError("--detach does not wait, so it goes with neither --follow nor --save.")
         }
-        guard command.isEmpty || document == "AWS-RunShellScript" else {
-            throw ValidationError("-- COMMAND goes with AWS-RunShellScript; give other documents their parameters with --param.")
+        guard (command.isEmpty && file == nil) || document == "AWS-RunShellScript" else {
+            throw ValidationError("-- COMMAND and --file go with AWS-RunShellScript; give other documents their parameters with --param.")
         }
     }
 
@@ -58,7 +68,13 @@ struct Run: AsyncParsableCommand {
         request.nodes = node
         request.all = all
         request.document = document
-        request.parameters = command.isEmpty ? try KeyValue.lists(param) : ["commands": [command.joined(separator: " ")]]
+        request.parameters = try KeyValue.lists(param)
+        let lines = try file.map(CommandRequest.lines(ofScript:)) ?? (command.isEmpty ? nil : [command.joined(separator: " ")])
+        if let lines {
+            guard request.parameters.updateValue(lines, forKey: "commands") == nil else {
+                throw ValidationError("What to run is given twice: leave out --param commands=….")
+            }
+        }
         request.maxConcurrency = maxConcurrency
         request.maxErrors = maxErrors
         request.timeoutSeconds = timeout
@@ -87,7 +103,7 @@ struct ShowCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "command", abstract: "Shows a command and each node's result.")
 
     @OptionGroup var connection: Connection
-    @Argument(help: "The command's id.") var id: String
+    @OptionGroup var command: CommandName
     @Option(help: ArgumentHelp("Print this node's complete standard output, byte for byte.", valueName: "node"), completion: .nodes)
     var outputOf: String?
     @Flag(help: "With --output-of: standard error instead.") var stderr = false
@@ -102,6 +118,7 @@ struct ShowCommand: AsyncParsableCommand {
     func run() async throws {
         try await connection.with { caller, printer in
             let records = CommandRecords(caller: caller, printer: printer)
+            let id = try command.id(caller)
             if let outputOf {
                 return try await records.output(id, node: outputOf, standardError: stderr, step: step)
             }
@@ -113,14 +130,20 @@ struct ShowCommand: AsyncParsableCommand {
 struct Wait: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Waits until a command has ended on all of its nodes.",
-        discussion: "Ends with 0 if all nodes succeeded, 1 if not, 2 on a refusal, 124 if --timeout was over before.")
+        discussion: """
+            A controller that restarts meanwhile is waited for.
+
+            Ends with 0 if all nodes succeeded, 1 if not, 2 on wrong usage or a refusal, 3 if it can no longer be seen how the command ends, 124 if
+            --timeout was over before.
+            """)
 
     @OptionGroup var connection: Connection
-    @Argument(help: "The command's id.") var id: String
+    @OptionGroup var command: CommandName
     @Option(help: "Seconds after which waiting ends; the command goes on.") var timeout: Int?
 
     func run() async throws {
-        try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).wait(id, timeout: timeout)
+        try await connection.with { caller, printer in
+            try await CommandRecords(caller: caller, printer: printer).wait(try command.id(caller), timeout: timeout)
         }
     }
 }
@@ -129,10 +152,25 @@ struct Cancel: AsyncParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Cancels a command on all nodes, or on some.")
 
     @OptionGroup var connection: Connection
-    @Argument(help: "The command's id.") var id: String
+    @Argument(help: "The command's id.", completion: .commands) var id: String
     @Option(help: "A node's id, Name tag or host name.", completion: .nodes) var node: [String] = []
 
     func run() async throws {
         try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).cancel(id, nodes: node) }
+    }
+}
+
+/// Which command: its id, or the one that was sent last.
+struct CommandName: ParsableArguments {
+    @Argument(help: "The command's id.", completion: .commands) var id: String?
+    @Flag(help: "The command that was sent last from here, instead of an id.") var last = false
+
+    func validate() throws {
+        guard (id != nil) != last else { throw ValidationError("Say which command: its id, or --last.") }
+    }
+
+    func id(_ caller: Operator) throws -> String {
+        if let id { return id }
+        return try LastCommand(caller).id()
     }
 }

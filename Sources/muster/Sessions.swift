@@ -10,7 +10,7 @@ struct SessionGroup: AsyncParsableCommand {
         ])
 
     struct Name: ParsableArguments {
-        @Argument(help: "The session's id.") var id: String
+        @Argument(help: "The session's id.", completion: .sessions) var id: String
 
         func session() throws -> SessionName { try SessionName(id) }
     }
@@ -44,7 +44,7 @@ struct SessionGroup: AsyncParsableCommand {
                 session wrote, at once and byte for byte.
                 """)
         @OptionGroup var connection: Connection
-        @Argument(help: "The session's id, or a .cast file.") var id: String
+        @Argument(help: "The session's id, or a .cast file.", completion: .sessions) var id: String
         @Option(help: "How fast: 2 is twice as fast.") var speed: Double = 1
         @Option(help: "Where to begin: seconds, MM:SS or HH:MM:SS.") var from: String?
         @Option(help: "The longest pause in seconds; 0 leaves pauses as they were.") var idleLimit: Double = 0
@@ -80,7 +80,7 @@ struct SessionGroup: AsyncParsableCommand {
                 who had the controller's key. Ends with 0 if everything is proven, 1 if not.
                 """)
         @OptionGroup var connection: Connection
-        @Argument(help: "Sessions' ids, or files.") var names: [String]
+        @Argument(help: "Sessions' ids, or files.", completion: .sessions) var names: [String]
         @Option(
             help: "Commitments from elsewhere: a file as `muster session commitments` prints it, or an audit trail (a file or a folder).")
         var commitments: String?

@@ -25,7 +25,7 @@ struct Copy: AsyncParsableCommand {
     @Flag(name: [.customShort("r"), .long], help: "Folders, with all that is in them.") var recursive = false
     @Flag(name: [.customShort("q"), .long], help: "No progress.") var quiet = false
     @Option(help: "Why, for the record.") var reason: String?
-    @Argument(help: "What to copy, and where to.") var paths: [String]
+    @Argument(help: "What to copy, and where to.", completion: .nodesAndFiles) var paths: [String]
 
     func run() async throws {
         let command = CopyCommand(plan: try CopyPlan(paths), isRecursive: recursive, isQuiet: quiet, reason: reason)

@@ -21,7 +21,7 @@ struct Forward: AsyncParsableCommand {
             """)
 
     @OptionGroup var connection: SessionConnection
-    @Argument(help: "A node's id, Name tag or host name.") var node: String
+    @Argument(help: "A node's id, Name tag or host name.", completion: .nodes) var node: String
     @Argument(help: "What to forward.") var forward: [String]
     @Option(help: "Why, for the record.") var reason: String?
 
@@ -31,7 +31,7 @@ struct Forward: AsyncParsableCommand {
     }
 }
 
-struct SSH: ParsableCommand {
+struct SSH: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ssh",
         abstract: "Runs OpenSSH's ssh to a node, through a session.",
@@ -50,10 +50,11 @@ struct SSH: ParsableCommand {
 
     @Option(help: "The AWS profile that names controller and keys.") var profile: String?
     @Option(help: "Why, for the record.") var reason: String?
-    @Argument(help: "A node's id, Name tag or host name, and the user there.") var destination: String
+    @Argument(help: "A node's id, Name tag or host name, and the user there.", completion: .nodes) var destination: String
     @Argument(parsing: .captureForPassthrough, help: "For ssh.") var arguments: [String] = []
 
-    func run() throws {
+    /// Asynchronous for the sake of its completions.
+    func run() async throws {
         try SSHCommand.run(destination: destination, arguments: arguments, profile: profile, reason: reason)
     }
 }
@@ -70,7 +71,7 @@ struct SSHProxy: AsyncParsableCommand {
 
     @OptionGroup var connection: SessionConnection
     @Option(help: "Why, for the record.") var reason: String?
-    @Argument(help: "A node's id, Name tag or host name.") var node: String
+    @Argument(help: "A node's id, Name tag or host name.", completion: .nodes) var node: String
     @Argument(help: "The port of the SSH server.") var port: Int = 22
 
     func validate() throws {

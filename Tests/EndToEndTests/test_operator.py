@@ -94,7 +94,7 @@ def test_tables_are_cut_on_a_terminal_only(sandbox):
 def test_wait(sandbox, nodes):
     good = sandbox.send("sleep 0.5", nodes[:2])
     ended = sandbox.muster("wait", good)
-    assert "Success: 2 of 2 nodes done" in ended.stdout
+    assert "Success: 2 of 2 nodes succeeded" in ended.stdout
     bad = sandbox.send("exit 1", nodes[:2], MaxErrors="5")
     assert sandbox.muster("wait", bad, check=False).returncode == 1
     long = sandbox.send("sleep 600", nodes[:1])
@@ -122,7 +122,7 @@ def status_of(sandbox, command):
 def test_interrupt_on_a_terminal(sandbox, nodes, answer, goes_on):
     with Terminal(BIN / "muster", "run", "--node", nodes[0], "--", "sleep 600", env=env(sandbox)) as terminal:
         command = started(sandbox, nodes[0])
-        terminal.expect("0 of 1 nodes done")
+        terminal.expect("0 of 1 nodes ended")
         terminal.interrupt()
         terminal.expect(r"Cancel the command.*\[l\] ")
         terminal.type(answer + "\n")
@@ -148,7 +148,7 @@ def test_interrupt_and_go_on_watching(sandbox, nodes, tmp_path):
         assert sandbox.finished(command)["Status"] == "Success"
         terminal.type("w\n")
         status, shown = terminal.end()
-    assert status == 0 and shown.count("result-end") == 1 and "Success: 2 of 2 nodes done" in shown
+    assert status == 0 and shown.count("result-end") == 1 and "Success: 2 of 2 nodes succeeded" in shown
     assert {re.search(r"mi-[0-9a-f]{17}", before)[0], re.search(r"mi-[0-9a-f]{17}", shown)[0]} == set(nodes[:2])
 
 
@@ -447,7 +447,7 @@ def test_versions(program):
     assert said == f"{program} {ours}\n"
 
 
-@pytest.mark.parametrize("words", ["run --node", "command x --output-of", "cancel x --node", "deregister", "tag"])
+@pytest.mark.parametrize("words", ["run --node", "command x --output-of", "cancel x --node", "deregister", "tag", "shell", "exec", "forward", "ssh", "ssh-proxy"])
 def test_node_names_are_completed(sandbox, nodes, words):
     """As bash's own completion calls it for `muster run --node <TAB>`."""
     script = subprocess.run([str(BIN / "muster"), "--generate-completion-script", "bash"], capture_output=True, text=True, check=True, timeout=30).stdout

@@ -122,6 +122,41 @@ struct APIClientTests {
         #expect(log.values("host").count == 4)
     }
 
+    /// As long as the controller may have done it, it stays one call, whatever its usual number of tries.
+    @Test func anAnswerThatWasLostIsAskedForUnderTheSameInvocation() async throws {
+        let authority = try TestAuthority()
+        let log = Log()
+        let lost = NIOLockedValueBox(0)
+        try await TestServer.withHTTP(
+            authority,
+            answer: { head, _ in
+                let count = log.append(head)
+                return count <= 5 ? .reset : count == 6 ? .send(json("", status: "503 Away")) : .send(json("{}"))
+            }
+        ) { server, group in
+            let client = client(server, group, try authority.client())
+            _ = try await client.call(UpdateInstanceInformation.self, .init(), patience: .seconds(120)) { _ in
+                lost.withLockedValue { $0 += 1 }
+            }
+            client.shutdown()
+        }
+        #expect(Set(log.values("amz-sdk-invocation-id")).count == 1 && log.values("host").count == 7)
+        #expect(lost.withLockedValue { $0 } == 1)
+    }
+
+    @Test func whatCannotHaveArrivedIsNotWaitedFor() async throws {
+        // Nobody listens there.
+        let client = APIClient(
+            endpoint: try Endpoint(url: "https://127.0.0.1:1"), credentials: nil, region: "us-east-1",
+            tls: try TestAuthority().client(), logger: Logger(label: "test"))
+        do {
+            _ = try await client.call(UpdateInstanceInformation.self, .init(), patience: .seconds(3600))
+            Issue.record("an error was expected")
+        } catch let error as ClientError {
+            #expect(error.kind == .unreachable && !error.mayHaveArrived)
+        }
+    }
+
     @Test func aWrongClockIsCorrectedOnce() async throws {
         let authority = try TestAuthority()
         let log = Log()

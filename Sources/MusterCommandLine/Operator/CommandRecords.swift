@@ -32,31 +32,56 @@ package struct CommandRecords: Sendable {
     }
 
     package func show(_ id: String) async throws -> Int32 {
-        let follower = CommandFollower(api: caller.api, commandID: id)
+        let follower = CommandFollower(api: caller.api, commandID: id, reconnection: Reconnection(printer, firstPatience: .zero))
         let command = try await follower.command()
         let invocations = try await follower.invocations()
-        let names = CommandRun.names(try await NodeDirectory.load(caller.api))
+        let names = await names()
         if printer.format != .table {
             let report = CommandReport(command: command, invocations: invocations)
             try printer.structured(report, report.table(names: names))
             return 0
         }
         for invocation in invocations { printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID])) }
-        printer.out(CommandRun.summary(command))
+        printer.out(CommandRun.summary(command, invocations))
         return 0
     }
 
     /// Waits until a command has ended on all of its nodes, and says how.
     ///
-    /// - Returns: 0 all succeeded, 1 some did not, 124 when `timeout` seconds were over before.
+    /// - Returns: 0 all succeeded, 1 some did not, 3 when it cannot be seen any more, 124 when `timeout` seconds were over before.
     package func wait(_ id: String, timeout: Int?) async throws -> Int32 {
         if let timeout, timeout < 1 { throw CommandLineError("--timeout takes a number of seconds above 0.") }
-        let follower = CommandFollower(api: caller.api, commandID: id)
+        return try await watching(id) { try await wait(id, timeout: timeout, $0) }
+    }
+
+    /// Who waits for a controller that restarts does so for a minute before its first answer, and then as long as it takes.
+    private static let firstPatience = Duration.seconds(60)
+
+    /// What ends the watching of a command that is known, and is no answer about it, leaves open how it ends.
+    private func watching(_ id: String, _ body: (Reconnection) async throws -> Int32) async throws -> Int32 {
+        let reconnection = Reconnection(printer, firstPatience: Self.firstPatience)
+        do {
+            _ = try await CommandFollower(api: caller.api, commandID: id, reconnection: reconnection).command()
+        } catch let error where Reconnection.isPassing(error) {
+            return CommandRun(caller: caller, printer: printer).lostSight(of: id, error)
+        }
+        do {
+            return try await body(reconnection)
+        } catch let error where error is APIError || error is ClientError {
+            return CommandRun(caller: caller, printer: printer).lostSight(of: id, error)
+        }
+    }
+
+    private func wait(_ id: String, timeout: Int?, _ reconnection: Reconnection) async throws -> Int32 {
+        let follower = CommandFollower(api: caller.api, commandID: id, reconnection: reconnection)
+        let awaited = AwaitedReport(caller: caller, printer: printer, names: await names())
         let ended = try await withThrowingTaskGroup(of: Command?.self) { group -> Command? in
             group.addTask {
                 try await follower.follow {
-                    printer.progress(CommandRun.progress($0))
+                    printer.progress(CommandRun.progress($0, awaited.words))
                 } onResult: { _ in
+                } onAwaited: {
+                    await awaited.take($0)
                 }
             }
             if let timeout {
@@ -73,14 +98,19 @@ package struct CommandRecords: Sendable {
             printer.note("Command \(id) still goes on after \(timeout ?? 0) s. Look at it with: muster command \(id)")
             return 124
         }
+        let invocations = try await follower.invocations()
         if printer.format == .table {
-            printer.out(CommandRun.summary(command))
+            printer.out(CommandRun.summary(command, invocations))
         } else {
-            let names = CommandRun.names(try await NodeDirectory.load(caller.api))
-            let report = CommandReport(command: command, invocations: try await follower.invocations())
-            try printer.structured(report, report.table(names: names))
+            let report = CommandReport(command: command, invocations: invocations)
+            try printer.structured(report, report.table(names: await names()))
         }
         return command.status == .success ? 0 : 1
+    }
+
+    /// Nothing, for who may not see them: what waits or was asked for by id needs none.
+    private func names() async -> [NodeID: String] {
+        (try? await NodeDirectory.load(caller.api)).map(CommandRun.names) ?? [:]
     }
 
     /// The complete bytes of one stream, as they are.
@@ -89,21 +119,30 @@ package struct CommandRecords: Sendable {
         guard let command = CommandID(id) else { throw CommandLineError("\(id) is no command id.") }
         let node: NodeID
         if let exact = NodeID(word) { node = exact } else { node = try await NodeDirectory.load(caller.api).node(named: word).instanceID }
-        let reader = OutputReader(api: caller.api)
-        let found = try await reader.outputs(command, node).outputs.filter { $0.stream == stream && (step == nil || $0.step == step) }
+        let reconnection = Reconnection(printer, firstPatience: .zero)
+        let reader = OutputReader(api: caller.api, reconnection: reconnection)
+        let known = try await reader.outputs(command, node)
+        let found = known.outputs.filter { $0.stream == stream && (step == nil || $0.step == step) }
         guard let output = found.first else { throw CommandLineError("The command has no such step.") }
         guard found.count == 1 else {
             throw CommandLineError("The command has several steps: name one of \(found.map(\.step).joined(separator: ", ")) with --step.")
         }
         try await reader.copy(output, command, node) { printer.bytes($0) }
-        if let words = OutputReader.words(output) { printer.note("muster: \(word), \(output.step), \(stream): \(words)") }
+        if let words = OutputReader.words(output, hasEnded: known.ended) {
+            printer.note("muster: \(word), \(output.step), \(stream): \(words)")
+            if output.state == .unknown, known.ended {
+                let all = try await CommandFollower(api: caller.api, commandID: id, reconnection: reconnection).invocations()
+                for invocation in all where invocation.instanceID == node { printer.note(CommandRun.describe(invocation, name: nil)) }
+            }
+        }
         return output.state == .complete ? 0 : 1
     }
 
     /// Shows what its nodes write while they write it, until it is over.
     package func follow(_ id: String) async throws -> Int32 {
-        let names = CommandRun.names(try await NodeDirectory.load(caller.api))
-        return try await CommandRun(caller: caller, printer: printer).watch(id, names: names, follows: true)
+        try await watching(id) {
+            try await CommandRun(caller: caller, printer: printer).watch(id, names: await names(), follows: true, reconnection: $0)
+        }
     }
 
     package func cancel(_ id: String, nodes: [String]) async throws -> Int32 {

@@ -1,3 +1,4 @@
+import Glibc
 import MusterClient
 package import MusterWire
 import NIOConcurrencyHelpers
@@ -21,6 +22,40 @@ package struct CommandRequest: Sendable {
     package var saveDirectory: String?
 
     package init() {}
+
+    /// Beyond what a controller takes; it says more exactly what it does not.
+    private static let maximumScript = 1 << 20
+
+    /// A script as the lines of a document's `commands`; `-` is standard input.
+    package static func lines(ofScript path: String) throws -> [String] {
+        let file = path == "-" ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else { throw CommandLineError("Cannot read the script \(path): \(String(cString: strerror(errno))).") }
+        defer { close(file) }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        while bytes.count <= maximumScript {
+            let count = read(file, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw CommandLineError("Cannot read the script \(path): \(String(cString: strerror(errno))).") }
+            if count == 0 { break }
+            bytes += buffer[..<count]
+        }
+        guard bytes.count <= maximumScript else {
+            throw CommandLineError("The script \(path) is larger than 1 MiB. Copy it with `muster cp` and run it there.")
+        }
+        return try lines(bytes, of: path)
+    }
+
+    static func lines(_ bytes: [UInt8], of path: String) throws -> [String] {
+        guard !bytes.contains(0), let text = String(validating: bytes, as: UTF8.self) else {
+            throw CommandLineError("The script \(path) is no text in UTF-8. Copy programs with `muster cp` and run them there.")
+        }
+        // By bytes: to Swift, CR LF is one character.
+        var lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map { String($0) ?? "" }
+        if lines.last == "" { lines.removeLast() }
+        guard !lines.isEmpty else { throw CommandLineError("The script \(path) is empty.") }
+        return lines
+    }
 }
 
 /// Sends a command, shows each node's result as it arrives, and says how it ended.
@@ -33,7 +68,12 @@ package struct CommandRun: Sendable {
         self.printer = printer
     }
 
-    /// - Returns: the exit status: 0 all succeeded, 1 some did not, 2 not confirmed, 130 interrupted.
+    /// What was asked for may be done or not: the command may be running, and must not simply be sent again.
+    package static let unknown: Int32 = 3
+    /// The controller knows the first answer to a call for 15 minutes; a restart is over long before.
+    private static let patience = Duration.seconds(600)
+
+    /// - Returns: the exit status: 0 all succeeded, 1 some did not, 2 not confirmed, 3 unknown, 130 interrupted.
     package func run(_ request: CommandRequest) async throws -> Int32 {
         var input = SendCommand.Input(documentName: request.document)
         input.parameters = request.parameters
@@ -68,10 +108,21 @@ package struct CommandRun: Sendable {
         // From here on there may be a command: an interruption has to name it.
         Signals.hold()
         defer { Signals.release() }
-        guard let (command, wasInterrupted) = try await send(input) else {
+        let reconnection = Reconnection(printer)
+        let sent: (command: Command, wasInterrupted: Bool)?
+        do {
+            sent = try await send(input, reconnection)
+        } catch let error where Self.mayHaveBeenAccepted(error) {
+            printer.note(
+                "muster: \(Advice.words(for: error)) It is not known whether the command was accepted; it may be running. "
+                    + "`muster commands` lists the latest; look there before you send it again.")
+            return Self.unknown
+        }
+        guard let (command, wasInterrupted) = sent else {
             printer.note("Interrupted while the command was being sent: it may have been accepted. `muster commands` lists the latest.")
             return 130
         }
+        LastCommand(caller).remember(command.commandID)
         if request.detach {
             if printer.format == .table {
                 printer.out("Command \(command.commandID)")
@@ -80,21 +131,49 @@ package struct CommandRun: Sendable {
             }
             return 0
         }
+        // Whatever becomes of this process, of the controller or of the way there: by its id the command is found again.
+        printer.note("Command \(command.commandID)")
         let names = CommandRun.names(directory)
-        let status = try await watch(command.commandID.rawValue, names: names, follows: request.follow, wasInterrupted: wasInterrupted)
+        let id = command.commandID.rawValue
+        let status: Int32
+        do {
+            status = try await watch(
+                id, names: names, follows: request.follow, wasInterrupted: wasInterrupted, reconnection: reconnection)
+        } catch let error where !(error is CancellationError) {
+            return lostSight(of: id, error)
+        }
         if let save {
-            let ids = try await CommandFollower(api: caller.api, commandID: command.commandID.rawValue).invocations(details: false).map(
+            let ids = try await CommandFollower(api: caller.api, commandID: id, reconnection: reconnection).invocations(details: false).map(
                 \.instanceID)
-            let count = try await save.save(OutputReader(api: caller.api), command.commandID, ids, names)
+            let count = try await save.save(OutputReader(api: caller.api, reconnection: reconnection), command.commandID, ids, names)
             printer.note("Wrote \(count) files below \(request.saveDirectory ?? "").")
         }
         return status
     }
 
+    /// Why a command that was accepted is not watched any more; it goes on.
+    func lostSight(of id: String, _ error: any Error) -> Int32 {
+        printer.note(
+            "muster: \(Advice.words(for: error)) The command \(id) may be running. Look at it with: muster command \(id)")
+        return Self.unknown
+    }
+
+    /// Whether a refusal is none: what was sent may have arrived, and no answer came.
+    static func mayHaveBeenAccepted(_ error: any Error) -> Bool {
+        switch error {
+        case let error as ClientError: error.mayHaveArrived
+        case let error as APIError: error.status >= 500
+        default: false
+        }
+    }
+
     /// Nil when it was interrupted and no answer came within a few seconds after that.
-    private func send(_ input: SendCommand.Input) async throws -> (command: Command, wasInterrupted: Bool)? {
+    private func send(_ input: SendCommand.Input, _ reconnection: Reconnection) async throws -> (command: Command, wasInterrupted: Bool)? {
         try await withThrowingTaskGroup(of: SendStep.self) { group in
-            group.addTask { .answered(try await caller.api.call(SendCommand.self, input).command) }
+            group.addTask {
+                .answered(
+                    try await caller.api.call(SendCommand.self, input, patience: Self.patience) { reconnection.lost($0) }.command)
+            }
             group.addTask {
                 for await _ in Signals.stream() { break }
                 return .interrupted
@@ -124,15 +203,17 @@ package struct CommandRun: Sendable {
     }
 
     /// Follows a command that runs already, as `run` does.
-    package func watch(_ commandID: String, names: [NodeID: String], follows: Bool = false, wasInterrupted: Bool = false) async throws
-        -> Int32
-    {
+    package func watch(
+        _ commandID: String, names: [NodeID: String], follows: Bool = false, wasInterrupted: Bool = false, reconnection: Reconnection
+    ) async throws -> Int32 {
         Signals.hold()
         defer { Signals.release() }
         var isInterrupted = wasInterrupted
-        let follower = CommandFollower(api: caller.api, commandID: commandID)
+        let follower = CommandFollower(api: caller.api, commandID: commandID, reconnection: reconnection)
         // Outlives an interruption: what was not shown before it is shown after it.
         let reported = Reported()
+        let shown = Reported()
+        let awaited = AwaitedReport(caller: caller, printer: printer, names: names)
         while true {
             let outcome =
                 isInterrupted
@@ -141,13 +222,15 @@ package struct CommandRun: Sendable {
                     group.addTask {
                         var invocations: [CommandInvocation] = []
                         let command = try await follower.follow { command in
-                            printer.progress(CommandRun.progress(command))
+                            printer.progress(CommandRun.progress(command, awaited.words))
                         } onResult: { invocation in
                             invocations.append(invocation)
                             if reported.isNew(invocation.instanceID), printer.format == .table, !follows {
                                 printer.progress("")
                                 printer.out(CommandRun.describe(invocation, name: names[invocation.instanceID]))
                             }
+                        } onAwaited: {
+                            await awaited.take($0)
                         }
                         return .ended(command, invocations)
                     }
@@ -157,7 +240,10 @@ package struct CommandRun: Sendable {
                     }
                     if follows {
                         group.addTask {
-                            try await LiveOutput(api: caller.api, commandID: commandID, names: names, printer: printer).follow()
+                            try await LiveOutput(
+                                api: caller.api, commandID: commandID, names: names, printer: printer, reconnection: reconnection,
+                                onShown: { _ = shown.isNew($0) }
+                            ).follow()
                             return .followed
                         }
                     }
@@ -178,7 +264,15 @@ package struct CommandRun: Sendable {
             case .ended(let command, let invocations):
                 printer.progress("")
                 if printer.format == .table {
-                    printer.out(CommandRun.summary(command))
+                    if follows {
+                        // Among the lines of all nodes nobody sees which one failed, and why it wrote nothing.
+                        for invocation in invocations where invocation.status != .success {
+                            printer.note(
+                                CommandRun.describe(
+                                    invocation, name: names[invocation.instanceID], withOutput: shown.isNew(invocation.instanceID)))
+                        }
+                    }
+                    printer.out(CommandRun.summary(command, invocations))
                 } else {
                     let report = CommandReport(command: command, invocations: invocations)
                     try printer.structured(report, report.table(names: names))
@@ -212,7 +306,7 @@ package struct CommandRun: Sendable {
         }
     }
 
-    /// The nodes whose results have been shown.
+    /// The nodes of which something has been shown.
     private final class Reported: Sendable {
         private let nodes = NIOLockedValueBox<Set<NodeID>>([])
 
@@ -234,19 +328,28 @@ package struct CommandRun: Sendable {
         return names
     }
 
-    static func progress(_ command: Command) -> String {
-        "\(command.completedCount) of \(command.targetCount) nodes done, \(command.errorCount) failed  \(command.statusDetails)"
+    static func progress(_ command: Command, _ awaited: String? = nil) -> String {
+        "\(command.completedCount) of \(command.targetCount) nodes ended, \(command.errorCount) failed  \(command.statusDetails)"
+            + (awaited.map { ", waits for \($0)" } ?? "")
     }
 
-    /// One node's result: who, how it ended, and what it wrote, each line indented.
-    package static func describe(_ invocation: CommandInvocation, name: String?) -> String {
+    /// One node's result: who, how it ended, and what it wrote, each line indented; and the reason where the node had none to write.
+    package static func describe(_ invocation: CommandInvocation, name: String?, withOutput: Bool = true) -> String {
         var line = invocation.instanceID.rawValue
         if let name { line += " (\(Table.printable(name)))" }
         line += "  \(invocation.statusDetails)"
         var output = ""
         for plugin in invocation.commandPlugins {
-            if plugin.responseCode > 0 { line += ", exit code \(plugin.responseCode)" }
-            output += plugin.output
+            if plugin.responseCode > 0 {
+                line += ", exit code \(plugin.responseCode)"
+                if invocation.commandPlugins.count > 1 { line += " of \(Table.printable(plugin.name))" }
+            }
+            if withOutput { output += plugin.output }
+        }
+        let trace = invocation.traceOutput
+        if !trace.isEmpty, !output.contains(trace) {
+            if !output.isEmpty, !output.hasSuffix("\n") { output += "\n" }
+            output += trace
         }
         guard !output.isEmpty else { return line }
         // Without output of its own, the title of the error part stands first, after an empty line.
@@ -256,8 +359,8 @@ package struct CommandRun: Sendable {
         return line + "\n" + (lines.last == "    " ? lines.dropLast() : lines[...]).joined(separator: "\n")
     }
 
-    static func summary(_ command: Command) -> String {
-        "\(command.statusDetails): \(command.completedCount) of \(command.targetCount) nodes done, \(command.errorCount) failed. Command \(command.commandID)"
+    static func summary(_ command: Command, _ invocations: [CommandInvocation]) -> String {
+        "\(command.statusDetails): \(CommandTally(invocations, targets: command.targetCount).words). Command \(command.commandID)"
     }
 }
 

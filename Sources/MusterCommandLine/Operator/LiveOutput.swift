@@ -20,6 +20,9 @@ struct LiveOutput: Sendable {
     let commandID: String
     let names: [NodeID: String]
     let printer: Printer
+    let reconnection: Reconnection
+    /// Told of each node that something of it is shown.
+    let onShown: @Sendable (NodeID) -> Void
 
     func follow() async throws {
         var positions: [Place: Int64] = [:]
@@ -28,8 +31,10 @@ struct LiveOutput: Sendable {
         while true {
             let request = FollowRequest(
                 positions: positions.map { FollowPosition(node: $0.key.node, step: $0.key.step, stream: $0.key.stream, offset: $0.value) })
-            let answer = try JSONCoding.decode(
-                FollowAnswer.self, from: await api.post(OutputRoute.follow + commandID, body: try JSONCoding.encode(request)))
+            let answer = try await reconnection {
+                try JSONCoding.decode(
+                    FollowAnswer.self, from: await api.post(OutputRoute.follow + commandID, body: try JSONCoding.encode(request)))
+            }
             for piece in answer.pieces {
                 guard let bytes = Base64.decode(piece.bytes) else { throw CommandLineError("The controller sent something unreadable.") }
                 let place = Place(node: piece.node, step: piece.step, stream: piece.stream)
@@ -60,6 +65,7 @@ struct LiveOutput: Sendable {
     private func prefix(_ node: NodeID) -> String { Table.printable(names[node] ?? node.rawValue) + " | " }
 
     private func show(_ line: [UInt8], _ place: Place) {
+        onShown(place.node)
         let text = prefix(place.node) + Table.terminalSafe(String(decoding: line, as: UTF8.self))
         if place.stream == .standardOutput { printer.live(text) } else { printer.error(text) }
     }

@@ -1,3 +1,5 @@
+import FoundationEssentials
+import MusterClient
 package import MusterWire
 
 /// What can follow where a node is named, for a shell that asks while somebody types: ids, Name tags and host names.
@@ -9,13 +11,45 @@ package enum NodeCompletion {
 
     /// - Parameter words: the line so far, which may name a profile.
     package static func complete(_ prefix: String, in words: [String]) async -> [String] {
-        await withTaskGroup(of: [String].self) { group in
-            group.addTask {
-                let found = try? await Operator.with(profile: profile(in: words)) { caller in
-                    self.words(for: try await NodeDirectory.load(caller.api).nodes, prefix: prefix)
-                }
-                return found ?? []
+        await ask(words) { self.words(for: try await NodeDirectory.load($0.api).nodes, prefix: prefix) }
+    }
+
+    /// `NODE:`, and the files and folders here whose names are plain; behind a node's colon nothing is known.
+    package static func completeWithFiles(_ prefix: String, in words: [String]) async -> [String] {
+        guard !prefix.contains(":") else { return [] }
+        let nodes = prefix.contains("/") ? [] : await complete(prefix, in: words).map { $0 + ":" }
+        return nodes + files(prefix)
+    }
+
+    package static func completeCommand(_ prefix: String, in words: [String]) async -> [String] {
+        await ask(words) { caller in
+            try await caller.api.call(ListCommands.self, .init(maxResults: 50)).commands.map(\.commandID.rawValue)
+                .filter { $0.hasPrefix(prefix) }
+        }
+    }
+
+    package static func completeSession(_ prefix: String, in words: [String]) async -> [String] {
+        await ask(words) { caller in
+            var found: [String] = []
+            for state in ["Active", "History"] {
+                found += try await caller.api.call(DescribeSessions.self, .init(state: state, maxResults: 50)).sessions
+                    .map(\.sessionID.rawValue)
             }
+            return found.filter { $0.hasPrefix(prefix) && $0.utf8.allSatisfy(isPlain) }
+        }
+    }
+
+    static func files(_ prefix: String) -> [String] {
+        let cut = prefix.lastIndex(of: "/").map { prefix.index(after: $0) } ?? prefix.startIndex
+        let (folder, begun) = (String(prefix[..<cut]), prefix[cut...])
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder.isEmpty ? "." : folder) else { return [] }
+        let plain = names.filter { $0.hasPrefix(begun) && (!$0.hasPrefix(".") || begun.hasPrefix(".")) && $0.utf8.allSatisfy(isPlain) }
+        return plain.sorted().prefix(maximumWords).map { folder + $0 }
+    }
+
+    private static func ask(_ words: [String], _ body: @escaping @Sendable (Operator) async throws -> [String]) async -> [String] {
+        await withTaskGroup(of: [String].self) { group in
+            group.addTask { (try? await Operator.with(profile: profile(in: words), body)) ?? [] }
             group.addTask {
                 try? await Task.sleep(for: patience)
                 return []

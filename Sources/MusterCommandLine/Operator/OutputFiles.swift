@@ -36,7 +36,7 @@ struct OutputFiles: Sendable {
         let files = Self.names(nodes, names)
         var count = 0
         for node in nodes {
-            let outputs = try await settled(reader, command, node)
+            let (outputs, ended) = try await settled(reader, command, node)
             for stream in OutputStream.allCases {
                 let path = "\(directory)/\(files[node] ?? node.rawValue).\(stream)"
                 // Always a new one: whoever has put a file of this name there before would go on owning it.
@@ -50,6 +50,8 @@ struct OutputFiles: Sendable {
                         try Self.write(bytes, to: file, path)
                         return true
                     }
+                    // What was never started wrote nothing, and its file is empty.
+                    if output.state == .unknown, ended { continue }
                     if let words = OutputReader.words(output) { throw CommandLineError("\(path) is not complete: \(words).") }
                 }
             }
@@ -58,12 +60,14 @@ struct OutputFiles: Sendable {
     }
 
     /// What the node is still sending is waited for as long as it goes on.
-    private func settled(_ reader: OutputReader, _ command: CommandID, _ node: NodeID) async throws -> [StoredOutput] {
+    private func settled(_ reader: OutputReader, _ command: CommandID, _ node: NodeID) async throws -> ([StoredOutput], ended: Bool) {
         var last: [Int64] = []
         var stalled = 0
         while true {
             let known = try await reader.outputs(command, node)
-            guard known.outputs.contains(where: { $0.state == .uploading }), stalled < 120 else { return known.outputs }
+            guard known.outputs.contains(where: { $0.state == .uploading }), stalled < 120 else {
+                return (known.outputs, known.ended)
+            }
             let lengths = known.outputs.map(\.length)
             stalled = lengths == last ? stalled + 1 : 0
             last = lengths

@@ -5,14 +5,16 @@ package import MusterWire
 /// Reads complete outputs from the controller, a piece at a time.
 package struct OutputReader: Sendable {
     private let api: APIClient
+    private let reconnection: Reconnection
 
-    package init(api: APIClient) {
+    package init(api: APIClient, reconnection: Reconnection) {
         self.api = api
+        self.reconnection = reconnection
     }
 
     package func outputs(_ command: CommandID, _ node: NodeID) async throws -> StoredOutputs {
         do {
-            let answer = try await api.get("\(OutputRoute.read)\(command)/\(node)")
+            let answer = try await reconnection { try await api.get("\(OutputRoute.read)\(command)/\(node)") }
             return try JSONCoding.decode(StoredOutputs.self, from: answer)
         } catch let error as APIError where error.status == 404 {
             throw CommandLineError("The command \(command) was not sent to \(node), or is not known.")
@@ -26,8 +28,10 @@ package struct OutputReader: Sendable {
         var offset: Int64 = 0
         var digest = SHA256()
         while offset < output.length, output.state != .expired {
-            let answer = try await api.get(
-                "\(OutputRoute.read)\(command)/\(node)/\(output.step)/\(output.stream)", query: "offset=\(offset)")
+            let place = offset
+            let answer = try await reconnection {
+                try await api.get("\(OutputRoute.read)\(command)/\(node)/\(output.step)/\(output.stream)", query: "offset=\(place)")
+            }
             let bytes = Array(answer.prefix(Int(min(output.length - offset, Int64(answer.count)))))
             guard !bytes.isEmpty else {
                 throw CommandLineError("The controller has no more of it after \(offset) of \(output.length) bytes.")
@@ -42,9 +46,12 @@ package struct OutputReader: Sendable {
     }
 
     /// What has to be said of it; nil when it is complete.
-    package static func words(_ output: StoredOutput) -> String? {
+    ///
+    /// - Parameter hasEnded: the node has no more to say about the command.
+    package static func words(_ output: StoredOutput, hasEnded: Bool = false) -> String? {
         switch output.state {
         case .complete: nil
+        case .unknown where hasEnded: "the step was never started, so it wrote nothing"
         case .unknown: "the step has not ended; nothing is here yet"
         case .uploading: "on its way; \(output.length) bytes so far"
         case .truncated:

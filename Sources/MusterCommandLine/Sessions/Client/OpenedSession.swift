@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Glibc
 import Logging
 import MusterClient
 import MusterTLS
@@ -44,11 +45,14 @@ final class OpenedSession: Sendable {
 
     static func start(_ request: SessionRequest, by caller: Operator) async throws -> OpenedSession {
         let node = try await find(request.node, caller.api)
+        // A repeat gets the same session. One that nobody opens is over after a minute.
         let started = try await caller.api.call(
             StartSession.self,
             .init(
                 target: node.rawValue, documentName: request.document, reason: request.reason,
-                parameters: request.parameters.isEmpty ? nil : request.parameters))
+                parameters: request.parameters.isEmpty ? nil : request.parameters),
+            patience: .seconds(45)
+        ) { Printer.write("muster: \(Table.terminalSafe("\($0)")) Trying again.\n", to: STDERR_FILENO) }
         let tls = try TLSContext(.client(trust: caller.profile.trust()))
         let logger = Logger(label: "muster", factory: { _ in SwiftLogNoOpLogHandler() })
         let loop = MultiThreadedEventLoopGroup.singleton.next()
