@@ -143,16 +143,24 @@ class Keys:
 
     def __init__(self, fleet):
         self.plugin = sessions.Plugin(fleet, fleet.client(retries=4).start_session(Target=fleet.names[0])).open()
-        time.sleep(1)
+        self.seen = set()
+        eventually(lambda: self.take(1), what="a prompt")
         self.drain()
 
-    def drain(self):
+    def take(self, timeout):
+        """What the terminal shows next, each frame once and in whatever order they come; nothing after the time."""
         try:
-            while True:
-                found = self.plugin.next(sessions.OUTPUT, timeout=1)
-                self.plugin.acknowledge(found)
-                self.plugin.expected = found.sequence + 1
+            found = self.plugin.next(sessions.OUTPUT, timeout=timeout)
         except TimeoutError:
+            return b""
+        self.plugin.acknowledge(found)
+        if found.sequence in self.seen:
+            return b""
+        self.seen.add(found.sequence)
+        return found.payload
+
+    def drain(self):
+        while self.take(0.5):
             pass
 
     def strike(self, times):
@@ -160,7 +168,8 @@ class Keys:
         for _ in range(times):
             begin = time.monotonic()
             self.plugin.stream(b"a")
-            self.plugin.data(1)
+            while b"a" not in self.take(30):
+                assert time.monotonic() - begin < 30, "a key is lost"
             took.append(time.monotonic() - begin)
             time.sleep(0.02)
         self.plugin.stream(b"\x15")  # the line is deleted again
