@@ -25,7 +25,13 @@ package final class OutputFollowers: Sendable {
         let now = ContinuousClock.now
         return commands.withLockedValue { commands in
             commands = commands.filter { !$0.value.waiters.isEmpty || now - $0.value.seen < Self.forgottenAfter }
-            guard commands[command] != nil || commands.count < Self.maximumCommands else { return nil }
+            if commands[command] == nil, commands.count >= Self.maximumCommands {
+                // Who asks once for each of a thousand commands keeps nobody else from watching one.
+                guard let oldest = commands.filter({ $0.value.waiters.isEmpty }).min(by: { $0.value.seen < $1.value.seen })?.key else {
+                    return nil
+                }
+                commands.removeValue(forKey: oldest)
+            }
             commands[command, default: Followed(seen: now)].seen = now
             return commands[command]?.version
         }
