@@ -12,6 +12,7 @@ struct PolicyGroup: AsyncParsableCommand {
 
         @OptionGroup var connection: Connection
         @Option(help: "Whose policies.") var user: String?
+        @Option(help: "A group of the user, as whose role it is asked.") var role: String?
         @Option(help: "A file with a policy, instead of a user's.") var policy: String?
         @Option(help: "For example ssm:StartSession.") var action: String
         @Option(help: "An ARN, or *.") var resource: String = "*"
@@ -20,7 +21,7 @@ struct PolicyGroup: AsyncParsableCommand {
         func run() async throws {
             try await connection.with { caller, printer in
                 try await PolicyCommands(caller: caller, printer: printer)
-                    .simulate(user: user, file: policy, action: action, resource: resource, context: context)
+                    .simulate(user: user, role: role, file: policy, action: action, resource: resource, context: context)
             }
         }
     }

@@ -14,8 +14,11 @@ package struct PolicyCommands: Sendable {
         self.printer = printer
     }
 
-    package func simulate(user: String?, file: String?, action: String, resource: String, context: [String]) async throws -> Int32 {
+    package func simulate(
+        user: String?, role: String?, file: String?, action: String, resource: String, context: [String]
+    ) async throws -> Int32 {
         guard (user == nil) != (file == nil) else { throw CommandLineError("Name a user (--user) or a file with a policy (--policy).") }
+        guard user != nil || role == nil else { throw CommandLineError("--role takes the user who is in it as well (--user).") }
         var keys: [String: [String]] = [:]
         for text in context {
             guard let split = text.firstIndex(of: "="), split != text.startIndex else {
@@ -31,7 +34,7 @@ package struct PolicyCommands: Sendable {
             guard data.count <= Self.maximumBytes else { throw CommandLineError("\(file) is larger than a policy may be.") }
             policy = String(decoding: data, as: UTF8.self)
         }
-        let order = SimulationOrder(user: user, policy: policy, action: action, resource: resource, context: keys)
+        let order = SimulationOrder(user: user, role: role, policy: policy, action: action, resource: resource, context: keys)
         let answer = try JSONCoding.decode(
             SimulationAnswer.self, from: try await caller.api.post(SimulationOrder.path, body: try JSONCoding.encode(order)))
         if printer.format == .table {

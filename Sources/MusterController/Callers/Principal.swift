@@ -4,7 +4,7 @@ package import MusterWire
 ///
 /// Users and groups have ids besides their names: who is made anew under an old name inherits nothing that was kept for the former one.
 package struct Principal: Sendable, Hashable, Codable {
-    /// A group whose policies, and no others, count for the time of the credentials.
+    /// A group whose policies alone can allow something for the time of the credentials. What forbids something to the user goes on to.
     package struct Role: Sendable, Hashable, Codable {
         package let group: String
         package let groupID: String

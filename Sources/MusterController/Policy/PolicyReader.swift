@@ -11,16 +11,15 @@ package final class PolicyReader: Sendable {
     /// Nothing at all for a user who is gone or is another under the same name, and for a role whose group is gone or without this user.
     package func set(of principal: Principal, in tx: any SQLTransaction) throws -> PolicySet {
         guard let user = try UserStore.user(principal.user, in: tx), user.id == principal.userID else { return PolicySet([]) }
-        var holders: [PolicyStore.Holder] = []
-        if let role = principal.role {
-            guard let group = try GroupStore.group(role.group, in: tx), group.id == role.groupID,
-                try GroupStore.isMember(user.name, of: group.name, in: tx)
-            else { return PolicySet([]) }
-            holders = [.group(group.name)]
-        } else {
-            holders = try [.user(user.name)] + GroupStore.groups(of: user.name, in: tx).map { .group($0.name) }
-        }
-        return PolicySet(try holders.flatMap { try policies(of: $0, in: tx) }, boundary: principal.boundary.map { document($0) })
+        let groups = try GroupStore.groups(of: user.name, in: tx)
+        let all = try ([.user(user.name)] + groups.map { .group($0.name) }).map { (holder: $0, policies: try policies(of: $0, in: tx)) }
+        let boundary = principal.boundary.map { document($0) }
+        guard let role = principal.role else { return PolicySet(all.flatMap(\.policies), boundary: boundary) }
+        guard let group = groups.first(where: { $0.name == role.group && $0.id == role.groupID }) else { return PolicySet([]) }
+        // Membership is all that a role asks for. What forbids something to its user therefore forbids it here as well: it would otherwise be
+        // escaped by a call that needs no permission.
+        return PolicySet(
+            all.flatMap { $0.holder == .group(group.name) ? $0.policies : $0.policies.compactMap(\.denials) }, boundary: boundary)
     }
 
     package func policies(of holder: PolicyStore.Holder, in tx: any SQLTransaction) throws -> [AttachedPolicy] {

@@ -10,6 +10,13 @@ package struct AttachedPolicy: Sendable, Equatable {
         self.holder = holder
         self.document = document
     }
+
+    /// What it forbids; nil if that is nothing.
+    var denials: AttachedPolicy? {
+        let denials = document.statements.filter { $0.effect == .deny }
+        guard !denials.isEmpty else { return nil }
+        return AttachedPolicy(name: name, holder: holder, document: PolicyDocument(id: document.id, statements: denials))
+    }
 }
 
 /// All policies of a principal: the one place where anything is allowed. [value]

@@ -27,6 +27,7 @@ package struct SimulationRoutes: Sendable {
         } catch {
             throw APIError.serialization(JSONCoding.explain(error))
         }
+        guard order.user != nil || order.role == nil else { throw APIError.validation("A Role is somebody's: give its User too.") }
         switch (order.user, order.policy) {
         case (let user?, nil): return try RouteAnswer(json: try await simulate(order, user, context))
         case (nil, let text?):
@@ -46,7 +47,13 @@ package struct SimulationRoutes: Sendable {
     private func simulate(_ order: SimulationOrder, _ name: String, _ context: OperationContext) async throws -> SimulationAnswer {
         try await database.read { [policies] tx in
             guard let user = try UserStore.user(name, in: tx) else { throw APIError.noSuchEntity("There is no user \(name.prefix(64)).") }
-            let principal = Principal(user: user.name, userID: user.id, accessKeyID: "")
+            let role = try order.role.map { name in
+                guard let group = try GroupStore.groups(of: user.name, in: tx).first(where: { $0.name == name }) else {
+                    throw APIError.noSuchEntity("\(user.name) is in no group \(name.prefix(64)), and assumes no role of that name.")
+                }
+                return Principal.Role(group: group.name, groupID: group.id, session: "simulation")
+            }
+            let principal = Principal(user: user.name, userID: user.id, role: role, accessKeyID: "")
             let node = order.resource.split(separator: "/").last.flatMap { NodeID(String($0)) }
             let access = GrantedAccess(
                 principal: principal, action: order.action, targets: [AccessTarget(order.resource, node: node)], account: context.account,

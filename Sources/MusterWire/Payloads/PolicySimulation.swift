@@ -4,14 +4,17 @@ package struct SimulationOrder: Codable, Sendable, Equatable {
 
     /// Whose policies; or the text of one that nobody has.
     package var user: String?
+    /// A group of the user, who asks as its role.
+    package var role: String?
     package var policy: String?
     package var action: String
     package var resource: String
     /// Keys of conditions, in place of what the controller would fill in.
     package var context: [String: [String]]
 
-    package init(user: String?, policy: String?, action: String, resource: String, context: [String: [String]]) {
+    package init(user: String?, role: String? = nil, policy: String?, action: String, resource: String, context: [String: [String]]) {
         self.user = user
+        self.role = role
         self.policy = policy
         self.action = action
         self.resource = resource
@@ -20,6 +23,7 @@ package struct SimulationOrder: Codable, Sendable, Equatable {
 
     enum CodingKeys: String, CodingKey {
         case user = "User"
+        case role = "Role"
         case policy = "Policy"
         case action = "Action"
         case resource = "Resource"
