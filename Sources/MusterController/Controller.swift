@@ -18,7 +18,6 @@ internal import UnixSignals
 /// Every arrow points at something made before it. Services start in the order of `services` and stop in the reverse: the
 /// listeners first, so that running requests end while everything below them still works.
 package struct Controller: Sendable {
-    package static let defaultRegion = "us-east-1"
     /// How long running requests and control channels have to end after SIGTERM.
     private static let drainSeconds = 20
 
@@ -159,7 +158,8 @@ package struct Controller: Sendable {
             OutputArchive(
                 database: database, folder: folder, upload: try ObjectUpload(store: $0), wakes: copyWakes, wake: copyWake, logger: logger)
         }
-        let revocation = SessionRevocation(database: database, broker: broker, policies: policies, logger: logger)
+        let revocation = SessionRevocation(
+            database: database, broker: broker, policies: policies, region: configuration.region, logger: logger)
         let reload = ReloadOnSignal(certificates: certificates)
         let deliveries = targets.map { target in
             var late: (@Sendable (AuditCheckpoint) async throws -> Void)?
@@ -189,7 +189,7 @@ package struct Controller: Sendable {
     private func keeper(
         _ database: any SQLDatabase, _ authorities: Authorities, _ targets: [any AuditTarget]
     ) async throws -> (AuditKeeper, unread: Set<String>) {
-        let (account, region) = (configuration.account, configuration.regions.first ?? Self.defaultRegion)
+        let (account, region) = (configuration.account, configuration.region)
         try await database.write { tx in try AuditLog.adopt(account: account, region: region, in: tx) }
         var outside: [AuditKeeper.Outside] = []
         var unread: Set<String> = []
@@ -269,9 +269,9 @@ package struct Controller: Sendable {
             listeners: listeners, limits: limits, table: table, routes: routes,
             policies: .stored(policies),
             authentication: Authentication(
-                keys: keys, database: database, account: configuration.account, regions: Set(configuration.regions)),
+                keys: keys, database: database, account: configuration.account, regions: configuration.signingRegions),
             database: database, account: configuration.account,
-            defaultRegion: configuration.regions.first ?? Self.defaultRegion, metrics: metrics, openings: openings,
+            region: configuration.region, metrics: metrics, openings: openings,
             metricsFrom: configuration.metricsFrom.compactMap(AddressRange.init), serveNode: serveNode,
             dataChannels: dataChannels,
             listening: { addresses in

@@ -55,6 +55,8 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
     }
 
     package var account = "000000000001"
+    /// Where everything is: in the ARNs of nodes, documents and sessions.
+    package var region = "us-east-1"
     package var regions: [String] = []
     package var dataDirectory = "/var/lib/muster-controller"
     package var listeners = [Listener(address: "0.0.0.0", port: 8443)]
@@ -95,6 +97,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
 
     package static let schema: [String: ConfigurationSchema] = [
         "account": .string,
+        "region": .string,
         "regions": .strings,
         "dataDirectory": .string,
         "listeners": .list(
@@ -141,7 +144,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
     ]
 
     private enum Keys: String, CodingKey {
-        case account, regions, dataDirectory, listeners, names, certificateHours, offlineSeconds, maximumBodyBytes
+        case account, region, regions, dataDirectory, listeners, names, certificateHours, offlineSeconds, maximumBodyBytes
         case maximumConnections, requestsPerSecond, requestBurst, metricsFrom, handshakeSeconds, requestSeconds, historyDays,
             totalTimeoutSlackSeconds, logLevel
         case logFormat
@@ -156,6 +159,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         func value<T: Decodable>(_ key: Keys, _ otherwise: T) throws -> T { try values.decodeIfPresent(T.self, forKey: key) ?? otherwise }
         account = try value(.account, account)
         regions = try value(.regions, regions)
+        region = try value(.region, regions.first ?? region)
         dataDirectory = try value(.dataDirectory, dataDirectory)
         listeners = try value(.listeners, listeners)
         names = try value(.names, names)
@@ -216,6 +220,10 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         guard account.utf8.count == 12, account.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else {
             throw ControllerError.badSetting("'account' must be 12 digits; it is \"\(account)\".")
         }
+        for (key, region) in [("region", region)] + regions.map({ ("regions", $0) }) where !Self.isRegion(region) {
+            throw ControllerError.badSetting(
+                "'\(key)' names the region \"\(region)\": names have 1 to 64 letters, digits and hyphens.")
+        }
         guard !listeners.isEmpty else { throw ControllerError.badSetting("'listeners' is empty: nobody could reach the controller.") }
         for listener in listeners {
             guard !listener.serves.isEmpty else {
@@ -258,5 +266,19 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"): true
         default: false
         }
+    }
+
+    /// What callers may sign for, empty for anything. For its own region a controller can always be called.
+    var signingRegions: Set<String> { regions.isEmpty ? [] : Set(regions + [region]) }
+
+    private static func isRegion(_ name: String) -> Bool {
+        (1...64).contains(name.utf8.count)
+            && name.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+                    true
+                default: byte == UInt8(ascii: "-")
+                }
+            }
     }
 }

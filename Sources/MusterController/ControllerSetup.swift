@@ -55,7 +55,7 @@ package struct ControllerSetup: Sendable {
         let authority = try makeAuthority(now)
         let cipher = try makeCipher()
         let account = configuration.account
-        let region = configuration.regions.first ?? Controller.defaultRegion
+        let region = configuration.region
         let names = names.joined(separator: " ")
         try await database.write { tx in
             _ = try MetaStore.ensure(.storeEpoch, { UUID().uuidString.lowercased() }, in: tx)
@@ -117,7 +117,7 @@ package struct ControllerSetup: Sendable {
         try DataDirectory.write(
             """
             [default]
-            region = \(configuration.regions.first ?? Controller.defaultRegion)
+            region = \(configuration.region)
             endpoint_url = \(endpoint)
             ca_bundle = \(Self.absolute(bundle))
             output = json

@@ -52,6 +52,12 @@ package struct AuditEvent: Sendable {
             outcome: outcome, details: details)
     }
 
+    /// An event is of the controller's region; what the caller has signed for is said where it is another.
+    static func details(_ details: [String: String], requestedRegion: String?, in region: String) -> [String: String] {
+        guard let requestedRegion, requestedRegion != region else { return details }
+        return details.merging(["requestedRegion": requestedRegion]) { given, _ in given }
+    }
+
     static let controller = Caller(accessKeyID: "", userName: "", arn: "muster-controller", sourceAddress: "", userAgent: "")
 
     /// A UUID of version 7 (RFC 9562): its time in front keeps the index of a busy trail growing at one end.

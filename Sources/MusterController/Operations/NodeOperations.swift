@@ -101,8 +101,8 @@ package struct NodeOperations: Sendable {
 
     // MARK: Deregister
 
-    /// From the commit on the node's certificate is worth nothing. Its connection is ended at once, its tags are gone, and
-    /// what was open for it ends as Undeliverable. The id is never given again.
+    /// From the commit on the node's certificate is worth nothing. Its connection is ended at once, its tags decide about what it has left
+    /// behind and nothing else, and what was open for it ends as Undeliverable. The id is never given again.
     @Sendable func deregister(
         _ input: DeregisterManagedInstance.Input, _ context: OperationContext
     ) async throws -> DeregisterManagedInstance.Output {
@@ -111,7 +111,7 @@ package struct NodeOperations: Sendable {
         try await database.write { tx in
             let node = try NodeListing.present(id, in: tx)
             try NodeStore.setState(.deregistered, of: id, now: context.now, in: tx)
-            try TagStore.removeAll(of: id.description, type: TagStore.managedInstance, in: tx)
+            try TagStore.retire(id, in: tx)
             try AuditLog.append(
                 context.audit(
                     DeregisterManagedInstance.name, resource: id.description, details: ["formerState": node.state.rawValue]),

@@ -54,13 +54,19 @@ package struct RegistrationOperations: Sendable {
         let facts = Node.Facts(
             computerName: input.computerName, ipAddress: input.ipAddress, platformType: input.platformType,
             platformName: input.platformName, platformVersion: input.platformVersion, agentVersion: input.agentVersion)
-        let outcome = try await database.write { tx in
+        // A code that has proven itself once may be worth nothing by now: what its holder writes into the trail is bounded like what a guesser does.
+        let isHeard = isHeard
+        let (outcome, wasHeard) = try await database.write { tx in
             let outcome = try Self.take(activation, key, facts, context, in: tx)
-            try AuditLog.append(Self.audit(outcome, activation: activation, context), in: tx)
-            return outcome
+            let isWritten = outcome.isNews || isHeard(context.now)
+            // What is done is written down, or not done: a repeat comes again later.
+            if case .node = outcome, !isWritten { throw APIError.throttling }
+            if isWritten { try AuditLog.append(Self.audit(outcome, activation: activation, context), in: tx) }
+            return (outcome, isWritten)
         }
         switch outcome {
         case .refused(let error):
+            guard wasHeard else { throw UnprovenRefusal(error: error) }
             throw error
         case .node(let node, let isRepeat):
             logger.info(
@@ -79,6 +85,9 @@ package struct RegistrationOperations: Sendable {
     private enum Outcome: Sendable {
         case node(Node, isRepeat: Bool)
         case refused(APIError)
+
+        /// Something has changed by it.
+        var isNews: Bool { if case .node(_, isRepeat: false) = self { true } else { false } }
     }
 
     /// The key, from a request that proves possession of it. Nothing else in the request is used.

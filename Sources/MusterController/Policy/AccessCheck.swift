@@ -14,11 +14,22 @@ package struct GrantedAccess: Sendable, Hashable, Codable {
     package let action: String
     package let targets: [AccessTarget]
     package let account: String
+    /// What the caller signed for: `aws:RequestedRegion`.
     package let region: String
     package let sourceAddress: String
     package let userAgent: String
     /// The access request that others have granted, where it was needed.
     package var approval: String?
+
+    /// With its targets where they are. What older versions kept names the region that the caller had signed for, which was never more than
+    /// that, and a controller's region can be changed.
+    func moved(to region: String) -> GrantedAccess {
+        var access = GrantedAccess(
+            principal: principal, action: action, targets: targets.map { $0.moved(to: region) }, account: account, region: self.region,
+            sourceAddress: sourceAddress, userAgent: userAgent)
+        access.approval = approval
+        return access
+    }
 }
 
 /// What was refused, by which statement if one decided.
@@ -43,6 +54,9 @@ package struct AccessDenial: Error, Sendable {
             reason: decision.reason + (advice.map { ". \($0)" } ?? ""))
     }
 
+    /// What makes it the same as another one of the same key and operation.
+    package var kind: String { "\(apiError.code) \(decision.statement?.description ?? "")" }
+
     /// For the audit trail.
     package var details: [String: String] {
         var details = ["errorCode": apiError.code, "errorMessage": apiError.message, "action": decision.request.action]
@@ -65,6 +79,7 @@ package final class AccessCheck: Sendable {
         let action: String
         let account: String
         let region: String
+        let requestedRegion: String
         let now: Timestamp
         let policies: Policies
         let database: any SQLDatabase
@@ -87,10 +102,12 @@ package final class AccessCheck: Sendable {
     package init() { question = nil }
 
     package init(
-        _ caller: Caller, action: String, account: String, region: String, now: Timestamp, policies: Policies, database: any SQLDatabase
+        _ caller: Caller, action: String, account: String, region: String, requestedRegion: String? = nil, now: Timestamp,
+        policies: Policies, database: any SQLDatabase
     ) {
         question = Question(
-            caller: caller, action: action, account: account, region: region, now: now, policies: policies, database: database)
+            caller: caller, action: action, account: account, region: region, requestedRegion: requestedRegion ?? region, now: now,
+            policies: policies, database: database)
     }
 
     /// Whether the handler has done what `AccessRule.inside` asks of it.
@@ -151,7 +168,8 @@ package final class AccessCheck: Sendable {
 
     /// Once more for what was allowed before, as when the answer to it was lost.
     package func authorizeAgain(_ access: GrantedAccess?, or targets: [AccessTarget], in tx: any SQLTransaction) throws {
-        let (question, now) = try granted(access?.targets ?? targets)
+        let home = question?.region ?? ""
+        let (question, now) = try granted(access?.targets.map { $0.moved(to: home) } ?? targets)
         asked.withLockedValue { $0 = true }
         let verdict = try judge(now, question, in: tx)
         if case .approvalNeeded(let requirements, _) = verdict, let id = access?.approval,
@@ -202,7 +220,8 @@ package final class AccessCheck: Sendable {
         return (
             question,
             GrantedAccess(
-                principal: principal, action: question.action, targets: targets, account: question.account, region: question.region,
+                principal: principal, action: question.action, targets: targets, account: question.account,
+                region: question.requestedRegion,
                 sourceAddress: question.caller.sourceAddress, userAgent: String(question.caller.userAgent.prefix(256)))
         )
     }
@@ -218,8 +237,9 @@ package final class AccessCheck: Sendable {
 
     /// Whether what was allowed once still is: by the policies, the tags and the hour of now, to a key that still counts.
     package static func stillAllowed(
-        _ access: GrantedAccess, now: Timestamp, policies: PolicyReader, in tx: any SQLTransaction
+        _ access: GrantedAccess, region: String, now: Timestamp, policies: PolicyReader, in tx: any SQLTransaction
     ) throws -> Revocation? {
+        let access = access.moved(to: region)
         guard try OperatorKeyStore.isAlive(access.principal, in: tx) else { return .keyGone }
         let set = try policies.set(of: access.principal, in: tx).concerning(access.action)
         switch set.judge(try requests(access, tags: set.resourceTags, now: now, in: tx)) {
@@ -309,10 +329,11 @@ private struct NodeTags {
     init(_ nodes: [NodeID], names: Set<String>?, in tx: any SQLTransaction) throws {
         if names?.isEmpty != true, nodes.count <= Self.few {
             for node in nodes {
-                tags[node.rawValue] = try TagStore.tags(of: node.rawValue, type: TagStore.managedInstance, in: tx)
+                tags[node.rawValue] = try TagStore.decidingTags(of: node, in: tx)
             }
         } else {
             tags = try TagStore.all(of: TagStore.managedInstance, keys: names, in: tx)
+                .merging(TagStore.all(of: TagStore.formerInstance, keys: names, in: tx)) { present, _ in present }
         }
     }
 

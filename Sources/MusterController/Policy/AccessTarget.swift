@@ -24,6 +24,15 @@ package struct AccessTarget: Sendable, Hashable, Codable {
         self.tagged = tagged
     }
 
+    /// ARNs of what is ours and has a region.
+    func moved(to region: String) -> AccessTarget {
+        let parts = resource.split(separator: ":", maxSplits: 4, omittingEmptySubsequences: false)
+        guard parts.count == 5, parts[0] == "arn", !parts[3].isEmpty, parts[3] != region else { return self }
+        var moved = self
+        moved.resource = "\(parts[0]):\(parts[1]):\(parts[2]):\(region):\(parts[4])"
+        return moved
+    }
+
     package static let anything = AccessTarget("*")
 
     package static func node(_ node: NodeID, _ context: OperationContext, keys: ConditionKeys = ConditionKeys()) -> AccessTarget {

@@ -57,7 +57,7 @@ package struct SimulationRoutes: Sendable {
             let node = order.resource.split(separator: "/").last.flatMap { NodeID(String($0)) }
             let access = GrantedAccess(
                 principal: principal, action: order.action, targets: [AccessTarget(order.resource, node: node)], account: context.account,
-                region: context.region, sourceAddress: context.caller.sourceAddress, userAgent: "")
+                region: context.requestedRegion, sourceAddress: context.caller.sourceAddress, userAgent: "")
             let given = ConditionKeys(order.context)
             let requests = try AccessCheck.requests(access, tags: nil, now: context.now, in: tx).map { request in
                 AccessRequest(action: request.action, resource: request.resource, keys: request.keys.merging(given))

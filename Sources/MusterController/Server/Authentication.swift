@@ -11,6 +11,8 @@ package struct Authentication: Sendable {
     /// Ours have 64 characters.
     private static let longestToken = 4_096
 
+    private static let iamRegion = "us-east-1"
+
     private let keys: OperatorKeyStore
     private let database: any SQLDatabase
     private let account: String
@@ -58,7 +60,9 @@ package struct Authentication: Sendable {
         var securityToken: String? { headers.first { $0.name == "x-amz-security-token" }?.value }
     }
 
-    func operatorCaller(_ evidence: Evidence, service: String = "ssm", now: Timestamp) async throws -> (caller: Caller, region: String) {
+    func operatorCaller(_ evidence: Evidence, service: String = "ssm", now: Timestamp) async throws -> (
+        caller: Caller, requestedRegion: String
+    ) {
         guard evidence.certificate == nil else {
             throw APIError.accessDenied(
                 "A node's certificate is no proof of identity for operators' calls. Call without a client certificate, signed with an access key."
@@ -85,7 +89,7 @@ package struct Authentication: Sendable {
 
     /// IAM has no regions: clients sign for this one wherever they are.
     private func regions(for service: String) -> Set<String> {
-        service == "iam" && !regions.isEmpty ? regions.union([Controller.defaultRegion]) : regions
+        service == "iam" && !regions.isEmpty ? regions.union([Self.iamRegion]) : regions
     }
 
     /// The node that the certificate names, if it is still one of ours. TLS has verified the chain; the store knows the rest.

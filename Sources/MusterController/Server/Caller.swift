@@ -59,7 +59,10 @@ package struct OperationContext: Sendable {
     package let caller: Caller
     package let requestID: String
     package let now: Timestamp
+    /// The controller's own, which ARNs carry.
     package let region: String
+    /// What the caller signed for. Policies can ask for it, and nothing else depends on it.
+    package let requestedRegion: String
     package let account: String
     /// Host and port as the caller wrote them; part of what it signed.
     package let host: String
@@ -77,7 +80,8 @@ package struct OperationContext: Sendable {
     package var parameters: [UInt8]?
 
     package init(
-        caller: Caller, requestID: String, now: Timestamp, region: String, account: String, host: String = "",
+        caller: Caller, requestID: String, now: Timestamp, region: String, requestedRegion: String? = nil, account: String,
+        host: String = "",
         retry: RetryKey? = nil, node: NodeIdentity? = nil, certificate: Certificate? = nil,
         connectionEnd: ConnectionEnd? = nil, access: AccessCheck = AccessCheck()
     ) {
@@ -85,6 +89,7 @@ package struct OperationContext: Sendable {
         self.requestID = requestID
         self.now = now
         self.region = region
+        self.requestedRegion = requestedRegion ?? region
         self.account = account
         self.host = host
         self.retry = retry
@@ -99,7 +104,8 @@ package struct OperationContext: Sendable {
     ) -> AuditEvent {
         AuditEvent(
             time: now, caller: caller, requestID: requestID, region: region,
-            operation: operation, resource: resource, outcome: outcome, details: details,
+            operation: operation, resource: resource, outcome: outcome,
+            details: AuditEvent.details(details, requestedRegion: requestedRegion, in: region),
             parameters: parameters)
     }
 }

@@ -71,7 +71,7 @@ package final class ControllerServer: Service {
     private let authentication: Authentication
     private let database: any SQLDatabase
     private let account: String
-    private let defaultRegion: String
+    private let region: String
     private let metrics: Metrics
     private let metricsFrom: [AddressRange]
     private let serveNode: @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver
@@ -90,6 +90,9 @@ package final class ControllerServer: Service {
     private let expected: Quota<String>
     private let bodies: BodyBudget
     private let denials = NIOLockedValueBox(DenialLedger())
+    /// Those of operators: whoever may do nothing can still ask for everything a hundred times a second. A key has more kinds than a stranger,
+    /// as many as there are operations and more.
+    private let operatorDenials = NIOLockedValueBox(DenialLedger(capacity: 8_192, capacityOfSource: 512))
     /// Sources of client certificates that are not to be believed, on their way to the audit trail.
     private let impostors = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1_000))
     private let isReady = NIOLockedValueBox(false)
@@ -97,6 +100,7 @@ package final class ControllerServer: Service {
     private let pieces = NIOLockedValueBox(RequestLimits(perSecond: 2_000, burst: 4_000))
 
     /// - Parameters:
+    ///   - region: where everything is, whatever callers sign for.
     ///   - policies: what callers may do.
     ///   - openings: how often a node may open one.
     ///   - metricsFrom: who may read `/metrics`, where nobody signs.
@@ -105,7 +109,7 @@ package final class ControllerServer: Service {
     package init(
         listeners: [Listener], limits: Limits = Limits(), table: OperationTable, routes: RouteTable = RouteTable(),
         policies: AccessCheck.Policies, authentication: Authentication, database: any SQLDatabase,
-        account: String, defaultRegion: String, metrics: Metrics, openings: ChannelOpenings = ChannelOpenings(),
+        account: String, region: String, metrics: Metrics, openings: ChannelOpenings = ChannelOpenings(),
         metricsFrom: [AddressRange],
         serveNode: @escaping @Sendable (WebSocketPeer, NodeIdentity, Certificate?) -> any MessageReceiver,
         dataChannels: DataChannelEntry? = nil,
@@ -120,7 +124,7 @@ package final class ControllerServer: Service {
         self.authentication = authentication
         self.database = database
         self.account = account
-        self.defaultRegion = defaultRegion
+        self.region = region
         self.metrics = metrics
         self.openings = openings
         self.metricsFrom = metricsFrom
@@ -294,7 +298,7 @@ package final class ControllerServer: Service {
         var format = CallFormat.json
         var name = "unknown"
         var caller = Caller.anonymous(sourceAddress: connection.remoteAddress, userAgent: request.head.headerFields[.userAgent] ?? "")
-        var region = defaultRegion
+        var requestedRegion: String?
         do {
             let (body, room) = try await collect(request, limit: limits.bodyBytes, connection)
             format = CallFormat(request.head.headerFields, body: body)
@@ -307,7 +311,7 @@ package final class ControllerServer: Service {
                 context = try await authenticate(
                     entry.name, entry.permission, entry.route, service: called.target.service, evidence, requestID: requestID, at: time,
                     listener)
-                (caller, region) = (context.caller, context.region)
+                (caller, requestedRegion) = (context.caller, context.requestedRegion)
                 known(caller, connection)
             } catch let error as APIError {
                 throw await refused(error, entry.name, source: connection.remoteAddress, at: time)
@@ -329,13 +333,13 @@ package final class ControllerServer: Service {
             await deny(DenialLedger.Kind(source: connection.remoteAddress, operation: name, reason: refusal.error.code), at: time)
             return format.failure(refusal.error, requestID: requestID)
         } catch let denial as AccessDenial {
-            let denial = await denied(denial, name, caller, requestID: requestID, region: region, at: time)
+            let denial = await denied(denial, name, caller, requestID: requestID, requestedRegion, at: time)
             count(name, denial.apiError.code)
             return format.failure(denial.apiError, requestID: requestID)
         } catch let error as APIError {
             count(name, error.code)
             if error.code == "AccessDeniedException", caller.arn != "anonymous" {
-                await writeDenial(error, name, caller, requestID: requestID, region: region, at: time)
+                await writeDenial(error, name, caller, requestID: requestID, requestedRegion, at: time)
             }
             return format.failure(error, requestID: requestID)
         } catch SQLError.tooManyWaiting {
@@ -361,7 +365,7 @@ package final class ControllerServer: Service {
         _ listener: Listener
     ) async throws -> Answer {
         var caller = Caller.anonymous(sourceAddress: connection.remoteAddress, userAgent: request.head.headerFields[.userAgent] ?? "")
-        var region = defaultRegion
+        var requestedRegion: String?
         // Nobody without a certificate waits in a node's slot.
         let certificate = entry.route == .nodes ? connection.peer?.leaf : nil
         let isNobody = entry.route == .nodes && certificate == nil
@@ -384,7 +388,7 @@ package final class ControllerServer: Service {
             do {
                 context = try await authenticate(
                     entry.name, entry.permission, entry.route, evidence, requestID: requestID, at: time, listener, pieces: pieces)
-                (caller, region) = (context.caller, context.region)
+                (caller, requestedRegion) = (context.caller, context.requestedRegion)
                 known(caller, connection)
             } catch let error as APIError {
                 let refusal = await refused(error, entry.name, source: connection.remoteAddress, at: time)
@@ -401,13 +405,13 @@ package final class ControllerServer: Service {
             answer.closes = true
             return answer
         } catch let denial as AccessDenial {
-            let denial = await denied(denial, entry.name, caller, requestID: requestID, region: region, at: time)
+            let denial = await denied(denial, entry.name, caller, requestID: requestID, requestedRegion, at: time)
             count(entry.name, denial.apiError.code)
             return .failure(denial.apiError)
         } catch let error as APIError {
             count(entry.name, error.code)
             if error.code == "AccessDeniedException", caller.arn != "anonymous" {
-                await writeDenial(error, entry.name, caller, requestID: requestID, region: region, at: time)
+                await writeDenial(error, entry.name, caller, requestID: requestID, requestedRegion, at: time)
             }
             return .failure(error)
         } catch SQLError.tooManyWaiting {
@@ -506,11 +510,11 @@ package final class ControllerServer: Service {
             throw APIError(code: APIError.unknownOperation.code, message: "This address does not serve \(side.rawValue).")
         }
         let caller: Caller
-        var region = defaultRegion
+        var requestedRegion = region
         var node: NodeIdentity?
         switch route {
         case .operators:
-            (caller, region) = try await authentication.operatorCaller(evidence, service: service, now: time)
+            (caller, requestedRegion) = try await authentication.operatorCaller(evidence, service: service, now: time)
             // Keys and temporary credentials are as many as one likes; all go back to one user.
             try admit(caller.principal?.user ?? caller.accessKeyID, to: pieces ?? callers)
         case .nodes:
@@ -537,11 +541,12 @@ package final class ControllerServer: Service {
                 bodyDigest: Hex.encode(SHA256.hash(evidence.body)))
         }
         return OperationContext(
-            caller: caller, requestID: requestID, now: time, region: region, account: account,
+            caller: caller, requestID: requestID, now: time, region: region, requestedRegion: requestedRegion, account: account,
             host: evidence.headers.last { $0.name == "host" }?.value ?? "", retry: retry, node: node,
             certificate: node == nil ? nil : evidence.certificate, connectionEnd: evidence.connectionEnd,
             access: AccessCheck(
-                caller, action: permission.name, account: account, region: region, now: time, policies: policies, database: database))
+                caller, action: permission.name, account: account, region: region, requestedRegion: requestedRegion, now: time,
+                policies: policies, database: database))
     }
 
     /// Reading twice harms nobody; what changes something is done once for a signature. Throttling is what SDKs answer with a new one.
@@ -628,8 +633,8 @@ package final class ControllerServer: Service {
             error = .accessDenied("The client certificate is node \(identity.node)'s, the control channel another node's.")
             await writeDenial(
                 error, "OpenControlChannel",
-                .node(identity, account: account, region: defaultRegion, sourceAddress: connection.remoteAddress, userAgent: ""),
-                requestID: requestID, region: defaultRegion, at: time)
+                .node(identity, account: account, region: region, sourceAddress: connection.remoteAddress, userAgent: ""),
+                requestID: requestID, nil, at: time)
         } catch let refusal as APIError {
             error = await refused(refusal, "OpenControlChannel", source: connection.remoteAddress, at: time)
         } catch {
@@ -705,8 +710,8 @@ package final class ControllerServer: Service {
                 logger.warning("data channel of another node refused", metadata: ["node": "\(identity.node)", "reason": "\(refusal.code)"])
                 await writeDenial(
                     error, "OpenDataChannel",
-                    .node(identity, account: account, region: defaultRegion, sourceAddress: connection.remoteAddress, userAgent: ""),
-                    requestID: requestID, region: defaultRegion, at: time)
+                    .node(identity, account: account, region: region, sourceAddress: connection.remoteAddress, userAgent: ""),
+                    requestID: requestID, nil, at: time)
                 return .failure(APIError(code: error.code, message: error.message, status: 403))
             }
         } catch let refusal as APIError {
@@ -721,33 +726,41 @@ package final class ControllerServer: Service {
     // MARK: Denials
 
     private func writeDenial(
-        _ error: APIError, _ operation: String, _ caller: Caller, requestID: String, region: String, at time: Timestamp
+        _ error: APIError, _ operation: String, _ caller: Caller, requestID: String, _ requestedRegion: String?, at time: Timestamp
     ) async {
         if caller.principal == nil {
             // A node may be somebody else's by now: of its denials the first of a kind is written in words, the rest as a number.
             let kind = DenialLedger.Kind(source: caller.userName, operation: operation, reason: error.code)
             metrics.count("muster_denials_total", [("reason", error.code)])
             guard case .write = denials.withLockedValue({ $0.denied(kind, now: time.milliseconds) }) else { return }
+        } else if !isNews(operation, error.code, caller, at: time) {
+            return
         }
         await write([
             AuditEvent(
                 time: time, caller: caller, requestID: requestID, region: region, operation: operation, resource: "*",
-                outcome: .denied, details: ["errorCode": error.code, "errorMessage": error.message])
+                outcome: .denied,
+                details: AuditEvent.details(
+                    ["errorCode": error.code, "errorMessage": error.message], requestedRegion: requestedRegion, in: region))
         ])
     }
 
     /// Writes it to the trail; and asks those who can allow it, in the same transaction.
     private func denied(
-        _ denial: AccessDenial, _ operation: String, _ caller: Caller, requestID: String, region: String, at time: Timestamp
+        _ denial: AccessDenial, _ operation: String, _ caller: Caller, requestID: String, _ requestedRegion: String?, at time: Timestamp
     ) async -> AccessDenial {
+        let isNews = isNews(operation, denial.kind, caller, at: time)
+        guard isNews || denial.need != nil else { return denial }
         do {
             return try await database.write { tx in
                 var denial = denial
                 if let need = denial.need {
-                    let answer = try ApprovalQuestion.ask(need, caller, requestID: requestID, region: region, now: time, in: tx)
+                    let answer = try ApprovalQuestion.ask(need, caller, requestID: requestID, region: self.region, now: time, in: tx)
                     (denial.approval, denial.advice) = (answer.id, answer.words)
                 }
-                try AuditLog.append(self.event(denial, operation, caller, requestID: requestID, region: region, at: time), in: tx)
+                if isNews {
+                    try AuditLog.append(self.event(denial, operation, caller, requestID: requestID, requestedRegion, at: time), in: tx)
+                }
                 return denial
             }
         } catch {
@@ -756,12 +769,23 @@ package final class ControllerServer: Service {
         }
     }
 
+    /// The first of a kind is written in words and at once, the others as a number when five minutes are over. The key is the user's own: sessions'
+    /// names and temporary credentials are as many as one likes.
+    private func isNews(_ operation: String, _ reason: String, _ caller: Caller, at time: Timestamp) -> Bool {
+        let source = caller.principal?.accessKeyID ?? caller.accessKeyID
+        let kind = DenialLedger.Kind(source: source, operation: operation, reason: reason)
+        let action = operatorDenials.withLockedValue { $0.denied(kind, by: caller, now: time.milliseconds) }
+        if case .write = action { return true }
+        return false
+    }
+
     private func event(
-        _ denial: AccessDenial, _ operation: String, _ caller: Caller, requestID: String, region: String, at time: Timestamp
+        _ denial: AccessDenial, _ operation: String, _ caller: Caller, requestID: String, _ requestedRegion: String?, at time: Timestamp
     ) -> AuditEvent {
         AuditEvent(
             time: time, caller: caller, requestID: requestID, region: region, operation: operation,
-            resource: denial.decision.request.resource, outcome: .denied, details: denial.details)
+            resource: denial.decision.request.resource, outcome: .denied,
+            details: AuditEvent.details(denial.details, requestedRegion: requestedRegion, in: region))
     }
 
     private func deny(_ kind: DenialLedger.Kind, at time: Timestamp) async {
@@ -773,7 +797,7 @@ package final class ControllerServer: Service {
 
     private func flushDenials(all: Bool = false) async {
         let time = now()
-        let over = denials.withLockedValue { $0.expired(now: time.milliseconds, all: all) }
+        let over = [denials, operatorDenials].flatMap { $0.withLockedValue { $0.expired(now: time.milliseconds, all: all) } }
         guard !over.isEmpty else { return }
         await write(over.map { event($0, at: time) })
     }
@@ -781,7 +805,7 @@ package final class ControllerServer: Service {
     private func event(_ denials: DenialLedger.Gathered, at time: Timestamp) -> AuditEvent {
         let kind = denials.kind
         return AuditEvent(
-            time: time, caller: .anonymous(sourceAddress: kind.source, userAgent: ""), requestID: "", region: defaultRegion,
+            time: time, caller: denials.caller ?? .anonymous(sourceAddress: kind.source, userAgent: ""), requestID: "", region: region,
             operation: kind.operation, resource: kind.resource, outcome: .denied,
             details: [
                 "errorCode": kind.reason, "count": String(denials.count), "first": denials.first.iso8601, "last": denials.last.iso8601,

@@ -79,6 +79,8 @@ package struct DenialLedger: Sendable {
         var count = 0
         var first: Int64 = 0
         var last: Int64 = 0
+        /// Who it was the last time, where that is known.
+        var caller: Caller?
     }
 
     /// What one event tells of.
@@ -87,6 +89,7 @@ package struct DenialLedger: Sendable {
         package let count: Int
         package let first: Timestamp
         package let last: Timestamp
+        package var caller: Caller?
     }
 
     /// As they are, strangers together write less than 150,000 events a day, and one of them less than 20,000.
@@ -103,7 +106,7 @@ package struct DenialLedger: Sendable {
         case counted
     }
 
-    package mutating func denied(_ kind: Kind, now: Int64) -> Action {
+    package mutating func denied(_ kind: Kind, by caller: Caller? = nil, now: Int64) -> Action {
         let stranger = AddressRange.stranger(kind.source)
         var kind = kind
         if windows[kind] == nil {
@@ -118,6 +121,7 @@ package struct DenialLedger: Sendable {
             if window.count == 0 { window.first = now }
             window.count += 1
             window.last = now
+            window.caller = caller
             windows[kind] = window
             return .counted
         }
@@ -137,7 +141,8 @@ package struct DenialLedger: Sendable {
         }
         return over.filter { $0.value.count > 0 }.map { kind, window in
             Gathered(
-                kind: kind, count: window.count, first: Timestamp(milliseconds: window.first), last: Timestamp(milliseconds: window.last))
+                kind: kind, count: window.count, first: Timestamp(milliseconds: window.first), last: Timestamp(milliseconds: window.last),
+                caller: window.caller)
         }
     }
 }

@@ -15,6 +15,8 @@ struct SessionRevocation: Service {
     let database: any SQLDatabase
     let broker: SessionBroker
     let policies: PolicyReader
+    /// The controller's own.
+    let region: String
     var settings = Settings()
     var now: @Sendable () -> Timestamp = { .now() }
     let logger: Logger
@@ -50,7 +52,7 @@ struct SessionRevocation: Service {
         let (over, ending) = try await database.read { tx in
             let live = try SessionStore.liveAccess(in: tx)
             let over = try live.compactMap { id, access in
-                try AccessCheck.stillAllowed(access, now: time, policies: policies, in: tx).map { (id, access, $0) }
+                try AccessCheck.stillAllowed(access, region: region, now: time, policies: policies, in: tx).map { (id, access, $0) }
             }
             return (over, try live.compactMap { id, access in try AccessCheck.approvalEnd(access, in: tx).map { (id, $0) } })
         }

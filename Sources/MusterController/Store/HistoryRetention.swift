@@ -27,7 +27,12 @@ struct HistoryRetention: Chore {
                 try tx.execute("DELETE FROM commands WHERE command_id IN (\(ended))", [.integer(oldest.milliseconds), .integer(Self.bite)])
                 return tx.changes
             }
-            if removed < Self.bite { return }
+            if removed < Self.bite { break }
+        }
+        while !Task.isCancelled {
+            // Last: it is what came before that they decide about.
+            let removed = try await database.write { tx in try TagStore.removeForgotten(limit: Self.bite, in: tx) }
+            if removed == 0 { return }
         }
     }
 }

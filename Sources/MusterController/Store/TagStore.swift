@@ -4,6 +4,10 @@ import MusterWire
 package enum TagStore {
     package static let managedInstance = "ManagedInstance"
 
+    /// Nodes that were deregistered: what they have left behind is decided about by their tags as long as it is there. Under a type of their own
+    /// nothing else finds them.
+    static let formerInstance = "FormerInstance"
+
     package static func tags(of resource: String, type: String, in tx: any SQLTransaction) throws -> [String: String] {
         var tags: [String: String] = [:]
         for row in try tx.query(
@@ -51,6 +55,33 @@ package enum TagStore {
 
     package static func removeAll(of resource: String, type: String, in tx: any SQLTransaction) throws {
         try tx.execute("DELETE FROM tags WHERE resource_type = $1 AND resource_id = $2", [.text(type), .text(resource)])
+    }
+
+    /// Of a node that was deregistered.
+    static func retire(_ node: NodeID, in tx: any SQLTransaction) throws {
+        try tx.execute(
+            "UPDATE tags SET resource_type = $2 WHERE resource_type = $1 AND resource_id = $3",
+            [.text(managedInstance), .text(formerInstance), .text(node.rawValue)])
+    }
+
+    /// Those of a node, also when it is one no more.
+    static func decidingTags(of node: NodeID, in tx: any SQLTransaction) throws -> [String: String] {
+        let tags = try tags(of: node.rawValue, type: managedInstance, in: tx)
+        return tags.isEmpty ? try self.tags(of: node.rawValue, type: formerInstance, in: tx) : tags
+    }
+
+    /// Of former nodes of which nothing is left that somebody could ask for.
+    static func removeForgotten(limit: Int, in tx: any SQLTransaction) throws -> Int {
+        try tx.execute(
+            """
+            DELETE FROM tags WHERE resource_type = $1 AND resource_id IN (
+                SELECT DISTINCT resource_id FROM tags WHERE resource_type = $1
+                    AND NOT EXISTS (SELECT 1 FROM invocations WHERE invocations.node_id = tags.resource_id)
+                    AND NOT EXISTS (SELECT 1 FROM sessions WHERE sessions.node_id = tags.resource_id)
+                    AND NOT EXISTS (SELECT 1 FROM recordings WHERE recordings.node_id = tags.resource_id)
+                LIMIT $2)
+            """, [.text(formerInstance), .integer(limit)])
+        return tx.changes
     }
 
     /// Who carries the key, and with which value.

@@ -179,4 +179,78 @@ import Testing
         }
         #expect(AccessTarget.node(named: "*", context) == .anything && AccessTarget.node(named: nil, context) == .anything)
     }
+
+    /// Membership is all that a role asks for, so what forbids something to its user has to hold in it.
+    @Test func aDenyIsNotEscapedWithAssumeRole() async throws {
+        let fixture = try await CallerFixture()
+        let carl = try await fixture.user("carl", CallerFixture.policy("Allow", "ssm:GetDocument"))
+        let role = try await fixture.change { changes in
+            let support = try changes.createGroup("support")
+            try changes.put("all", document: CallerFixture.policy("Allow", "ssm:*"), on: .group("support"))
+            try changes.add("carl", to: "support")
+            return Principal.Role(group: "support", groupID: support.id, session: "s")
+        }
+        let narrow = CallerFixture.policy("Allow", "ssm:SendCommand", "ssm:GetDocument")
+        let inRole = Principal(user: "carl", userID: carl.userID, role: role, accessKeyID: carl.accessKeyID, issuedAt: fixture.now)
+        let bounded = Principal(
+            user: "carl", userID: carl.userID, role: role, accessKeyID: carl.accessKeyID, issuedAt: fixture.now, boundary: [narrow])
+        func isAllowed(_ principal: Principal) async throws -> Bool {
+            try await fixture.revocation(fixture.access(principal, "ssm:SendCommand")) == nil
+        }
+        #expect(try await isAllowed(inRole))
+        #expect(try await isAllowed(bounded))
+        // What the user is allowed besides is of no use in the role.
+        #expect(try await !isAllowed(carl))
+
+        for holder in [PolicyStore.Holder.group("contractors"), .user("carl")] {
+            _ = try await fixture.change { changes in
+                if case .group(let name) = holder {
+                    _ = try changes.createGroup(name)
+                    try changes.put("more", document: CallerFixture.policy("Allow", "muster:*"), on: holder)
+                    try changes.add("carl", to: name)
+                }
+                try changes.put("no-commands", document: CallerFixture.policy("Deny", "ssm:SendCommand", sid: "No"), on: holder)
+            }
+            for principal in [inRole, bounded] {
+                let revocation = try await fixture.revocation(fixture.access(principal, "ssm:SendCommand"))
+                #expect(revocation?.words.contains("policy no-commands (\(holder)), statement No") == true)
+                #expect(try await fixture.revocation(fixture.access(principal, "ssm:GetDocument")) == nil)
+            }
+            // Allowed is only what the role's own group allows.
+            #expect(try await fixture.revocation(fixture.access(inRole, "muster:GetRecording")) != nil)
+            _ = try await fixture.change { try $0.deleteInline("no-commands", of: holder) }
+            #expect(try await isAllowed(inRole))
+        }
+    }
+
+    /// There is one fleet: the same node is reached whatever region a call is signed for.
+    @Test func aDenyThatNamesARegionIsNotEscapedBySigningForAnother() async throws {
+        let fixture = try await CallerFixture()
+        let bob = try await fixture.user("bob", CallerFixture.policy("Allow", "ssm:*"))
+        let node = node
+        _ = try await fixture.change { changes in
+            try changes.put(
+                "locked",
+                document: CallerFixture.policy(
+                    "Deny", "ssm:StartSession", resource: "arn:aws:ssm:x:\(CallerFixture.account):managed-instance/\(node)"),
+                on: .user("bob"))
+            try changes.put(
+                "abroad",
+                document: CallerFixture.policy(
+                    "Deny", "ssm:SendCommand", condition: #"{"StringNotEquals":{"aws:RequestedRegion":"x"}}"#), on: .user("bob"))
+        }
+        for region in ["x", "eu-west-9", "us-east-1"] {
+            let shell = fixture.context(bob, "ssm:StartSession", signedFor: region)
+            let denial = await #expect(throws: AccessDenial.self) { try await shell.access.authorize([.node(node, shell)]) }
+            #expect(denial?.decision.request.resource == "arn:aws:ssm:x:\(CallerFixture.account):managed-instance/\(node)")
+            // What the caller has signed for is a key of conditions, and no more.
+            let command = fixture.context(bob, "ssm:SendCommand", signedFor: region)
+            let isDenied = (try? await command.access.authorize([.node(node, command)])) == nil
+            #expect(isDenied == (region != "x"))
+        }
+        // Sessions that an older version began have the caller's region in their targets.
+        let old = AccessTarget("arn:aws:ssm:eu-west-9:\(CallerFixture.account):managed-instance/\(node)", node: node)
+        #expect(try await fixture.revocation(fixture.access(bob, "ssm:StartSession", [old]))?.words.contains("explicit deny") == true)
+        #expect(AccessTarget("arn:aws:iam::1:user/a").moved(to: "x").resource == "arn:aws:iam::1:user/a")
+    }
 }

@@ -55,16 +55,17 @@ final class CallerFixture: Sendable {
 
     func revocation(_ access: GrantedAccess, at time: Timestamp? = nil) async throws -> AccessCheck.Revocation? {
         let (time, policies) = (time ?? now, policies)
-        return try await database.read { tx in try AccessCheck.stillAllowed(access, now: time, policies: policies, in: tx) }
+        return try await database.read { tx in try AccessCheck.stillAllowed(access, region: "x", now: time, policies: policies, in: tx) }
     }
 
-    func context(_ principal: Principal, _ action: String) -> OperationContext {
+    func context(_ principal: Principal, _ action: String, signedFor requested: String? = nil) -> OperationContext {
         let caller = Caller(
             accessKeyID: principal.accessKeyID, userName: principal.user, arn: principal.arn(account: Self.account),
             sourceAddress: "192.0.2.1", userAgent: "test", principal: principal)
         return OperationContext(
-            caller: caller, requestID: "r", now: now, region: "x", account: Self.account,
+            caller: caller, requestID: "r", now: now, region: "x", requestedRegion: requested, account: Self.account,
             access: AccessCheck(
-                caller, action: action, account: Self.account, region: "x", now: now, policies: .stored(policies), database: database))
+                caller, action: action, account: Self.account, region: "x", requestedRegion: requested, now: now,
+                policies: .stored(policies), database: database))
     }
 }

@@ -117,6 +117,31 @@ import Testing
         #expect(await code { try await fixture.enrol(host, activation) } == "InvalidActivation")
     }
 
+    /// The holder of a code that is worth nothing any more, and a host that repeats itself, write a bounded number of records.
+    @Test func whoseRightIsGoneDoesNotFillTheTrail() async throws {
+        let fixture = try await EnrolmentFixture()
+        let activation = try await fixture.activation(limit: 2)
+        let host = try TestHost()
+        _ = try await fixture.enrol(host, activation)
+        for _ in 0..<400 { _ = try? await fixture.enrol(host, activation) }
+        #expect(try await fixture.audit("RegisterManagedInstance").count <= 202)
+        fixture.clock.advance(seconds: 60)
+        _ = try await fixture.activations.delete(.init(activationID: activation.activationID.description), fixture.context())
+        let other = try TestHost()
+        var unheard = 0
+        for _ in 0..<400 {
+            do { _ = try await fixture.enrol(other, activation) } catch {
+                // Those are gathered with what strangers are refused.
+                if let refusal = error as? UnprovenRefusal {
+                    #expect(refusal.error.code == "InvalidActivation")
+                    unheard += 1
+                }
+            }
+        }
+        #expect(unheard >= 370)
+        #expect(try await fixture.audit("RegisterManagedInstance").count <= 225)
+    }
+
     @Test func aDeregisteredNodeLeavesNothingBehind() async throws {
         let fixture = try await EnrolmentFixture()
         let activation = try await fixture.activation(limit: 10, name: "same name")

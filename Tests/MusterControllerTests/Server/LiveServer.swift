@@ -96,7 +96,7 @@ final class LiveServer: Sendable {
             table: TestOperations.table(IdentityOperations(database: live.database, cipher: try keys(live.database).cipher)),
             policies: .fixed(policies),
             authentication: Authentication(keys: try keys(live.database), database: live.database, account: "000000000001", regions: []),
-            database: live.database, account: "000000000001", defaultRegion: "us-east-1", metrics: Metrics(),
+            database: live.database, account: "000000000001", region: "us-east-1", metrics: Metrics(),
             openings: openings,
             metricsFrom: metricsFrom.compactMap(AddressRange.init),
             serveNode: { peer, identity, _ in Echo(peer: peer, node: identity.node, live: live) },

@@ -51,6 +51,17 @@ import Testing
         #expect(ledger.denied(kinds[0], now: 60_001) == .write(kinds[0]))
     }
 
+    /// However an operator names a role's session or gets temporary credentials: what is told is who it was.
+    @Test func ofAnOperatorsDenialsTheNumberSaysWhoseTheyWere() {
+        var ledger = DenialLedger(windowSeconds: 60, capacity: 8_192, capacityOfSource: 512)
+        let kind = DenialLedger.Kind(source: "AKIA", operation: "SendCommand", reason: "AccessDeniedException")
+        let bob = Caller(accessKeyID: "ASIA", userName: "bob", arn: "arn:aws:iam::1:user/bob", sourceAddress: "192.0.2.1", userAgent: "")
+        let written = (0..<563).count { if case .write = ledger.denied(kind, by: bob, now: Int64($0)) { true } else { false } }
+        #expect(written == 1)
+        let over = ledger.expired(now: 60_000)
+        #expect(over.count == 1 && over[0].count == 562 && over[0].caller == bob)
+    }
+
     @Test func whoIsOneStranger() {
         for (address, stranger) in [
             "192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "::ffff:192.0.2.1", "2001:db8:0:1::5": "20010db800000001::/64",
