@@ -90,7 +90,7 @@ package final class ControllerServer: Service {
     private let expected: Quota<String>
     private let bodies: BodyBudget
     private let denials = NIOLockedValueBox(DenialLedger())
-    /// Those of operators: whoever may do nothing can still ask for everything a hundred times a second. A key has more kinds than a stranger,
+    /// Those of operators: whoever may do nothing can still ask for everything a hundred times a second. A user has more kinds than a stranger,
     /// as many as there are operations and more.
     private let operatorDenials = NIOLockedValueBox(DenialLedger(capacity: 8_192, capacityOfSource: 512))
     /// Sources of client certificates that are not to be believed, on their way to the audit trail.
@@ -769,10 +769,10 @@ package final class ControllerServer: Service {
         }
     }
 
-    /// The first of a kind is written in words and at once, the others as a number when five minutes are over. The key is the user's own: sessions'
-    /// names and temporary credentials are as many as one likes.
+    /// The first of a kind is written in words and at once, the others as a number when five minutes are over. Keys, sessions' names
+    /// and temporary credentials are as many as one likes: all go back to one user.
     private func isNews(_ operation: String, _ reason: String, _ caller: Caller, at time: Timestamp) -> Bool {
-        let source = caller.principal?.accessKeyID ?? caller.accessKeyID
+        let source = caller.principal?.user ?? caller.accessKeyID
         let kind = DenialLedger.Kind(source: source, operation: operation, reason: reason)
         let action = operatorDenials.withLockedValue { $0.denied(kind, by: caller, now: time.milliseconds) }
         if case .write = action { return true }
