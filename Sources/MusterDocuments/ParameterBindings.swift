@@ -21,6 +21,13 @@ package struct ParameterBindings: Sendable, Hashable {
         var typed: [String: DocumentValue] = [:]
         for (name, texts) in given {
             guard let definition = parameters[name] else { continue }
+            // As text it would reach a script, where somebody expected a value or a secret.
+            guard !texts.contains(where: Template.hasStoreReference) else {
+                throw DocumentError(
+                    .parameters, at: name,
+                    "It refers to a parameter of the store ({{ssm:…}} or {{ssm-secure:…}}), which is not served yet: give the value itself."
+                )
+            }
             typed[name] = try definition.value(from: texts)
         }
         let values = try Self.complete(typed, for: parameters)

@@ -25,6 +25,14 @@ import Testing
         }
     }
 
+    @Test(arguments: ["{{ssm:db-password}}", "run {{ ssm-secure:key }} now"])
+    func aReferenceToTheStoreIsNoText(text: String) {
+        let refusal = refusal(["list": ["a"], "choice": [text]])
+        #expect(refusal?.kind == .parameters && refusal?.description.contains("choice") == true)
+        #expect(refusal?.description.contains("not served yet") == true && refusal?.description.contains("db-password") == false)
+        #expect(self.refusal(["list": ["a"], "text": ["{ssm}"]]) == nil)
+    }
+
     @Test func typesAndDefaults() throws {
         let bindings = try ParameterBindings(
             ["list": ["a", "b"], "number": ["-7"], "flag": ["True"], "map": [#"{"k":"v"}"#], "maps": [#"{"k":1}"#, "{}"]], for: document)
