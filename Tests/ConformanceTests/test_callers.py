@@ -247,3 +247,22 @@ def test_the_command_line_of_aws(sandbox):
     assert json.loads(aws("create-user", "--user-name", "ivan").stdout)["User"]["UserName"] == "ivan"
     aws("delete-user", "--user-name", "ivan")
     assert "NoSuchEntity" in aws("delete-user", "--user-name", "ivan", check=False).stderr
+
+
+def test_what_terraform_reads_around_users_and_documents(sandbox, iam):
+    iam.create_user(UserName="ted")
+    for call, member in ((iam.list_ssh_public_keys, "SSHPublicKeys"), (iam.list_mfa_devices, "MFADevices"),
+                         (iam.list_signing_certificates, "Certificates"), (iam.list_service_specific_credentials, "ServiceSpecificCredentials")):
+        assert call(UserName="ted")[member] == []
+        assert code_of(call, UserName="nobody-at-all") in ("NoSuchEntity", "NoSuchEntityException")
+    assert iam.list_virtual_mfa_devices()["VirtualMFADevices"] == []
+    for call in (iam.get_login_profile, iam.delete_login_profile):
+        assert code_of(call, UserName="ted") in ("NoSuchEntity", "NoSuchEntityException")
+    iam.delete_user(UserName="ted")
+    ssm = sandbox.client()
+    content = '{"schemaVersion":"2.2","mainSteps":[{"action":"aws:runShellScript","name":"a","inputs":{"runCommand":["true"]}}]}'
+    ssm.create_document(Name="Terraformed", DocumentType="Command", Content=content)
+    answer = ssm.describe_document_permission(Name="Terraformed", PermissionType="Share")
+    assert answer["AccountIds"] == [] and answer["AccountSharingInfoList"] == []
+    assert code_of(ssm.describe_document_permission, Name="NotThere", PermissionType="Share") == "InvalidDocument"
+    ssm.delete_document(Name="Terraformed")

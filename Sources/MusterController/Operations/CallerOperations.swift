@@ -16,6 +16,7 @@ package struct CallerOperations: Sendable {
 
     package func register(in table: inout OperationTable) {
         registerUsers(in: &table)
+        registerWhatNobodyHas(in: &table)
         registerGroups(in: &table)
         registerKeys(in: &table)
         registerPolicies(in: &table)
@@ -165,6 +166,36 @@ package struct CallerOperations: Sendable {
             let groups = try GroupStore.groups(of: try changes.user(try call.text("UserName")).name, in: changes.tx)
             return try Self.page(call, "Groups", groups, name: \.name) { Self.shape($0, changes) }
         }
+    }
+
+    /// What tools look for before they delete a user, and nobody has here: true answers, and empty.
+    private func registerWhatNobodyHas(in table: inout OperationTable) {
+        let members = [Self.ownName] + Self.paging
+        read("ListSSHPublicKeys", members, .on(Self.onUser), in: &table, Self.none("SSHPublicKeys"))
+        read("ListMFADevices", members, .on(Self.onUser), in: &table, Self.none("MFADevices"))
+        read("ListSigningCertificates", members, .on(Self.onUser), in: &table, Self.none("Certificates"))
+        read("ListServiceSpecificCredentials", members, .on(Self.onUser), in: &table, Self.none("ServiceSpecificCredentials"))
+        let assigned = QueryOperation.Member.text("AssignmentStatus", .length(1...20), required: false)
+        read("ListVirtualMFADevices", [assigned] + Self.paging, .anything, in: &table) { _, _, _ in
+            .members(["VirtualMFADevices": .list([]), "IsTruncated": .flag(false)])
+        }
+        // Deleting one changes nothing either: there is none.
+        read("GetLoginProfile", [Self.ownName], .on(Self.onUser), in: &table, Self.noLoginProfile)
+        read("DeleteLoginProfile", [Self.ownName], .on(Self.onUser), in: &table, Self.noLoginProfile)
+    }
+
+    private typealias Reading = @Sendable (QueryCall, CallerChanges, OperationContext) throws -> QueryValue
+
+    private static func none(_ member: String) -> Reading {
+        { call, changes, context in
+            _ = try changes.user(name(call, context))
+            return .structure([.init(name: member, value: .list([])), .init(name: "IsTruncated", value: .flag(false))])
+        }
+    }
+
+    private static let noLoginProfile: Reading = { call, changes, context in
+        let user = try changes.user(name(call, context))
+        throw APIError.noSuchEntity("Login Profile for User \(user.name) cannot be found.")
     }
 
     private static func shape(_ user: User, _ changes: CallerChanges, withTags: Bool = false) throws -> QueryValue {

@@ -18,6 +18,9 @@ package struct DocumentOperations: Sendable {
         table.register(
             DescribeDocument.self, permission: "ssm:DescribeDocument", route: .operators,
             access: .on { input, context in [.document(input.name ?? "", context)] }, changes: false, describe)
+        table.register(
+            DescribeDocumentPermission.self, permission: "ssm:DescribeDocumentPermission", route: .operators,
+            access: .on { input, context in [.document(input.name ?? "", context)] }, changes: false, sharing)
         table.register(ListDocuments.self, permission: "ssm:ListDocuments", route: .operators, access: .anything, changes: false, list)
         table.register(
             ListDocumentVersions.self, permission: "ssm:ListDocumentVersions", route: .operators,
@@ -46,6 +49,14 @@ package struct DocumentOperations: Sendable {
             return (document, try TagStore.tags(of: document.name, type: DocumentStore.tagType, in: tx))
         }
         return DescribeDocument.Output(document: Self.description(of: document, tags: tags, account: context.account))
+    }
+
+    /// There is one account, and nobody else to share with.
+    @Sendable func sharing(
+        _ input: DescribeDocumentPermission.Input, _ context: OperationContext
+    ) async throws -> DescribeDocumentPermission.Output {
+        _ = try await database.read { tx in try Self.find(input.name, version: nil, versionName: nil, in: tx) }
+        return DescribeDocumentPermission.Output()
     }
 
     static func description(

@@ -14,10 +14,12 @@ package enum PolicyActions {
     ]
     private static let iam = [
         "AddUserToGroup", "AttachGroupPolicy", "AttachUserPolicy", "CreateAccessKey", "CreateGroup", "CreatePolicy", "CreatePolicyVersion",
-        "CreateUser", "DeleteAccessKey", "DeleteGroup", "DeleteGroupPolicy", "DeletePolicy", "DeleteUser", "DeleteUserPolicy",
-        "DetachGroupPolicy", "DetachUserPolicy", "GetAccessKeyLastUsed", "GetGroup", "GetGroupPolicy", "GetPolicy", "GetPolicyVersion",
-        "GetUser", "GetUserPolicy", "ListAccessKeys", "ListAttachedGroupPolicies", "ListAttachedUserPolicies", "ListEntitiesForPolicy",
-        "ListGroupPolicies", "ListGroups", "ListGroupsForUser", "ListPolicies", "ListPolicyVersions", "ListUserPolicies", "ListUserTags",
-        "ListUsers", "PutGroupPolicy", "PutUserPolicy", "RemoveUserFromGroup", "TagUser", "UntagUser", "UpdateAccessKey",
+        "CreateUser", "DeleteAccessKey", "DeleteGroup", "DeleteGroupPolicy", "DeleteLoginProfile", "DeletePolicy", "DeleteUser",
+        "DeleteUserPolicy", "DetachGroupPolicy", "DetachUserPolicy", "GetAccessKeyLastUsed", "GetGroup", "GetGroupPolicy",
+        "GetLoginProfile", "GetPolicy", "GetPolicyVersion", "GetUser", "GetUserPolicy", "ListAccessKeys", "ListAttachedGroupPolicies",
+        "ListAttachedUserPolicies", "ListEntitiesForPolicy", "ListGroupPolicies", "ListGroups", "ListGroupsForUser", "ListMFADevices",
+        "ListPolicies", "ListPolicyVersions", "ListSSHPublicKeys", "ListServiceSpecificCredentials", "ListSigningCertificates",
+        "ListUserPolicies", "ListUserTags", "ListUsers", "ListVirtualMFADevices", "PutGroupPolicy", "PutUserPolicy", "RemoveUserFromGroup",
+        "TagUser", "UntagUser", "UpdateAccessKey",
     ]
 }

@@ -112,6 +112,54 @@ package enum DescribeDocument: Operation {
     }
 }
 
+/// With whom a document is shared, which tools read beside DescribeDocument.
+package enum DescribeDocumentPermission: Operation {
+    package static let name = "DescribeDocumentPermission"
+
+    package struct Input: Codable, Sendable, Equatable, Validatable {
+        package var name: String?
+        package var permissionType: String?
+        package var maxResults: Int?
+        package var nextToken: String?
+
+        package init(name: String? = nil, permissionType: String? = nil, maxResults: Int? = nil, nextToken: String? = nil) {
+            self.name = name
+            self.permissionType = permissionType
+            self.maxResults = maxResults
+            self.nextToken = nextToken
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case name = "Name"
+            case permissionType = "PermissionType"
+            case maxResults = "MaxResults"
+            case nextToken = "NextToken"
+        }
+
+        package func validate(_ validation: inout Validation) {
+            validation.string("name", name, .required, .pattern(.documentARN))
+            validation.string("permissionType", permissionType, .required, .oneOf(["Share"]))
+            validation.integer("maxResults", maxResults, 1...200)
+        }
+    }
+
+    package struct Output: Codable, Sendable, Equatable {
+        package var accountIDs: [String]
+        package var accountSharingInfoList: [String]
+
+        /// Shared with nobody: there is one account.
+        package init() {
+            accountIDs = []
+            accountSharingInfoList = []
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case accountIDs = "AccountIds"
+            case accountSharingInfoList = "AccountSharingInfoList"
+        }
+    }
+}
+
 package enum ListDocuments: Operation {
     package static let name = "ListDocuments"
 
