@@ -66,9 +66,10 @@ struct Users: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Delete a user with all keys. Its sessions end; what it did stays on record.")
         @OptionGroup var common: CommonOptions
+        @Flag(help: "Also the last who could change anybody's rights.") var force = false
         @Argument var name: String
 
-        func order() throws -> CallerOrder { .deleteUser(name) }
+        func order() throws -> CallerOrder { .deleteUser(name, force: force) }
     }
 }
 
@@ -113,9 +114,10 @@ struct Groups: AsyncParsableCommand {
     struct Delete: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Delete a group. Its members stay.")
         @OptionGroup var common: CommonOptions
+        @Flag(help: "Also with members, who stay, and as the last who could change anybody's rights.") var force = false
         @Argument var name: String
 
-        func order() throws -> CallerOrder { .deleteGroup(name) }
+        func order() throws -> CallerOrder { .deleteGroup(name, force: force) }
     }
 }
 

@@ -12,12 +12,14 @@ package enum CallerOrder: Sendable {
     case createUser(String, tags: [String], groups: [String])
     case tagUser(String, tags: [String])
     case untagUser(String, keys: [String])
-    case deleteUser(String)
+    /// `force`: also the last administrator.
+    case deleteUser(String, force: Bool)
     case listGroups
     case createGroup(String)
     case addUser(String, group: String)
     case removeUser(String, group: String)
-    case deleteGroup(String)
+    /// `force`: also one with members.
+    case deleteGroup(String, force: Bool)
     case createKey(user: String)
     case setKey(String, isActive: Bool)
     case deleteKey(String)
@@ -66,8 +68,13 @@ package enum CallerOrder: Sendable {
         case .untagUser(let name, let keys):
             try changes.untagUser(name, keys)
             return ("", Event(operation: "UntagUser", subject: .user(name), details: ["tagKeys": keys.joined(separator: ", ")]))
-        case .deleteUser(let name):
-            _ = try changes.deleteUser(name, force: true)
+        case .deleteUser(let name, let force):
+            // With keys, policies and memberships, which only this user has.
+            if force {
+                _ = try changes.deleteUser(name, force: true)
+            } else {
+                try Self.keepingAnAdministrator(changes) { _ = try changes.deleteUser(name, force: true) }
+            }
             return ("", Event(operation: "DeleteUser", subject: .user(name)))
         case .createGroup(let name):
             _ = try changes.createGroup(name)
@@ -78,13 +85,34 @@ package enum CallerOrder: Sendable {
         case .removeUser(let user, let group):
             try changes.remove(user, from: group)
             return ("", Event(operation: "RemoveUserFromGroup", subject: .group(group), details: ["userName": user]))
-        case .deleteGroup(let name):
-            _ = try changes.deleteGroup(name, force: true)
+        case .deleteGroup(let name, let force):
+            if force {
+                _ = try changes.deleteGroup(name, force: true)
+            } else {
+                let members = try GroupStore.members(of: try changes.group(name).name, in: changes.tx).map(\.name)
+                guard members.isEmpty else {
+                    let shown = members.prefix(5).joined(separator: ", ") + (members.count > 5 ? " and \(members.count - 5) more" : "")
+                    throw APIError.deleteConflict(
+                        "Group \(name) has members (\(shown)), who would lose what it allows and shed what it denies. Remove them first (muster-controller group remove), or give --force."
+                    )
+                }
+                try Self.keepingAnAdministrator(changes) { _ = try changes.deleteGroup(name, force: true) }
+            }
             return ("", Event(operation: "DeleteGroup", subject: .group(name)))
         case .createKey, .setKey, .deleteKey:
             return try performOnKeys(changes, cipher)
         case .putPolicy, .attachPolicy, .detachPolicy, .deletePolicy:
             return try performOnPolicies(changes)
+        }
+    }
+
+    private static func keepingAnAdministrator(_ changes: CallerChanges, _ change: () throws -> Void) throws {
+        do {
+            try LastAdministrator.kept(by: change, account: changes.account, policies: PolicyReader(), in: changes.tx)
+        } catch let error as APIError where error.code == APIError.deleteConflict("").code {
+            throw APIError.deleteConflict(
+                "After this nobody with an active key could change anybody's rights any more. Make another administrator first, or give --force."
+            )
         }
     }
 
