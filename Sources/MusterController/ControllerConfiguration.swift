@@ -88,6 +88,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
     package var outputS3Endpoint: String?
     package var outputS3Region = "us-east-1"
     package var outputS3Bucket: String?
+    package var outputS3Buckets: [String] = []
     package var outputS3PathStyle = true
     package var outputS3CredentialsFile: String?
     package var logLevel = "info"
@@ -137,6 +138,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         "outputS3Endpoint": .optional(.string),
         "outputS3Region": .string,
         "outputS3Bucket": .optional(.string),
+        "outputS3Buckets": .strings,
         "outputS3PathStyle": .boolean,
         "outputS3CredentialsFile": .optional(.string),
         "logLevel": .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]),
@@ -149,6 +151,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
             totalTimeoutSlackSeconds, logLevel
         case logFormat
         case outputNodeBytes, outputNodeTotalBytes, outputTotalBytes, outputDays, outputS3Endpoint, outputS3Region, outputS3Bucket,
+            outputS3Buckets,
             outputS3PathStyle,
             outputS3CredentialsFile, recordingBytes, recordingDays, recordingCommitSeconds
         case auditDays, auditCheckpointSeconds, auditFolder, auditS3Bucket, auditS3Prefix, auditSyslog
@@ -190,6 +193,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         outputS3Endpoint = try values.decodeIfPresent(String.self, forKey: .outputS3Endpoint)
         outputS3Region = try value(.outputS3Region, outputS3Region)
         outputS3Bucket = try values.decodeIfPresent(String.self, forKey: .outputS3Bucket)
+        outputS3Buckets = try value(.outputS3Buckets, outputS3Buckets)
         outputS3PathStyle = try value(.outputS3PathStyle, outputS3PathStyle)
         outputS3CredentialsFile = try values.decodeIfPresent(String.self, forKey: .outputS3CredentialsFile)
         logLevel = try value(.logLevel, logLevel)

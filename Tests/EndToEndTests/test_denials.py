@@ -102,3 +102,63 @@ def test_who_may_nothing_does_not_fill_the_audit_trail(box):
     refused(ssm.list_documents)
     named = [operation for operation, _ in callers.denials(box, "nobody")]
     assert named == ["ListDocuments", "DescribeInstanceInformation"]
+
+
+def test_nothing_is_told_of_nodes_that_one_may_not_use(box):
+    node = box.nodes()[0]
+    box.client().add_tags_to_resource(ResourceType="ManagedInstance", ResourceId=node, Tags=[{"Key": "env", "Value": "prod"}])
+    staging = {"StringEqualsIfExists": {"ssm:resourceTag/env": "staging"}, "Null": {"ssm:resourceTag/env": "false"}}
+    nodes = "arn:aws:ssm:*:*:managed-instance/*"
+    zoe = User(box, "zoe", own=policy(
+        allow(["ssm:SendCommand", "ssm:StartSession"], nodes, Condition=staging),
+        allow(["ssm:SendCommand", "ssm:StartSession"], "arn:aws:ssm:*:*:document/*")))
+    absent = "mi-0123456789abcdef0"
+    for call in (lambda target: zoe.client().start_session(Target=target), lambda target: zoe.client().send_command(InstanceIds=[target], **SCRIPT)):
+        # One that is there and one that is not sound alike.
+        assert refused(call, node).replace(node, "") == refused(call, absent).replace(absent, "")
+    by_tag = refused(zoe.client().send_command, Targets=[{"Key": "tag:env", "Values": ["prod"]}], **SCRIPT)
+    assert node not in by_tag
+    assert node in next(text for operation, text in callers.denials(box, "zoe") if operation == "SendCommand")
+    # Who may use it is told what is the matter, and who may see nodes which it was.
+    with pytest.raises(botocore.exceptions.ClientError) as failure:
+        box.client().start_session(Target=absent)
+    assert failure.value.response["Error"]["Code"] == "TargetNotConnected"
+    zoe.put("list", policy(allow("ssm:DescribeInstanceInformation")))
+    assert node in refused(zoe.client().send_command, Targets=[{"Key": "tag:env", "Values": ["prod"]}], **SCRIPT)
+
+
+def test_a_reference_to_the_parameter_store_does_not_run_as_text(box):
+    node = box.nodes()[0]
+    for call in (
+        lambda text: box.client().send_command(InstanceIds=[node], DocumentName="AWS-RunShellScript", Parameters={"commands": [text]}),
+        lambda text: box.client().start_session(Target=node, DocumentName="AWS-StartInteractiveCommand", Parameters={"command": [text]}),
+    ):
+        for text in ("echo {{ssm:password}}", "echo {{ ssm-secure:password }}"):
+            with pytest.raises(botocore.exceptions.ClientError) as failure:
+                call(text)
+            assert failure.value.response["Error"]["Code"] == "InvalidParameters"
+
+
+def test_simulate_refuses_what_policy_put_refuses(box):
+    for more, words in ((["--action", "ssm:SendComand"], "ssm:SendCommand"),
+                        (["--action", "ssm:SendCommand", "--context", "muster:Raeson=x"], "muster:Reason")):
+        answer = box.muster("policy", "simulate", "--user", "administrator", *more, check=False)
+        assert answer.returncode == 2 and f"did you mean '{words}'" in answer.stderr
+
+
+def test_the_last_administrator_and_a_group_with_members_are_not_deleted_by_mistake(box):
+    kept = callers.local(box, "user", "delete", "administrator", check=False)
+    assert kept.returncode != 0 and "--force" in kept.stderr
+    group(box, "crew", [])
+    User(box, "walt")
+    box.client("iam").add_user_to_group(GroupName="crew", UserName="walt")
+    kept = callers.local(box, "group", "delete", "crew", check=False)
+    assert kept.returncode != 0 and "walt" in kept.stderr
+    callers.local(box, "group", "delete", "crew", "--force")
+    # The way back, as docs/operations.md has it.
+    callers.local(box, "user", "delete", "administrator", "--force")
+    callers.local(box, "user", "create", "rescue")
+    callers.local(box, "policy", "attach", "AdministratorAccess", "--user", "rescue")
+    lines = dict(line.split(" = ") for line in callers.local(box, "key", "create", "rescue").stdout.splitlines())
+    iam = callers.client(box, "iam", (lines["aws_access_key_id"], lines["aws_secret_access_key"]))
+    assert "rescue" in [user["UserName"] for user in iam.list_users()["Users"]]

@@ -145,9 +145,11 @@ package struct ApprovalRequest: Sendable, Equatable, Codable {
 
     // MARK: Using
 
-    /// Whether this one is for what is asked now, under what the policies demand now.
+    /// Whether this one is for what is asked now, under what the policies demand now. What was agreed to was agreed to for its reason: another one is
+    /// another request. Who gives none says nothing else.
     package func answers(_ need: ApprovalNeed) -> Bool {
         requester.userID == need.principal.userID && subject.covers(need.subject) && need.requirements.allSatisfy(requirements.contains)
+            && (need.reason.isEmpty || need.reason == reason)
     }
 
     package func isUsable(at now: Timestamp) -> Bool {

@@ -93,6 +93,11 @@ package struct CommandOperations: Sendable {
             let bucket = named.isEmpty ? objects.defaultBucket ?? "" : named
             guard !bucket.isEmpty || prefix.isEmpty else { throw .validation("OutputS3KeyPrefix needs OutputS3BucketName.") }
             guard bucket.isEmpty || ObjectStore.isBucket(bucket) else { throw .validation("OutputS3BucketName is no bucket name.") }
+            guard bucket.isEmpty || objects.takesOutputs(bucket) else {
+                throw .validation(
+                    "OutputS3BucketName names a bucket that this controller brings no outputs to. Those it does are outputS3Bucket and outputS3Buckets in its configuration."
+                )
+            }
             guard ObjectStore.isPrefix(prefix) else {
                 throw .validation(
                     "OutputS3KeyPrefix must not begin with '/', nor hold control characters or the segments '', '.' and '..'.")
@@ -112,13 +117,19 @@ package struct CommandOperations: Sendable {
 
     private static func accept(_ order: Order, _ context: OperationContext, in tx: any SQLTransaction) throws -> SendCommand.Output {
         let (input, name) = (order.input, order.document.name)
-        let resolved =
-            order.ids.isEmpty
-            ? try TargetResolver.resolve(order.targets, account: context.account, in: tx)
-            : try TargetResolver.resolve(ids: order.ids, account: context.account, in: tx)
+        let resolved = try resolve(order, context, in: tx)
         let nodes = resolved.map(\.node)
-        let permit = try context.access.authorize(
-            targets(nodes, order, context), for: subject(nodes, order, context), reason: input.comment ?? "", in: tx)
+        let permit: Permit
+        do {
+            permit = try context.access.authorize(
+                targets(nodes, order, context), for: subject(nodes, order, context), reason: input.comment ?? "", in: tx)
+        } catch var denial as AccessDenial {
+            if order.ids.isEmpty, try !context.access.isAllowed([.anything], action: "ssm:DescribeInstanceInformation", in: tx) {
+                // Which node has the tag is for those who may see nodes.
+                denial.hidesResource = true
+            }
+            throw denial
+        }
         let platforms = Set(order.document.platformTypes.map(\.rawValue))
         var invocations: [InvocationRecord] = []
         for (position, target) in resolved.enumerated() {
@@ -150,6 +161,24 @@ package struct CommandOperations: Sendable {
         details["accessRequestId"] = permit.access.approval
         try AuditLog.append(context.audit(SendCommand.name, resource: command.id.description, details: details), in: tx)
         return SendCommand.Output(command: shape(command))
+    }
+
+    /// Whether a node is there, and what has become of it, is for those who may run something on it: to anybody else it is denied, as with any node.
+    private static func resolve(_ order: Order, _ context: OperationContext, in tx: any SQLTransaction) throws -> [TargetResolver.Resolved]
+    {
+        do {
+            return order.ids.isEmpty
+                ? try TargetResolver.resolve(order.targets, account: context.account, in: tx)
+                : try TargetResolver.resolve(ids: order.ids, account: context.account, in: tx)
+        } catch let error as APIError {
+            let named = order.ids + order.targets.filter { $0.key?.lowercased() == "instanceids" }.flatMap { $0.values ?? [] }
+            if !named.isEmpty {
+                let nodes = named.compactMap { NodeID($0) }
+                let others = nodes.count == named.count ? [] : [AccessTarget.anything]
+                _ = try context.access.requirements(targets(nodes, order, context) + others, action: "ssm:SendCommand", in: tx)
+            }
+            throw error
+        }
     }
 
     /// The document and every node of the frozen set. Who names nodes by a tag has to be allowed each that has it.

@@ -40,6 +40,7 @@ package struct SessionOperations: Sendable {
         let target = try input.target.required("target")
         let url = try StreamURL(host: context.host)
         guard let id = NodeID(target), let generation = await registry.sessionGeneration(of: id) else {
+            try await database.read { tx in try Self.checkMayKnow(target, input, context, in: tx) }
             throw APIError.targetNotConnected(target)
         }
         let room = try await broker.room(for: context.caller.userName)
@@ -48,6 +49,7 @@ package struct SessionOperations: Sendable {
             var record: SessionRecord?
             let (started, isRepeat) = try IdempotencyStore.once(context.retry, now: context.now, in: tx) {
                 guard case .success(let node) = try NodeAdmission.admit(NodeIdentity(node: id, generation: generation), in: tx) else {
+                    try Self.checkMayKnow(target, input, context, in: tx)
                     throw APIError.targetNotConnected(target)
                 }
                 let accepted = try Self.accept(input, node, token, context, in: tx)
@@ -72,11 +74,32 @@ package struct SessionOperations: Sendable {
             sessionID: started.sessionID, tokenValue: replacement?.text ?? "", streamURL: url.text(for: started.sessionID))
     }
 
+    /// Whether a node is there, is connected, and has this tag or that, is for those who may open a session on it: to anybody else it is denied,
+    /// as with any node.
+    private static func checkMayKnow(
+        _ target: String, _ input: StartSession.Input, _ context: OperationContext, in tx: any SQLTransaction
+    ) throws {
+        let order = try SessionOrder(document: input.documentName ?? shell, parameters: input.parameters ?? [:], in: tx)
+        guard let node = NodeID(target) else {
+            _ = try context.access.requirements([.document(order.name, context), .anything], action: "ssm:StartSession", in: tx)
+            return
+        }
+        let user = (try? order.runAsUser(on: node, for: context.caller.principal, in: tx)) ?? ""
+        _ = try context.access.requirements(
+            SessionAccess.targets(order, on: node, runAs: user, reason: input.reason, context), action: "ssm:StartSession", in: tx)
+    }
+
     private static func accept(
         _ input: StartSession.Input, _ node: Node, _ token: SessionToken, _ context: OperationContext, in tx: any SQLTransaction
     ) throws -> SessionRecord {
         let order = try SessionOrder(document: input.documentName ?? shell, parameters: input.parameters ?? [:], in: tx)
-        let user = try order.runAsUser(on: node.id, for: context.caller.principal, in: tx)
+        let user: String
+        do {
+            user = try order.runAsUser(on: node.id, for: context.caller.principal, in: tx)
+        } catch {
+            try checkMayKnow(node.id.description, input, context, in: tx)
+            throw error
+        }
         let permit = try context.access.authorize(
             SessionAccess.targets(order, on: node.id, runAs: user, reason: input.reason, context),
             for: SessionAccess.subject(order, on: [node.id], parameters: input.parameters ?? [:], context),

@@ -9,6 +9,10 @@ package struct ObjectStore: Sendable {
     package let region: String
     /// For commands that name none.
     package let defaultBucket: String?
+    /// What commands may name besides; empty for any.
+    private let named: Set<String>
+    /// The audit trail's: nobody else writes there.
+    private let reserved: String?
     package let usesPathStyle: Bool
     let credentials: Credentials
 
@@ -37,9 +41,23 @@ package struct ObjectStore: Sendable {
         if let bucket = configuration.outputS3Bucket, !Self.isBucket(bucket) {
             throw ControllerError.badSetting("'outputS3Bucket' is no bucket name: \(bucket).")
         }
+        for bucket in configuration.outputS3Buckets where !Self.isBucket(bucket) {
+            throw ControllerError.badSetting("'outputS3Buckets' holds what is no bucket name: \(bucket).")
+        }
+        if let audit = configuration.auditS3Bucket, ([configuration.outputS3Bucket ?? ""] + configuration.outputS3Buckets).contains(audit) {
+            throw ControllerError.badSetting(
+                "The bucket \(audit) is the audit trail's ('auditS3Bucket') and cannot take outputs as well. Give these another one.")
+        }
         defaultBucket = configuration.outputS3Bucket
+        named = Set(configuration.outputS3Buckets)
+        reserved = configuration.auditS3Bucket
         usesPathStyle = configuration.outputS3PathStyle
         credentials = try Self.credentials(configuration.outputS3CredentialsFile, environment)
+    }
+
+    /// Whether a command may have its outputs there.
+    package func takesOutputs(_ bucket: String) -> Bool {
+        bucket != reserved && (bucket == defaultBucket || named.isEmpty || named.contains(bucket))
     }
 
     private static func credentials(_ file: String?, _ environment: [String: String]) throws -> Credentials {

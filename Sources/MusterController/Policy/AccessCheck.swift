@@ -41,6 +41,8 @@ package struct AccessDenial: Error, Sendable {
     /// What has become of that.
     package var approval: String?
     package var advice: String?
+    /// What it was about is told to nobody but the trail.
+    package var hidesResource = false
 
     package init(decision: PolicyDecision, arn: String, need: ApprovalNeed? = nil) {
         self.decision = decision
@@ -50,7 +52,7 @@ package struct AccessDenial: Error, Sendable {
 
     package var apiError: APIError {
         .accessDenied(
-            user: arn, action: decision.request.action, resource: decision.request.resource,
+            user: arn, action: decision.request.action, resource: hidesResource ? "*" : decision.request.resource,
             reason: decision.reason + (advice.map { ". \($0)" } ?? ""))
     }
 
@@ -163,6 +165,15 @@ package final class AccessCheck: Sendable {
         case .allowed: return nil
         case .denied(let decision): throw AccessDenial(decision: decision, arn: question.caller.arn)
         case .approvalNeeded(let requirements, _): return requirements
+        }
+    }
+
+    /// For a question beside the one that is decided.
+    package func isAllowed(_ targets: [AccessTarget], action: String, in tx: any SQLTransaction) throws -> Bool {
+        do {
+            return try requirements(targets, action: action, in: tx) == nil
+        } catch is AccessDenial {
+            return false
         }
     }
 

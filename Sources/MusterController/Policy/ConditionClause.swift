@@ -63,6 +63,20 @@ struct ConditionClause: Sendable, Equatable {
         return "condition \(comparison) \(key.name): \(given), \(verdict)"
     }
 
+    /// What is the case, if the clause is about the hour or the reason.
+    func circumstance(for keys: ConditionKeys) -> String? {
+        let given = keys[key.name] ?? []
+        let wanted = written.joined(separator: " or ")
+        switch (comparison.base, key.name) {
+        case (.timeWindow, _), (.notTimeWindow, _):
+            return given.contains { matches($0, keys) } ? "it is within the hours \(wanted)" : "it is outside of the hours \(wanted)"
+        case (_, "muster:Reason") where given.isEmpty: return "no reason was given: --reason of a session, --comment of a command"
+        case (.null, "muster:Reason"): return "a reason was given"
+        case (_, "muster:Reason"): return "the reason does not fit: \(comparison) \(wanted)"
+        default: return nil
+        }
+    }
+
     private func matches(_ given: String, _ keys: ConditionKeys) -> Bool {
         switch comparison.base {
         case .stringEquals, .stringNotEquals, .stringLike, .stringNotLike:

@@ -18,6 +18,8 @@ package struct PolicyDecision: Sendable, Equatable {
     package let isOutsideBoundary: Bool
     /// Every statement and what became of it. Filled by `PolicySet.explain` only: deciding for ten thousand nodes must not write a book.
     package let trace: [StatementTrace]
+    /// What the caller can do something about: the hour, the reason.
+    package var unmet: String?
 
     package var isAllowed: Bool { outcome == .allowed }
 
@@ -25,8 +27,11 @@ package struct PolicyDecision: Sendable, Equatable {
     package var reason: String {
         switch outcome {
         case .allowed: statement.map { "allowed by \($0)" } ?? "allowed"
-        case .explicitDeny: "with an explicit deny in an identity-based policy" + (statement.map { ": \($0)" } ?? "")
-        case .implicitDeny: "because no \(isOutsideBoundary ? "session" : "identity-based") policy allows the \(request.action) action"
+        case .explicitDeny:
+            "with an explicit deny in an identity-based policy" + (statement.map { ": \($0)" } ?? "") + (unmet.map { " (\($0))" } ?? "")
+        case .implicitDeny:
+            "because no \(isOutsideBoundary ? "session" : "identity-based") policy allows the \(request.action) action"
+                + (unmet.map { " (\($0))" } ?? "")
         case .approvalNeeded(let requirement): "because it needs \(requirement)" + (statement.map { " (\($0))" } ?? "")
         }
     }

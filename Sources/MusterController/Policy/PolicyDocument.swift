@@ -72,6 +72,18 @@ extension PolicyDocument {
             concerns(question.action) && resourceMatches(question) && conditions.allSatisfy { $0.holds(for: question.keys) }
         }
 
+        /// Hour and reason, in words, where it is these that a statement denies, or all that is missing for it to allow; nil for another one.
+        func circumstances(_ question: PolicyQuestion) -> [String]? {
+            guard concerns(question.action), resourceMatches(question) else { return nil }
+            if effect == .deny {
+                guard applies(to: question) else { return nil }
+                return conditions.compactMap { $0.circumstance(for: question.keys) }
+            }
+            let missing = conditions.filter { !$0.holds(for: question.keys) }
+            let words = missing.compactMap { $0.circumstance(for: question.keys) }
+            return words.count == missing.count ? words : nil
+        }
+
         /// The same, in words.
         func examine(_ question: PolicyQuestion) -> (matches: Bool, findings: [String]) {
             let request = question.request

@@ -85,7 +85,8 @@ package struct PolicySet: Sendable, Equatable {
         var requirements: [ApprovalRequirement] = []
         var asked: PolicyDecision?
         for request in requests {
-            let decision = decide(request)
+            var decision = decide(request)
+            if denied == nil || decision.outcome == .explicitDeny { decision.unmet = unmet(decision) }
             switch decision.outcome {
             case .allowed: break
             case .explicitDeny: return .denied(decision)
@@ -98,6 +99,28 @@ package struct PolicySet: Sendable, Equatable {
         if let denied { return .denied(denied) }
         if let asked { return .approvalNeeded(requirements, asked) }
         return .allowed
+    }
+
+    /// Why it is denied, if it would be allowed at another hour or for a reason. Conditions on tags are not spoken of: who fails at those is to learn
+    /// nothing about the node.
+    private func unmet(_ decision: PolicyDecision) -> String? {
+        let effect: PolicyDocument.Statement.Effect
+        switch decision.outcome {
+        case .allowed, .approvalNeeded: return nil
+        case .explicitDeny: effect = .deny
+        case .implicitDeny: effect = .allow
+        }
+        let question = PolicyQuestion(decision.request)
+        for policy in policies {
+            for statement in policy.document.statements where statement.effect == effect {
+                let reference = StatementReference(holder: policy.holder, policy: policy.name, statement: statement.name)
+                // Of those that deny, the one that is named.
+                if effect == .deny, reference != decision.statement { continue }
+                guard let words = statement.circumstances(question), !words.isEmpty else { continue }
+                return words.joined(separator: ", and ")
+            }
+        }
+        return nil
     }
 
     /// What the statements that match have said so far.

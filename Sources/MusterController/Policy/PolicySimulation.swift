@@ -1,3 +1,4 @@
+internal import MusterConfiguration
 package import MusterWire
 
 /// What a set of policies says to a question, in words. [value]
@@ -8,11 +9,23 @@ package enum PolicySimulation {
             decision: word(decision.outcome), reason: decision.reason, statements: decision.trace.map(\.description))
     }
 
+    /// What a question says has to exist: a misspelt action or key would be answered as if it were right.
+    package static func check(action: String, context: [String: [String]]) throws(PolicyError) {
+        let wanted = asciiLowercased(action)
+        guard PolicyActions.all.contains(where: { asciiLowercased($0) == wanted }) else {
+            let nearest = nearestName(to: action, among: PolicyActions.all.sorted())
+            throw PolicyError(
+                at: "Action", "There is no action '\(action.prefix(100))'" + (nearest.map { "; did you mean '\($0)'?" } ?? "."))
+        }
+        for name in context.keys.sorted() { _ = try ConditionKey.named(name, at: "Context") }
+    }
+
     /// One policy from a file, that nobody need have. With the names of all actions, as if it were saved.
     package static func answer(
         policy text: [UInt8], named name: String, action: String, resource: String, context: [String: [String]], now: Timestamp
     ) throws(PolicyError) -> SimulationAnswer {
         let document = try PolicyDocument(json: text, actions: PolicyActions.all)
+        try check(action: action, context: context)
         let keys = ConditionKeys(["aws:CurrentTime": [now.iso8601], "aws:EpochTime": [String(now.milliseconds / 1000)]])
             .merging(ConditionKeys(context))
         return answer(

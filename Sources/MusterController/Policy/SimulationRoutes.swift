@@ -29,7 +29,13 @@ package struct SimulationRoutes: Sendable {
         }
         guard order.user != nil || order.role == nil else { throw APIError.validation("A Role is somebody's: give its User too.") }
         switch (order.user, order.policy) {
-        case (let user?, nil): return try RouteAnswer(json: try await simulate(order, user, context))
+        case (let user?, nil):
+            do {
+                try PolicySimulation.check(action: order.action, context: order.context)
+            } catch {
+                throw APIError.validation(error.description)
+            }
+            return try RouteAnswer(json: try await simulate(order, user, context))
         case (nil, let text?):
             do {
                 return try RouteAnswer(

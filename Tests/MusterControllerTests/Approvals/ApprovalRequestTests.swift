@@ -144,6 +144,10 @@ import Testing
         #expect(!session.answers(need(subject(document: "e"), [one])))
         #expect(!session.answers(need(subject(content: ["c", ""]), [one])))
         #expect(!session.answers(need(subject("ssm:SendCommand"), [one])))
+        // What was agreed to was agreed to for its reason.
+        let reasoned = ApprovalRequest(id: "oi-000000000002", need(subject(), [one], reason: "INC-7"), now: now)
+        #expect(reasoned.answers(need(subject(), [one], reason: "INC-7")) && reasoned.answers(need(subject(), [one])))
+        #expect(!reasoned.answers(need(subject(), [one], reason: "lunch")))
         // The policy demands more by now.
         #expect(!session.answers(need(subject(), [one, two])))
         let command = request([one], action: "ssm:SendCommand")

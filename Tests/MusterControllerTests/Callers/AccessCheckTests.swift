@@ -253,4 +253,40 @@ import Testing
         #expect(try await fixture.revocation(fixture.access(bob, "ssm:StartSession", [old]))?.words.contains("explicit deny") == true)
         #expect(AccessTarget("arn:aws:iam::1:user/a").moved(to: "x").resource == "arn:aws:iam::1:user/a")
     }
+
+    @Test func aDenialNamesTheHourAndTheMissingReason() async throws {
+        let fixture = try await CallerFixture()
+        try await tag(fixture, "staging")
+        let hours = CallerFixture.policy(
+            "Allow", "ssm:StartSession",
+            condition:
+                #"{"StringEquals":{"ssm:resourceTag/env":"staging"},"Null":{"muster:Reason":"false"},"muster:TimeWindow":{"aws:CurrentTime":"Mon-Fri 02:00-02:01 UTC"}}"#
+        )
+        let bob = try await fixture.user("bob", hours)
+        func words(_ keys: ConditionKeys = ConditionKeys()) async -> String {
+            let context = fixture.context(bob, "ssm:StartSession")
+            let denial = await #expect(throws: AccessDenial.self) {
+                try await context.access.authorize([.node(CallerFixture.node, context, keys: keys)])
+            }
+            return denial?.apiError.message ?? ""
+        }
+        let late = "it is outside of the hours Mon-Fri 02:00-02:01 UTC"
+        #expect(await words().contains(late))
+        #expect(await words().contains("no reason was given"))
+        let reason = ConditionKeys(["muster:Reason": ["OPS-1"]])
+        #expect(await words(reason).contains(late))
+        #expect(await !words(reason).contains("no reason"))
+        // Nothing is said of a node that is another's: it would tell what tags it has.
+        try await tag(fixture, "prod")
+        #expect(await !words().contains("hours"))
+        try await tag(fixture, "staging")
+        _ = try await fixture.change { changes in
+            try changes.put(
+                "night",
+                document: CallerFixture.policy(
+                    "Deny", "*", condition: #"{"muster:NotTimeWindow":{"aws:CurrentTime":"daily 02:00-02:01 UTC"}}"#, sid: "Night"),
+                on: .user("bob"))
+        }
+        #expect(await words(reason).contains("statement Night (it is outside of the hours daily 02:00-02:01 UTC)"))
+    }
 }

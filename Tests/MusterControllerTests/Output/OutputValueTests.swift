@@ -35,6 +35,23 @@ import Testing
         for prefix in ["/a", "..", "a/../b", "./a", "a//b", "a\n"] { #expect(!ObjectStore.isPrefix(prefix)) }
     }
 
+    @Test func outputsGoWhereTheyMayAndNeverToTheAuditTrail() throws {
+        let keys = ["AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"]
+        var configuration = ControllerConfiguration()
+        configuration.outputS3Endpoint = "http://127.0.0.1:5000"
+        configuration.outputS3Bucket = "usual"
+        configuration.auditS3Bucket = "audit"
+        let any = try #require(try ObjectStore(configuration, environment: keys))
+        #expect(any.takesOutputs("usual") && any.takesOutputs("other") && !any.takesOutputs("audit"))
+        configuration.outputS3Buckets = ["reports"]
+        let some = try #require(try ObjectStore(configuration, environment: keys))
+        #expect(some.takesOutputs("usual") && some.takesOutputs("reports") && !some.takesOutputs("other") && !some.takesOutputs("audit"))
+        for (bucket, buckets) in [("audit", []), ("usual", ["audit"]), ("usual", ["A_b"])] {
+            (configuration.outputS3Bucket, configuration.outputS3Buckets) = (bucket, buckets)
+            #expect(throws: ControllerError.self) { try ObjectStore(configuration, environment: keys) }
+        }
+    }
+
     @Test func aStoreNeedsAnEndpointAndKeys() throws {
         var configuration = ControllerConfiguration()
         #expect(try ObjectStore(configuration, environment: [:]) == nil)
