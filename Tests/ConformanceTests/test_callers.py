@@ -260,8 +260,8 @@ def test_what_terraform_reads_around_users_and_documents(sandbox, iam):
         assert code_of(call, UserName="ted") in ("NoSuchEntity", "NoSuchEntityException")
     iam.delete_user(UserName="ted")
     ssm = sandbox.client()
-    content = '{"schemaVersion":"2.2","mainSteps":[{"action":"aws:runShellScript","name":"a","inputs":{"runCommand":["true"]}}]}'
-    ssm.create_document(Name="Terraformed", DocumentType="Command", Content=content)
+    content = '{"schemaVersion":"1.0","description":"d","sessionType":"Standard_Stream","inputs":{}}'
+    ssm.create_document(Name="Terraformed", DocumentType="Session", Content=content)
     answer = ssm.describe_document_permission(Name="Terraformed", PermissionType="Share")
     assert answer["AccountIds"] == [] and answer["AccountSharingInfoList"] == []
     assert code_of(ssm.describe_document_permission, Name="NotThere", PermissionType="Share") == "InvalidDocument"
