@@ -66,6 +66,11 @@ static inline int muster_openat(int directory, const char *name, int flags, mode
     return openat(directory, name, flags | O_CLOEXEC, mode);
 }
 
+// Two names of one folder change places (renameat2(2), RENAME_EXCHANGE): no moment without either, and nothing new to be stored.
+static inline int muster_exchange(int directory, const char *name, const char *other) {
+    return (int)syscall(SYS_renameat2, directory, name, directory, other, 2U);
+}
+
 static inline int muster_set_nonblocking(int fd) {
     int flags = fcntl(fd, F_GETFL);
     return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);

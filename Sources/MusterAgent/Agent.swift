@@ -42,6 +42,12 @@ package struct Agent: Sendable {
         let store = try IdentityStore(stateDirectory: configuration.stateDirectory)
         let lock = try store.lock(.running)
         defer { withExtendedLifetime(lock) {} }
+        do {
+            // A registration of an earlier version has not done so.
+            try store.reserve()
+        } catch {
+            logger.warning("cannot reserve what connections and renewals have to write", metadata: ["reason": "\(error)"])
+        }
         guard let identity = try store.load() else {
             throw AgentError(
                 "This host is not registered: there is no identity in \(configuration.stateDirectory). Run the join line that muster enroll prints."

@@ -151,7 +151,7 @@ package struct AgentConfiguration: Sendable, Decodable, ConfigurationKeys, Equat
     /// The first line of a small file.
     private static func password(in path: String) throws -> String {
         guard let file = fopen(path, "re") else {
-            throw AgentError("Cannot read the proxy's password in \(path): \(String(cString: strerror(errno))).")
+            throw AgentError("Cannot read the proxy's password in \(path): \(SystemReason.words(errno))")
         }
         defer { fclose(file) }
         var bytes = [UInt8](repeating: 0, count: 1025)

@@ -61,33 +61,34 @@ package final class Heartbeat: Service {
     }
 
     private func beatForEver() async {
-        var isFailing = false
+        var lastFailure: String?
         // A beat that was not taken is repeated long before the next one is due, but not by a whole fleet at once.
         var backoff = Backoff(base: .seconds(2), cap: interval)
         while !Task.isCancelled {
             // A tenth more or less, so that a fleet does not beat as one.
-            let pause = isFailing ? backoff.next() : interval * Double.random(in: 0.9...1.1)
+            let pause = lastFailure != nil ? backoff.next() : interval * Double.random(in: 0.9...1.1)
             _ = await connected.wait(for: pause)
             guard !Task.isCancelled else { return }
             do {
                 try await beat()
                 lastBeat.withLockedValue { $0 = .now }
-                isFailing = false
+                lastFailure = nil
                 backoff.reset()
                 settled()
             } catch {
                 guard !Task.isCancelled else { return }
+                let failure = "\(error)"
                 logger.log(
-                    level: isFailing ? .debug : .warning, "the controller did not take the heartbeat",
-                    metadata: ["reason": "\(error)"])
-                isFailing = true
+                    level: failure == lastFailure ? .debug : .warning, "the controller did not take the heartbeat",
+                    metadata: ["reason": "\(failure)"])
+                lastFailure = failure
             }
         }
     }
 
     private func beat() async throws {
         let identity = current.identity
-        let facts = HostFacts.current()
+        let facts = HostFacts.current(connectedFrom: current.localAddress)
         let input = UpdateInstanceInformation.Input(
             agentName: "muster-agent",
             agentStatus: "Active",

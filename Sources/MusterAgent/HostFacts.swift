@@ -10,11 +10,12 @@ package struct HostFacts: Sendable, Hashable {
     package var platformName: String
     package var platformVersion: String
 
-    package static func current() -> HostFacts {
+    /// - Parameter connectedFrom: this end of a connection to the controller.
+    package static func current(connectedFrom: String? = nil) -> HostFacts {
         let release = osRelease((try? Folder.open("/etc"))?.text("os-release") ?? (try? Folder.open("/usr/lib"))?.text("os-release") ?? "")
         return HostFacts(
             computerName: hostName(),
-            ipAddress: address(),
+            ipAddress: address(connectedFrom: connectedFrom, of: interfaceAddresses(), defaultInterface: defaultInterface()),
             platformName: release["NAME"] ?? "Linux",
             platformVersion: release["VERSION_ID"] ?? ""
         )
@@ -41,29 +42,61 @@ package struct HostFacts: Sendable, Hashable {
         return text(buffer)
     }
 
-    /// The first address that others can reach: IPv4 if there is one, neither loopback nor link-local. Man page getifaddrs(3).
-    private static func address() -> String {
+    struct InterfaceAddress: Equatable {
+        var interface: String
+        var address: String
+        var isIPv4: Bool { !address.utf8.contains(UInt8(ascii: ":")) }
+        /// Neither loopback nor link-local.
+        var isReachable: Bool {
+            !address.hasPrefix("127.") && !address.hasPrefix("169.254.") && address != "::1" && !address.lowercased().hasPrefix("fe80")
+        }
+    }
+
+    /// The address by which this host is connected. Where that says nothing, as with a proxy on this host, or before the first connection:
+    /// that of the interface that leads out, and never that of a bridge to this host's own containers while there is another.
+    static func address(connectedFrom: String?, of all: [InterfaceAddress], defaultInterface: String?) -> String {
+        if let connectedFrom, InterfaceAddress(interface: "", address: connectedFrom).isReachable { return connectedFrom }
+        let reachable = all.filter(\.isReachable)
+        let outward = reachable.filter { $0.interface == defaultInterface }
+        let candidates = outward.isEmpty ? reachable : outward
+        return (candidates.first(where: \.isIPv4) ?? candidates.first)?.address ?? ""
+    }
+
+    /// Of the route to everywhere with the least metric. Table of proc(5), /proc/net/route; values are hexadecimal but for the metric.
+    private static func defaultInterface() -> String? {
+        defaultInterface(
+            ofRoutes: ProcessTable.contents("/proc/net/route", atMost: 1 << 20).map { String(decoding: $0, as: UTF8.self) } ?? "")
+    }
+
+    static func defaultInterface(ofRoutes text: String) -> String? {
+        text.split(separator: "\n").dropFirst().compactMap { line -> (name: String, metric: Int)? in
+            let fields = line.split { $0 == "\t" || $0 == " " }
+            guard fields.count > 7, fields[1] == "00000000", fields[7] == "00000000", let metric = Int(fields[6]) else { return nil }
+            return (String(fields[0]), metric)
+        }.min { $0.metric < $1.metric }?.name
+    }
+
+    /// Of interfaces that are up. Man page getifaddrs(3).
+    private static func interfaceAddresses() -> [InterfaceAddress] {
         var list: UnsafeMutablePointer<ifaddrs>?
-        guard getifaddrs(&list) == 0 else { return "" }
+        guard getifaddrs(&list) == 0 else { return [] }
         defer { freeifaddrs(list) }
-        var second = ""
+        var found: [InterfaceAddress] = []
         var entry = list
         while let current = entry?.pointee {
             entry = current.ifa_next
             let flags = UInt32(current.ifa_flags)
             guard flags & UInt32(IFF_UP) != 0, flags & UInt32(IFF_LOOPBACK) == 0, let address = current.ifa_addr else { continue }
+            let length: Int
             switch Int32(address.pointee.sa_family) {
-            case AF_INET:
-                let text = numeric(address, length: socklen_t(MemoryLayout<sockaddr_in>.size))
-                if !text.isEmpty, !text.hasPrefix("169.254.") { return text }
-            case AF_INET6 where second.isEmpty:
-                let text = numeric(address, length: socklen_t(MemoryLayout<sockaddr_in6>.size))
-                if !text.lowercased().hasPrefix("fe80") { second = text }
-            default:
-                break
+            case AF_INET: length = MemoryLayout<sockaddr_in>.size
+            case AF_INET6: length = MemoryLayout<sockaddr_in6>.size
+            default: continue
             }
+            let text = numeric(address, length: socklen_t(length))
+            if !text.isEmpty { found.append(InterfaceAddress(interface: String(cString: current.ifa_name), address: text)) }
         }
-        return second
+        return found
     }
 
     private static func numeric(_ address: UnsafeMutablePointer<sockaddr>, length: socklen_t) -> String {

@@ -52,6 +52,9 @@ package struct APIClient: Sendable {
         self.logger = logger
     }
 
+    /// This end's address, as the last call that is over used it; nil when its connection is not open any more.
+    package var localAddress: String? { pool.localAddress }
+
     /// Throws the controller's `APIError`, or a `ClientError` when there was no answer, or `CancellationError`.
     ///
     /// - Parameters:
@@ -294,6 +297,8 @@ private final class ConnectionPool: Sendable {
         }
         if !isKept { connection.close() }
     }
+
+    var localAddress: String? { idle.withLockedValue { $0.last?.localAddress } }
 
     func closeAll() {
         let connections = idle.withLockedValue { idle in

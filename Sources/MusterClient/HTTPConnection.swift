@@ -59,6 +59,9 @@ package final class HTTPConnection: Sendable {
     /// Whether another request may be tried on it. The other side can close it at any moment all the same.
     package var isOpen: Bool { secured.channel.isActive }
 
+    /// This end's address, without its port.
+    package var localAddress: String? { secured.channel.localAddress?.ipAddress }
+
     /// Sends one request and waits for the whole answer. After any error the connection is closed.
     package func send(_ request: HTTPRequest, deadline: NIODeadline) async throws(ClientError) -> HTTPResponse {
         let channel = secured.channel

@@ -50,6 +50,9 @@ package final class WebSocketConnection: Sendable {
     private let headers: HTTPHeaders
     private let channel: any Channel
 
+    /// This end's address, without its port.
+    package var localAddress: String? { channel.localAddress?.ipAddress }
+
     fileprivate init(channel: any Channel, headers: HTTPHeaders, inbound: Messages) {
         self.channel = channel
         self.headers = headers

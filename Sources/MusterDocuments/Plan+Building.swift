@@ -55,7 +55,9 @@ extension Plan {
         do {
             flow = try FlowControl(inputs.object ?? [:], isLast: isLast, isTemplate: false, at: "inputs")
             if isScript, readiness == .ready {
-                timeoutSeconds = try ScriptInputs(inputs).timeoutSeconds
+                let script = try ScriptInputs(inputs)
+                timeoutSeconds = script.timeoutSeconds
+                if kind == .runShellScript { _ = try script.absoluteWorkingDirectory() }
             } else {
                 timeoutSeconds = ScriptInputs.timeoutSeconds(inputs[caseInsensitive: "timeoutSeconds"])
             }

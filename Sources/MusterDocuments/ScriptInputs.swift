@@ -56,6 +56,18 @@ package struct ScriptInputs: Sendable, Hashable {
         self.environment = environment
     }
 
+    /// The working directory of a script on Linux; empty when none is given. A relative path has nothing to begin at, and no shell has
+    /// put a home in the place of `~`.
+    package func absoluteWorkingDirectory() throws(DocumentError) -> String {
+        guard workingDirectory.isEmpty || workingDirectory.hasPrefix("/") else {
+            throw DocumentError(
+                .content, at: "workingDirectory",
+                "Must be an absolute path, such as /srv/app, and is '\(workingDirectory.prefix(200))'. "
+                    + "A path is not completed, and ~ is not replaced; leave it out for /.")
+        }
+        return workingDirectory
+    }
+
     /// An integer, a number or numeric text; anything else, or out of range, is the default rather than an error, as it has always
     /// been with the agents.
     package static func timeoutSeconds(_ value: DocumentValue?) -> Int {

@@ -72,8 +72,16 @@ struct AgentCommand: ParsableCommand {
                     try await registration.run(store: store, group: group, logger: logger)
                 }
                 switch outcome {
-                case .registered(let identity):
+                case .registered(let identity, let former):
                     print("Registered as \(identity.node) with \(identity.controller).")
+                    if let former, former.node != identity.node || former.controller != identity.controller {
+                        print(
+                            "Before, this host was \(former.node) with \(former.controller), which still lists it. "
+                                + "Deregister it there: muster deregister \(former.node)")
+                    }
+                    if IdentityStatus.isRunning(stateDirectory: configuration.stateDirectory) {
+                        print("An agent with the former identity is running here. Restart it: systemctl restart muster-agent")
+                    }
                 case .alreadyRegistered(let identity, let isHere):
                     print("This host is already registered as \(identity.node) with \(identity.controller). Nothing was changed.")
                     guard isHere else {
@@ -128,7 +136,7 @@ private func reportingErrors(_ body: () throws -> Void) throws {
 
 private func absolute(_ path: String) throws -> String {
     if path.hasPrefix("/") { return path }
-    guard let current = getcwd(nil, 0) else { throw AgentError("Cannot find the current folder: \(String(cString: strerror(errno))).") }
+    guard let current = getcwd(nil, 0) else { throw AgentError("Cannot find the current folder: \(SystemReason.words(errno))") }
     defer { free(current) }
     return String(cString: current) + "/" + path
 }

@@ -45,6 +45,8 @@ package final class ControlChannel: Service {
         var connection = 0
         var link: Link?
         var transport = TransportChoice.Transport.webSocket
+        /// Why there is no channel, as it was logged last.
+        var reported: ControlChannelMachine.Failure?
         /// A WebSocket that waits for the poll to end.
         var successor: WebSocketConnection?
     }
@@ -117,6 +119,7 @@ package final class ControlChannel: Service {
             for await event in eventStream {
                 let before = now.machine.standing
                 let action = handle(event, &now, in: &group)
+                if now.machine.standing == .online { now.reported = nil }
                 if now.machine.standing == .online, before != .online {
                     logger.info(
                         "connected",
@@ -201,11 +204,13 @@ package final class ControlChannel: Service {
         case .poll:
             if failure != nil { now.choice.pollEnded() }
         }
-        let before = now.machine.standing
         let action = now.machine.ended(failure, at: .now, random: .random(in: 0..<1))
         if case .denied = failure { denied() }
         // An end that was ordered here is no news.
-        if case .wait = action { report(failure, isNew: now.machine.standing != before) }
+        if case .wait = action {
+            report(failure, isNew: failure != now.reported)
+            now.reported = failure ?? now.reported
+        }
         return action
     }
 
@@ -322,6 +327,7 @@ package final class ControlChannel: Service {
                 deadline: .now() + .seconds(20)
             )
         }
+        current.localAddress = socket.localAddress
         if let offset = current.clock.observe(socket.header(ServerClock.header)) { runner.serverTime(offset) }
         return socket
     }
@@ -400,7 +406,7 @@ package final class ControlChannel: Service {
 
     private static func failure(_ error: any Error) -> ControlChannelMachine.Failure {
         if let error = error as? APIError, error.code == "AccessDeniedException" { return .denied(error.description) }
-        guard let error = error as? ClientError else { return .unreachable("\(error)") }
+        guard let error = error as? ClientError else { return .unreachable(words(error)) }
         switch error.kind {
         case .denied:
             return .denied(error.description)

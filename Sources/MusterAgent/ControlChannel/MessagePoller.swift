@@ -97,6 +97,7 @@ struct MessagePoller: Sendable {
                 input.identityGeneration = identity.generation
                 input.opensConnection = true
                 let output = try await polls.call(GetMessages.self, input)
+                current.localAddress = polls.localAddress
                 if let offset = current.clock.offsetMilliseconds { runner.serverTime(offset) }
                 return Session(node: identity.node, number: number, polls: polls, calls: calls, first: output)
             } catch {

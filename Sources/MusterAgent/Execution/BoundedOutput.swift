@@ -22,6 +22,8 @@ package struct BoundedOutput: Sendable, Equatable {
     package struct Head: Sendable, Equatable {
         package private(set) var scalars: [Unicode.Scalar]
         package private(set) var hasMore: Bool
+        /// What is shown after a stream that was cut: the reason of a failure is not lost to a long output.
+        fileprivate var ending: [Unicode.Scalar] = []
 
         /// Four bytes are the longest a scalar can take: this many always hold `streamLimit` whole ones.
         package static let bytesNeeded = 4 * BoundedOutput.streamLimit + 4
@@ -37,10 +39,11 @@ package struct BoundedOutput: Sendable, Equatable {
         package init(_ text: String = "") { self.init(bytes: Array(text.utf8), hasMore: false) }
 
         package mutating func append(_ text: String) {
-            guard !hasMore else { return }
-            scalars.append(contentsOf: text.unicodeScalars)
-            hasMore = scalars.count > BoundedOutput.streamLimit
-            scalars.removeLast(max(0, scalars.count - BoundedOutput.streamLimit))
+            if !hasMore, scalars.count + text.unicodeScalars.count < BoundedOutput.streamLimit {
+                return scalars.append(contentsOf: text.unicodeScalars)
+            }
+            hasMore = true
+            ending = Array((ending + Array(text.unicodeScalars)).prefix(4000))
         }
     }
 
@@ -51,8 +54,9 @@ package struct BoundedOutput: Sendable, Equatable {
     }
 
     /// A step that has nothing but a text of ours to show.
-    package init(notice: String) {
-        self.init(standardOutput: Head(), standardError: Head())
+    package init(notice: String, isError: Bool) {
+        // Also where readers of one stream look: GetCommandInvocation shows the streams, and not `output`.
+        self.init(standardOutput: Head(isError ? "" : notice), standardError: Head(isError ? notice : ""))
         output = Self.combine(Array(notice.unicodeScalars), [])
     }
 
@@ -73,7 +77,7 @@ package struct BoundedOutput: Sendable, Equatable {
 
     private static func stream(_ head: Head) -> String {
         guard head.hasMore || head.scalars.count >= streamLimit else { return text(head.scalars) }
-        return text(head.scalars.prefix(streamLimit - streamMarker.count) + streamMarker)
+        return text(head.scalars.prefix(streamLimit - streamMarker.count - head.ending.count) + streamMarker + head.ending)
     }
 
     private static func combine(_ out: [Unicode.Scalar], _ err: [Unicode.Scalar]) -> String {

@@ -124,6 +124,15 @@ package final class Folder: Sendable {
         guard renameat(descriptor, name, descriptor, other) == 0 else { throw FileError("rename", path(of: name), errno) }
     }
 
+    /// False where the file system cannot. Both names have to exist.
+    package func exchange(_ name: String, with other: String) throws(FileError) -> Bool {
+        try check(name)
+        try check(other)
+        if muster_exchange(descriptor, name, other) == 0 { return true }
+        guard errno == EINVAL || errno == ENOSYS else { throw FileError("rename", path(of: name), errno) }
+        return false
+    }
+
     /// Removes a file or link; its absence is no error.
     package func removeFile(_ name: String) throws(FileError) {
         try check(name)
@@ -199,6 +208,12 @@ package final class FileDescriptor: Sendable {
         }
     }
 
+    /// From the first byte on; what was there beyond stays.
+    package func overwrite(_ bytes: [UInt8], path: String) throws(FileError) {
+        guard lseek(number, 0, SEEK_SET) == 0 else { throw FileError("write", path, errno) }
+        try write(bytes, path: path)
+    }
+
     /// Reads from the current position to the end of the file or the limit.
     package func read(atMost limit: Int, path: String) throws(FileError) -> [UInt8] {
         var facts = stat()
@@ -266,6 +281,8 @@ package struct FileError: Error, Sendable, CustomStringConvertible {
     }
 
     package var description: String {
-        "Cannot \(action) \(path): \(String(cString: strerror(code)))." + (advice.isEmpty ? "" : " " + advice)
+        "Cannot \(action) \(path): \(SystemReason.words(code))" + (advice.isEmpty ? "" : " " + advice)
     }
+
+    package var isDiskFull: Bool { code == ENOSPC || code == EDQUOT }
 }

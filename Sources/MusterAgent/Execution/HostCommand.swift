@@ -21,9 +21,9 @@ package struct HostCommand: Sendable {
     package func run(atMost limit: Duration) async -> End {
         var pid: Int32 = 0
         let failure = start(&pid)
-        guard failure == 0 else { return .notStarted(String(cString: strerror(failure))) }
+        guard failure == 0 else { return .notStarted(SystemReason.words(failure)) }
         let number = muster_pidfd_open(pid)
-        guard number >= 0 else { return .notStarted(String(cString: strerror(errno))) }
+        guard number >= 0 else { return .notStarted(SystemReason.words(errno)) }
         let pidfd = FileDescriptor(number)
         let hasEnded = await withTaskGroup(of: Bool.self) { group in
             group.addTask { [watcher] in await watcher.awaitEnd(of: pidfd) }

@@ -28,7 +28,13 @@ package struct ProcessExecutor: Sendable {
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
-        for number in Int32(0)...2 { posix_spawn_file_actions_addopen(&actions, number, "/dev/null", number == 0 ? O_RDONLY : O_WRONLY, 0) }
+        for number in Int32(0)...1 { posix_spawn_file_actions_addopen(&actions, number, "/dev/null", number == 0 ? O_RDONLY : O_WRONLY, 0) }
+        // Should it be unable to start the script, it says why: on a full disk there may be no other place for that.
+        var ends: [Int32] = [-1, -1]
+        guard muster_pipe(&ends) == 0 else { throw FileError("make a pipe for", executable, errno) }
+        let (reader, writer) = (FileDescriptor(ends[0]), FileDescriptor(ends[1]))
+        muster_set_nonblocking(reader.number)
+        posix_spawn_file_actions_adddup2(&actions, writer.number, 2)
         muster_spawn_close_from(&actions, 3)
 
         var attributes = posix_spawnattr_t()
@@ -57,7 +63,7 @@ package struct ProcessExecutor: Sendable {
             while waitpid(pid, nil, 0) < 0 && errno == EINTR {}
             throw FileError("follow", "process \(pid)", cause)
         }
-        return Supervisor(pidfd: FileDescriptor(pidfd), watcher: watcher)
+        return Supervisor(pidfd: FileDescriptor(pidfd), watcher: watcher, standardError: reader)
     }
 
     /// What the folder of a step, and the processes of this host, tell about it.
@@ -141,10 +147,22 @@ package struct ProcessExecutor: Sendable {
 package final class Supervisor: Sendable {
     private let pidfd: FileDescriptor
     private let watcher: ProcessWatcher
+    private let standardError: FileDescriptor?
 
-    init(pidfd: FileDescriptor, watcher: ProcessWatcher) {
+    init(pidfd: FileDescriptor, watcher: ProcessWatcher, standardError: FileDescriptor? = nil) {
         self.pidfd = pidfd
         self.watcher = watcher
+        self.standardError = standardError
+    }
+
+    /// Why it could not start the script, once it has ended. Nil of one that could, and of one that a former agent started.
+    package func words() -> String? {
+        guard let standardError else { return nil }
+        var bytes = [UInt8](repeating: 0, count: 1024)
+        let count = read(standardError.number, &bytes, bytes.count)
+        let text = String(decoding: bytes[..<max(0, count)], as: UTF8.self)
+        // Not what a library or the runtime may say on its way down.
+        return text.hasPrefix("Cannot ") ? text : nil
     }
 
     /// Returns true when it has ended, false when the task was cancelled before.

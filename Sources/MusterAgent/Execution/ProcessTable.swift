@@ -82,6 +82,13 @@ package struct ProcessTable: Sendable {
         return bytes.split(separator: 0).contains { $0.elementsEqual(variable) }
     }
 
+    /// What the process calls itself: fifteen bytes that it chooses, so only what is ordinary text of it.
+    package static func name(of pid: Int32) -> String {
+        let bytes = contents("/proc/\(pid)/comm", atMost: 64) ?? []
+        let name = String(decoding: bytes.filter { (0x21...0x7E).contains($0) }, as: UTF8.self)
+        return name.isEmpty ? "?" : name
+    }
+
     /// Another value after every boot of the host (random(4)).
     package static let bootIDFile = "/proc/sys/kernel/random/boot_id"
 

@@ -58,6 +58,9 @@ package enum StepSupervisor {
             withExtendedLifetime(lock) {}
             return ExitStatus.done
         } catch {
+            // Of what was begun, its folder tells. Nobody may be there to hear it.
+            let words = Array("\(error)".utf8.prefix(1024))
+            _ = words.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
             return ExitStatus.unusable
         }
     }
@@ -111,7 +114,8 @@ private struct Supervision {
         ]
         if !order.workingDirectory.isEmpty, chdir(order.workingDirectory) != 0 {
             problems.append(
-                "The script was not started: cannot use the working directory \(order.workingDirectory): \(String(cString: strerror(errno)))."
+                "The script was not started: cannot use the working directory \(order.workingDirectory): \(SystemReason.words(errno)) "
+                    + "Make it on this node, or pass another workingDirectory."
             )
             return try finish(.notStarted, exitCode: 1)
         }
@@ -122,7 +126,7 @@ private struct Supervision {
         chdir("/")
         for index in outputs.indices { outputs[index].closeWriter() }
         guard failure == 0 else {
-            problems.append("The script was not started: cannot execute \(order.shell): \(String(cString: strerror(failure))).")
+            problems.append("The script was not started: cannot execute \(order.shell): \(SystemReason.words(failure))")
             return try finish(.notStarted, exitCode: 1)
         }
         if let identity = ProcessTable.entry(of: script)?.identity {
@@ -200,11 +204,24 @@ private struct Supervision {
     /// cancelled.
     private mutating func awaitEnd() throws(FileError) -> StepResult.Ending {
         let deadline = Self.monotonic() + Int64(order.timeoutSeconds) * 1000
+        // When it is said that the script is over and its streams are not.
+        var heldAt: Int64?
+        var isHeldSaid = false
         while true {
             reap()
             if status != nil && outputs.allSatisfy(\.isFinished) { return .exited }
-            let left = deadline - Self.monotonic()
-            if left <= 0 {
+            var left = deadline - Self.monotonic()
+            if status != nil, !isHeldSaid {
+                let due = heldAt ?? Self.monotonic() + Self.heldPatience
+                heldAt = due
+                if due <= Self.monotonic() || left <= 0 {
+                    sayHeld()
+                    isHeldSaid = true
+                } else {
+                    left = min(left, due - Self.monotonic())
+                }
+            }
+            if deadline <= Self.monotonic() {
                 endTree()
                 return .timedOut
             }
@@ -226,6 +243,23 @@ private struct Supervision {
                 }
             }
         }
+    }
+
+    /// How long after the script its streams may stay open without a word, in milliseconds.
+    private static let heldPatience: Int64 = 10_000
+
+    /// What the script has left behind holds its streams, and with them the step, as with Systems Manager: what it writes belongs to the
+    /// step. Whoever watches is told why nothing ends.
+    private mutating func sayHeld() {
+        guard outputs.count == 2 else { return }
+        let holders = ProcessTree.ownDescendants().prefix(3).map {
+            "\(ProcessTable.name(of: $0.identity.pid)) (process \($0.identity.pid))"
+        }
+        let names = holders.isEmpty ? "a process" : holders.joined(separator: ", ")
+        outputs[1].say(
+            "\nmuster-agent: The script has ended with exit status \(status ?? 0), and what it left behind holds its output open: \(names). "
+                + "The step ends with that, or at its time-out. To leave a process behind, redirect its output: nohup COMMAND >/dev/null 2>&1 &\n"
+        )
     }
 
     /// Orphans and processes with sessions of their own are found too: they became our children. So are those that have left the group.
@@ -353,9 +387,15 @@ private struct OutputCopy {
         lost += rest.count
     }
 
+    /// Words of ours, among the script's.
+    mutating func say(_ text: String) {
+        let bytes = Array(text.utf8)
+        bytes.withUnsafeBytes { store($0) }
+    }
+
     var loss: String? {
         guard lost > 0 else { return nil }
-        if writeError != 0 { return "\(lost) bytes of \(name) were lost after \(written): \(String(cString: strerror(writeError)))." }
+        if writeError != 0 { return "\(lost) bytes of \(name) were lost after \(written): \(SystemReason.words(writeError))" }
         return "\(lost) bytes of \(name) beyond the limit of \(budget) were thrown away."
     }
 }

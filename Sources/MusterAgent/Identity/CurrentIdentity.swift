@@ -17,6 +17,7 @@ package final class CurrentIdentity: Sendable {
     private let logger: Logger
     private let proxy: HTTPProxy?
     private let state: NIOLockedValueBox<State>
+    private let ownAddress = NIOLockedValueBox<String?>(nil)
 
     package convenience init(_ identity: Identity, store: IdentityStore, clock: ServerClock, proxy: HTTPProxy? = nil, logger: Logger) {
         self.init(
@@ -43,6 +44,12 @@ package final class CurrentIdentity: Sendable {
     }
 
     package var identity: Identity { state.withLockedValue { $0.identity } }
+
+    /// This host's address on its way to the controller; nil before the first connection.
+    package var localAddress: String? {
+        get { ownAddress.withLockedValue { $0 } }
+        set { ownAddress.withLockedValue { $0 = newValue ?? $0 } }
+    }
 
     /// With the client certificate.
     package var trust: ControllerTrust { state.withLockedValue { $0.trust } }

@@ -13,7 +13,12 @@ package struct IdentityStatus: Sendable, CustomStringConvertible {
         guard let identity = try store.load() else { return nil }
         self.identity = identity
         self.now = now
-        isRunning = (try? store.lock(.running)) == nil
+        isRunning = Self.isRunning(stateDirectory: stateDirectory)
+    }
+
+    /// Whether an agent works with this state.
+    package static func isRunning(stateDirectory: String) -> Bool {
+        (try? IdentityStore(stateDirectory: stateDirectory).lock(.running)) == nil
     }
 
     package var description: String {

@@ -4,28 +4,43 @@ import MusterWire
 
 /// The `identity` folder of the state directory (0700, files 0600):
 ///
-///     identity.json       the key, its certificate and the authorities; replaced in one step
+///     identity.json       the key, its certificate and the authorities; replaced in one step (ReservedRecord)
 ///     pending.json        a key that has been asked a certificate for and not got one yet
-///     connection-number   of the last connection; on disk before that connection is opened
+///     connection-number   of the last connection; on disk before that connection is opened (ReservedRecord)
 ///     lock                held by whoever changes the identity
 ///
-/// Whatever a caller is told to be stored is on the disk, folder entry included.
+/// Whatever a caller is told to be stored is on the disk, folder entry included. What a connection and a renewal have to write has its
+/// place there from the registration on: a full disk does not keep a node from its controller.
 package final class IdentityStore: Sendable {
     package let stateDirectory: String
     private let state: Folder
     private let folder: Folder
+    private let record: ReservedRecord
+    private let number: ReservedRecord
     private static let maxFileBytes = 256 << 10
+    /// An identity has about five kilobytes; one with several authorities, while the controller's is rolled, more.
+    private static let identityBytes = 32 << 10
+    private static let numberBytes = 64
 
     package init(stateDirectory: String) throws(FileError) {
         self.stateDirectory = stateDirectory
         state = try Folder.openPrivate(stateDirectory)
         folder = try Folder.openPrivate(state.path(of: "identity"))
+        record = ReservedRecord("identity.json", in: folder, capacity: Self.identityBytes)
+        number = ReservedRecord("connection-number", in: folder, capacity: Self.numberBytes)
         try state.sync()
+    }
+
+    /// Makes what every start, connection and renewal needs, while there is space.
+    package func reserve() throws(FileError) {
+        try record.reserve()
+        try number.reserve()
+        _ = try state.openFile("agent.lock", create: true)
     }
 
     /// Nil when this host was never registered.
     package func load() throws -> Identity? {
-        guard let bytes = try folder.read("identity.json", atMost: Self.maxFileBytes) else { return nil }
+        guard let bytes = try record.read(atMost: Self.maxFileBytes) else { return nil }
         do {
             return try JSONCoding.decode(IdentityFile.self, from: bytes).identity()
         } catch {
@@ -37,7 +52,7 @@ package final class IdentityStore: Sendable {
     }
 
     package func save(_ identity: Identity) throws {
-        try folder.replaceFile("identity.json", containing: JSONCoding.encode(IdentityFile(identity)), sync: true)
+        try record.replace(JSONCoding.encode(IdentityFile(identity)))
     }
 
     // MARK: Enrolment
@@ -67,7 +82,7 @@ package final class IdentityStore: Sendable {
     /// The identity first, then the key that led to it: a crash between the two leaves a pending key that nobody needs.
     package func enrolled(_ identity: Identity) throws {
         try save(identity)
-        try folder.removeFile("connection-number")
+        try number.replace([])
         try folder.removeFile("pending.json")
         try folder.sync()
     }
@@ -76,17 +91,16 @@ package final class IdentityStore: Sendable {
 
     /// One more than ever before. Two holders of one identity are told apart by it, so a number is never used twice.
     package func nextConnectionNumber() throws -> UInt64 {
-        let name = "connection-number"
         var last: UInt64 = 0
-        if let bytes = try folder.read(name, atMost: 64) {
-            let text = String(decoding: bytes, as: UTF8.self).filter { !$0.isNewline }
-            guard let number = UInt64(text), number < UInt64(Int64.max) else {
+        if let bytes = try number.read(atMost: Self.numberBytes) {
+            guard let number = UInt64(String(decoding: bytes, as: UTF8.self)), number < UInt64(Int64.max) else {
                 throw AgentError(
-                    "Cannot use \(folder.path(of: name)): it does not hold a number. Register this host anew with register --force.")
+                    "Cannot use \(folder.path(of: "connection-number")): it does not hold a number. Register this host anew with register --force."
+                )
             }
             last = number
         }
-        try folder.replaceFile(name, containing: Array("\(last + 1)\n".utf8), sync: true)
+        try number.replace(Array("\(last + 1)".utf8))
         return last + 1
     }
 

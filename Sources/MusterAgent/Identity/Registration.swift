@@ -34,7 +34,8 @@ package struct Registration: Sendable {
     }
 
     package enum Outcome: Sendable {
-        case registered(Identity)
+        /// `former` is what the host was before, and what its former controller goes on listing.
+        case registered(Identity, former: Identity?)
         /// Nothing was changed.
         case alreadyRegistered(Identity, here: Bool)
     }
@@ -47,17 +48,22 @@ package struct Registration: Sendable {
 
         // With --force an unreadable identity is no obstacle: it is what --force is there for.
         let former = force ? try? store.load() : try store.load()
-        if let former {
-            guard force else { return .alreadyRegistered(former, here: former.controller == controller) }
-            logger.warning(
-                "giving up the identity of this host; deregister it at its controller",
-                metadata: ["node": "\(former.node)", "controller": "\(former.controller)"])
+        if let former, !force {
+            return .alreadyRegistered(former, here: former.controller == controller)
         }
 
+        // Before anybody is asked: what cannot be stored is not to use up an activation, and a node must not be lost to a disk that fills.
+        do {
+            try store.reserve()
+            try JobLedger.reserve(stateDirectory: store.stateDirectory)
+            _ = try SessionFolder(stateDirectory: store.stateDirectory)
+        } catch {
+            throw AgentError("\(error) Nothing was asked of the controller, and the activation was not used.")
+        }
         let key = try store.pendingKey(activation: activationID, controller: controller.description)
         let identity = try await enrol(key: key, group: group, logger: logger)
         try store.enrolled(identity)
-        return .registered(identity)
+        return .registered(identity, former: former)
     }
 
     /// The identity that the controller gives this key. The key has to be kept before: the same one gets the same identity again.

@@ -113,7 +113,7 @@ package final class HostReboot: Sendable {
             case .ranTooLong: break
             case .abandoned: return
             case .exited(let status): return fail("It could not be rebooted: \(name) ended with exit status \(status).")
-            case .notStarted(let reason): return fail("It could not be rebooted: cannot start \(name): \(reason).")
+            case .notStarted(let reason): return fail("It could not be rebooted: cannot start \(name): \(reason)")
             }
         }
     }

@@ -27,6 +27,10 @@ package final class JobLedger: Sendable {
     private static let record = "job.json"
     private static let reply = "reply.json"
     private static let tombstone = "tombstone.json"
+    /// Becomes the reply, or the tombstone, where a full disk has no room for another file: a job that was reported as ended must never be
+    /// taken for one that is still to be run.
+    private static let reserved = ".end"
+    private static let reservedBytes = 4096
 
     private let jobs: Folder
     private let lock: FileDescriptor
@@ -40,6 +44,11 @@ package final class JobLedger: Sendable {
         guard muster_lock_exclusively(lock.number) == 0 else {
             throw FileError("lock", jobs.path(of: ".lock"), errno, advice: "Another agent works in this state folder.")
         }
+    }
+
+    /// Makes the folder that every start needs, while there is space.
+    package static func reserve(stateDirectory: String) throws(FileError) {
+        _ = try Folder.openPrivate(stateDirectory + "/jobs").openFile(".lock", create: true)
     }
 
     /// A job that was not done with when the ledger was closed.
@@ -93,6 +102,7 @@ package final class JobLedger: Sendable {
         try jobs.removeTree(id.rawValue)
         let folder = try jobs.create(id.rawValue)
         do {
+            try folder.createFile(Self.reserved, containing: [UInt8](repeating: 0x20, count: Self.reservedBytes))
             try folder.createFile(Self.record, containing: bytes, sync: true)
             try folder.sync()
             try jobs.sync()
@@ -181,7 +191,31 @@ package final class JobLedger: Sendable {
     /// can be made again from the results of the steps.
     package func store(_ reply: AgentJobReply, of id: CommandID, sync: Bool) throws(FileError) {
         guard let bytes = Self.encode(reply) else { throw FileError("encode", jobs.path(of: id.rawValue), EINVAL) }
-        try jobs.open(id.rawValue).replaceFile(Self.reply, containing: bytes, sync: sync)
+        let folder = try jobs.open(id.rawValue)
+        do {
+            try folder.replaceFile(Self.reply, containing: bytes, sync: sync)
+        } catch {
+            guard error.isDiskFull, sync, bytes.count <= Self.reservedBytes, try folder.contains(Self.reserved) else { throw error }
+            try put(bytes, as: Self.reply, in: folder)
+        }
+    }
+
+    /// What `store` had no room for in any way: at least it is known that the job is over. Nobody sends its reply after a restart.
+    package func close(_ id: CommandID, outcome: String, finishedAt: Int64) throws(FileError) {
+        let folder = try jobs.open(id.rawValue)
+        guard let record = Self.decode(JobRecord.self, try folder.read(Self.record, atMost: Self.recordLimit)) else { return }
+        let tombstone = JobTombstone(jobID: record.jobID, outcome: outcome, startBy: record.content.startBy, finishedAt: finishedAt)
+        guard let bytes = Self.encode(tombstone) else { throw FileError("encode", folder.path, EINVAL) }
+        try put(bytes, as: Self.tombstone, in: folder)
+    }
+
+    private func put(_ bytes: [UInt8], as name: String, in folder: Folder) throws(FileError) {
+        let path = folder.path(of: Self.reserved)
+        let file = try folder.openFile(Self.reserved, create: false)
+        try file.overwrite(bytes + [UInt8](repeating: 0x20, count: max(0, Self.reservedBytes - bytes.count)), path: path)
+        try file.sync(path: path)
+        try folder.rename(Self.reserved, to: name)
+        try folder.sync()
     }
 
     package func reply(_ id: CommandID) throws(FileError) -> AgentJobReply? {
@@ -249,7 +283,7 @@ package final class JobLedger: Sendable {
             let step = try folder.open(name)
             for file in [StepFolder.script, StepFolder.order] { try step.removeFile(file) }
         }
-        for file in [Self.reply, StepFolder.cancelled, Self.record] { try folder.removeFile(file) }
+        for file in [Self.reply, StepFolder.cancelled, Self.reserved, Self.record] { try folder.removeFile(file) }
     }
 
     /// Removes what is older than the retention and can no longer be delivered again: `now` is server time, `slack` what

@@ -31,7 +31,9 @@ package struct JobReply: Sendable {
         if let notice = ending.outputNotice { out.append(notice) }
         if let notice = ending.errorNotice { err.append(notice) }
         var shown = BoundedOutput(standardOutput: out, standardError: err)
-        if let notice = outcome.notice { shown = BoundedOutput(notice: notice) }
+        if let notice = outcome.notice {
+            shown = BoundedOutput(notice: notice, isError: ending.status == .failed || ending.status == .timedOut)
+        }
         let status = MusterWire.StepStatus(rawValue: ending.status.rawValue) ?? .failed
         let reply = StepReply(
             status: status,

@@ -26,6 +26,7 @@ package final class JobRunner: Service, JobReceiver {
     private let bootID: String
     private let reboot: HostReboot?
     private let environment: [String: String]
+    private let account = RunShellScript.Account.current()
     /// Files are read and synced here, off the threads that everything else runs on.
     private let disk = DispatchQueue(label: "muster.jobs")
     private let wakes: AsyncStream<Void>
@@ -165,7 +166,7 @@ package final class JobRunner: Service, JobReceiver {
             try await onDisk { try $0.bury(job.command, outcome: entry.outcome, finishedAt: now.milliseconds) }
         } catch {
             // Harmless: the reply is sent once more after the next start.
-            logger.error("could not put a finished job away", metadata: ["job": "\(job)", "error": "\(error)"])
+            logger.error("could not put a finished job away", metadata: ["command": "\(job.command)", "reason": "\(error)"])
         }
         await sweepNowAndThen(now)
     }
@@ -181,13 +182,13 @@ package final class JobRunner: Service, JobReceiver {
             content = try job.decodeContent(SendCommandContent.self)
             _ = try DocumentDecoder.decode(DocumentValue(content.documentContent))
         } catch {
-            return refuse(job, "The job cannot be read: \(error)")
+            return refuse(job, "The job cannot be read. \(words(error))")
         }
         if let generation = content.identityGeneration, generation != configuration.identityGeneration {
             return refuse(
                 job,
-                "The job is for generation \(generation) of this node's identity, which is at \(configuration.identityGeneration). Not started."
-            )
+                "The job is for generation \(generation) of this node's identity, which is at \(configuration.identityGeneration). Not started.",
+                content)
         }
         let command = id.command
         do {
@@ -204,21 +205,34 @@ package final class JobRunner: Service, JobReceiver {
                 throw error
             }
         } catch {
-            logger.error("could not store a job", metadata: ["job": "\(id)", "error": "\(error)"])
-            return .unexpected
+            return refuse(job, "The command was not run: the node could not store it. \(error)", content)
         }
+        logger.info("job accepted", metadata: ["command": "\(command)"])
         wake.yield()
         return .accepted
     }
 
     /// Not stored, because it can never run: the reply goes out once, and the acknowledgement says the same.
-    private func refuse(_ job: AgentJob, _ reason: String) -> JobAcknowledgeCode {
+    private func refuse(_ job: AgentJob, _ reason: String, _ content: SendCommandContent? = nil) -> JobAcknowledgeCode {
         let now = serverNow()
-        logger.warning("refused a job", metadata: ["reason": "\(reason)"])
+        logger.warning("job refused", metadata: ["job": "\(job.jobID)", "reason": "\(reason)"])
         // The id came from outside and goes back as it came, up to a length.
         guard job.jobID.utf8.count <= 512 else { return .parseError }
-        send(builder(job.jobID, nil).refused(reason, at: now), id: UUID(), at: now)
+        var builder = builder(job.jobID, content)
+        // Where people look for the reason: in the output of each step.
+        for item in content.flatMap({ try? plan(of: $0) })?.items ?? [] {
+            builder.stepEnded(
+                item, StepOutcome(status: .failed, code: 1, notice: reason, at: now.milliseconds),
+                PlanMachine.Ending(status: .failed, code: 1))
+        }
+        send(builder.final(.failed, trace: reason, at: now), id: UUID(), at: now)
         return .parseError
+    }
+
+    private func plan(of content: SendCommandContent) throws(DocumentError) -> Plan {
+        try Plan.build(
+            document: try DocumentDecoder.decode(DocumentValue(content.documentContent)),
+            values: content.parameters.mapValues(DocumentValue.init), platform: .linux, plugins: PluginTable.actions)
     }
 
     private func cancel(_ job: AgentJob) async -> JobAcknowledgeCode {
@@ -237,9 +251,10 @@ package final class JobRunner: Service, JobReceiver {
                 return .accepted
             }
         } catch {
-            logger.error("could not store a cancellation", metadata: ["job": "\(target)", "error": "\(error)"])
+            logger.error("could not store a cancellation", metadata: ["command": "\(id)", "reason": "\(error)"])
             return .unexpected
         }
+        logger.info("cancellation accepted", metadata: ["command": "\(id)"])
         // The mark is on the disk: a supervisor that starts from now on sees it, and the present one is told.
         state.withLockedValue { state -> Supervisor? in
             guard state.queue.contains(id) else { return nil }
@@ -265,7 +280,7 @@ package final class JobRunner: Service, JobReceiver {
             // The agent stops. The supervisor goes on, and the next agent takes the job up.
         } catch {
             logger.error(
-                "a job cannot go on; it is taken up again when the agent starts", metadata: ["command": "\(id)", "error": "\(error)"])
+                "a job cannot go on; it is taken up again when the agent starts", metadata: ["command": "\(id)", "reason": "\(error)"])
             end(id)
         }
     }
@@ -274,14 +289,12 @@ package final class JobRunner: Service, JobReceiver {
         var builder = builder(record.jobID, record.content)
         let plan: Plan
         do {
-            let document = try DocumentDecoder.decode(DocumentValue(record.content.documentContent))
-            plan = try Plan.build(
-                document: document, values: record.content.parameters.mapValues(DocumentValue.init), platform: .linux,
-                plugins: PluginTable.actions)
+            plan = try self.plan(of: record.content)
         } catch {
             return try await finish(
                 id, record, builder.final(.failed, trace: "Not started: \(error)", at: serverNow()), .failed, isStarted: false)
         }
+        logger.info(isRestored ? "job taken up again" : "job started", metadata: ["command": "\(id)", "steps": "\(plan.items.count)"])
         if !isRestored { send(builder.inProgress(at: serverNow()), id: UUID(), at: serverNow()) }
 
         var machine = PlanMachine(plan: plan)
@@ -339,6 +352,7 @@ package final class JobRunner: Service, JobReceiver {
     {
         let name = item.name.rawValue
         var starts = 0
+        var words: String?
         while true {
             let step = try await onDisk { try $0.step(name, of: id) }
             var standing = ProcessExecutor.Standing.notLaunched
@@ -378,12 +392,18 @@ package final class JobRunner: Service, JobReceiver {
                 if isCancelled(id) {
                     return .ended(StepOutcome(status: .cancelled, code: 137, notice: "Step cancelled before it started.", at: hostNow()))
                 }
+                if let words { return .ended(refused("The script was not started. \(words)")) }
                 if mayExpire, attempt.number == 1, let startBy = record.content.startBy, serverNow().milliseconds > startBy {
                     return .expired(
                         "Not started: the job could be started until \(Timestamp(milliseconds: startBy).iso8601), and it is later.")
                 }
                 starts += 1
-                guard starts <= 3 else { return .ended(refused("The supervisor ends before it starts the script.")) }
+                guard starts <= 3 else {
+                    return .ended(
+                        refused(
+                            "The script was not started: the process that was to run it ended three times before it could. "
+                                + "Look at this host's memory, its limits on processes and its kernel's log."))
+                }
                 let supervisor: Supervisor
                 do {
                     supervisor = try await start(item, step, id, record)
@@ -393,9 +413,10 @@ package final class JobRunner: Service, JobReceiver {
                     let begun = try await onDisk { try $0.step(name, of: id) }
                     // Started and lost again: the next round finds out.
                     if let begun, try await aside({ try begun.contains(StepFolder.launched) }) { continue }
-                    return .ended(refused("The script was not started: \(error)"))
+                    return .ended(refused("The script was not started. \(error)"))
                 }
                 try await follow(supervisor, id)
+                words = supervisor.words()
             }
         }
     }
@@ -460,7 +481,12 @@ package final class JobRunner: Service, JobReceiver {
         wake.yield()
     }
 
-    private func refused(_ words: String) -> StepOutcome { StepOutcome(status: .failed, code: 1, notice: words, at: hostNow()) }
+    /// The disk knows nothing of it: without its reply, a step that has been begun would be started after a restart.
+    private func refused(_ words: String) -> StepOutcome {
+        var outcome = StepOutcome(status: .failed, code: 1, notice: words, at: hostNow())
+        outcome.isDecidedHere = true
+        return outcome
+    }
 
     private func start(_ item: Plan.Item, _ step: Folder?, _ id: CommandID, _ record: JobRecord) async throws -> Supervisor {
         let executor = executor
@@ -469,7 +495,7 @@ package final class JobRunner: Service, JobReceiver {
         let name = item.name.rawValue
         let plugin = try RunShellScript(item.inputs)
         let order = plugin.order(
-            shell: configuration.scriptShell, environment: environment,
+            shell: configuration.scriptShell, environment: environment, account: account,
             variables: [
                 StepFolder.marker: marker(record, name),
                 "SSM_COMMAND_ID": id.rawValue,
@@ -534,13 +560,19 @@ package final class JobRunner: Service, JobReceiver {
         async throws
     {
         guard let reply else { throw FileError("encode", "the reply of \(id)", 22) }
+        logger.info("job ended", metadata: ["command": "\(id)", "status": "\(status.rawValue)"])
         let uploads = PendingUpload.list(of: reply)
         do {
             if !uploads.isEmpty { try await onDisk { try $0.storeUploads(uploads, of: id) } }
             try await onDisk { try $0.store(reply, of: id, sync: !isStarted) }
         } catch {
-            // A full disk must not keep the outcome from the controller. After a restart the same is made anew.
-            logger.error("could not store a reply; it is sent all the same", metadata: ["command": "\(id)", "error": "\(error)"])
+            // A full disk must not keep the outcome from the controller. After a restart the same is made anew from the steps; where
+            // they do not tell it, the job is closed, so that it is not run after it was reported as ended.
+            logger.error("could not store a reply; it is sent all the same", metadata: ["command": "\(id)", "reason": "\(error)"])
+            if !isStarted {
+                let now = serverNow().milliseconds
+                try? await onDisk { try $0.close(id, outcome: status.rawValue, finishedAt: now) }
+            }
         }
         state.withLockedValue { $0.unacknowledged[id] = (record.replyID, status.rawValue) }
         send(reply, id: record.replyID, at: serverNow())
@@ -568,7 +600,7 @@ package final class JobRunner: Service, JobReceiver {
         do {
             send(try AgentMessage(.agentJobReply, createdDate: time, messageID: id, payload: reply))
         } catch {
-            logger.error("could not send a reply", metadata: ["error": "\(error)"])
+            logger.error("could not send a reply", metadata: ["reason": "\(error)"])
         }
     }
 
@@ -586,7 +618,7 @@ package final class JobRunner: Service, JobReceiver {
         do {
             send(try await onDisk { try $0.reply(id) }, id: messageID, at: serverNow())
         } catch {
-            logger.error("could not read a reply", metadata: ["command": "\(id)", "error": "\(error)"])
+            logger.error("could not read a reply", metadata: ["command": "\(id)", "reason": "\(error)"])
         }
     }
 
@@ -630,7 +662,7 @@ package final class JobRunner: Service, JobReceiver {
         do {
             try await onDisk { _ = try $0.sweep(now: now.milliseconds, retention: retention, slack: Self.startBySlack) }
         } catch {
-            logger.warning("could not remove old jobs", metadata: ["error": "\(error)"])
+            logger.warning("could not remove old jobs", metadata: ["reason": "\(error)"])
         }
     }
 

@@ -64,7 +64,7 @@ package final class OutputUploader: Service {
         var entries: [Key: Entry] = [:]
         var connection: HTTPConnection?
         var backoff = Backoff(base: .milliseconds(500), cap: .seconds(60))
-        var isFailing = false
+        var lastFailure: String?
         defer { connection?.close() }
         do {
             for (id, uploads) in try await onDisk({ ledger in try ledger.jobsWithUploads().map { ($0, try ledger.uploads(of: $0)) } }) {
@@ -85,10 +85,10 @@ package final class OutputUploader: Service {
                     switch try await turn(key, &entry, &connection) {
                     case .progressed:
                         isBusy = true
-                        (backoff, isFailing) = (Backoff(base: .milliseconds(500), cap: .seconds(60)), false)
+                        (backoff, lastFailure) = (Backoff(base: .milliseconds(500), cap: .seconds(60)), nil)
                     case .idle: break
                     case .finished:
-                        try await finish(key)
+                        await finish(key)
                         entry.ended = nil
                         entry.upload = StreamUpload()
                         isBusy = true
@@ -107,10 +107,11 @@ package final class OutputUploader: Service {
                 connection?.close()
                 connection = nil
                 for key in entries.keys { entries[key]?.upload.interrupted() }
+                let failure = "\(error)"
                 logger.log(
-                    level: isFailing ? .debug : .warning, "outputs are not uploaded at the moment; trying again",
-                    metadata: ["reason": "\(error)"])
-                isFailing = true
+                    level: failure == lastFailure ? .debug : .warning, "outputs are not uploaded at the moment; trying again",
+                    metadata: ["reason": "\(failure)"])
+                lastFailure = failure
                 try? await Task.sleep(for: max(.milliseconds(50), backoff.next()))
             }
         }
@@ -184,10 +185,17 @@ package final class OutputUploader: Service {
     }
 
     /// Not before the controller has said that it has everything, or that it will not take it.
-    private func finish(_ key: Key) async throws {
-        try await onDisk { ledger in
-            let left = try ledger.uploads(of: key.command).filter { $0.step != key.step || $0.stream != key.stream }
-            try ledger.storeUploads(left, of: key.command)
+    private func finish(_ key: Key) async {
+        do {
+            try await onDisk { ledger in
+                let left = try ledger.uploads(of: key.command).filter { $0.step != key.step || $0.stream != key.stream }
+                try ledger.storeUploads(left, of: key.command)
+            }
+        } catch {
+            // A full disk must not hold up the other streams; after the next start the controller says once more that it has this one.
+            logger.warning(
+                "cannot note that an output is uploaded",
+                metadata: ["command": "\(key.command)", "step": "\(key.step)", "reason": "\(error)"])
         }
     }
 

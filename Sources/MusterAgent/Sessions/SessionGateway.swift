@@ -136,7 +136,9 @@ package final class SessionGateway: SessionReceiver, Service, @unchecked Sendabl
         do {
             try folder.note(id)
         } catch {
-            return fail(id, "The node cannot begin a session: \(error)")
+            // A full disk must not shut out who would clear it. Without the note nobody reports the session as lost should agent and host
+            // both end; the controller has a deadline of its own for that.
+            logger.warning("a session begins without a note on the disk", metadata: ["session": "\(id)", "reason": "\(error)"])
         }
         offered[id] = (message, 0)
         offer()

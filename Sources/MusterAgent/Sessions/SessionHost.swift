@@ -171,6 +171,7 @@ package final class SessionHost: @unchecked Sendable {
         do {
             try begin(content)
         } catch {
+            logger.warning("session refused", metadata: ["session": "\(id)", "reason": "\(error)"])
             report(id, .failed("\(error)"), [], session: nil)
         }
     }

@@ -108,7 +108,15 @@ package struct CommandOperations: Sendable {
         private static func executionTimeout(of document: Document, _ parameters: [String: [String]]) throws(APIError) -> Int {
             do {
                 let bindings = try ParameterBindings(parameters, for: document)
-                return try Plan.build(document: document, values: bindings.values, platform: .linux).executionTimeoutSeconds
+                let plan = try Plan.build(document: document, values: bindings.values, platform: .linux)
+                // What a node would refuse is said now, before anything is run anywhere.
+                for item in plan.items where item.action == PluginKind.runShellScript.rawValue {
+                    guard item.inputs[caseInsensitive: "workingDirectory"] != nil, let script = try? ScriptInputs(item.inputs) else {
+                        continue
+                    }
+                    _ = try script.absoluteWorkingDirectory()
+                }
+                return plan.executionTimeoutSeconds
             } catch {
                 throw error.kind == .size ? .maxDocumentSizeExceeded(error.description) : .invalidParameters(error.description)
             }

@@ -53,6 +53,16 @@ import Testing
         #expect(cut.hasSuffix("x--output truncated--"))
     }
 
+    @Test func theReasonOutlivesALongOutput() {
+        for length in [23_990, 24_000, 90_000] {
+            var head = BoundedOutput.Head(String(repeating: "x", count: length))
+            head.append("\nOutcome unknown: the host rebooted.")
+            let shown = BoundedOutput(standardOutput: BoundedOutput.Head(), standardError: head).standardError
+            #expect(shown.unicodeScalars.count == 24_000)
+            #expect(shown.hasSuffix("x--output truncated--\nOutcome unknown: the host rebooted."))
+        }
+    }
+
     @Test func invalidBytesAreReplaced() {
         let head = BoundedOutput.Head(bytes: [0x61, 0xFF, 0xC3, 0x62], hasMore: false)
         #expect(BoundedOutput(standardOutput: head, standardError: BoundedOutput.Head()).output == "a\u{FFFD}\u{FFFD}b")

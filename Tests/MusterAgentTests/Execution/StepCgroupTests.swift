@@ -138,7 +138,7 @@ import Testing
         try step.replaceFile(StepFolder.order, containing: try #require(order.bytes), sync: false)
         #expect(try await executor.start(step).awaitEnd())
         let result = try #require(try executor.result(in: step))
-        #expect(result.ending == .notStarted && result.problem.contains("cannot execute /no/such/shell: No such file"))
+        #expect(result.ending == .notStarted && result.problem.contains("cannot execute /no/such/shell: there is no such file"))
         #expect(access(group(step), F_OK) != 0)
     }
 }

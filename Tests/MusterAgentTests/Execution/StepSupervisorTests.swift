@@ -74,6 +74,26 @@ import Testing
         #expect(try !job.open("step").contains(StepFolder.launched))
     }
 
+    /// A full disk is one way not to get this far.
+    @Test func aSupervisorThatCannotBeginSaysWhy() async throws {
+        let step = try step("touch ran")
+        _ = try step.create(StepFolder.standardOutput).createFile("in the way")
+        let supervisor = try executor.start(step)
+        #expect(await supervisor.awaitEnd())
+        #expect(supervisor.words()?.hasPrefix("Cannot remove \(step.path)/stdout: ") == true)
+        #expect(try !step.contains(StepFolder.launched))
+        #expect(try executor.result(in: step) == nil)
+    }
+
+    @Test func aChildThatHoldsTheOutputIsNamed() async throws {
+        let result = try await run(step("sleep 60 & echo $! > \(temporary.path)/child; echo done", timeout: 2))
+        #expect(result.ending == .timedOut)
+        let step = try job.open("step")
+        #expect(out(step) == "done\n")
+        let child = try await pid(in: temporary.path + "/child")
+        #expect(err(step).contains("ended with exit status 0") && err(step).contains("sleep (process \(child))"))
+    }
+
     @Test func aMegabyteArrivesWhole() async throws {
         let step = try step("head -c 1048576 /dev/zero | tr '\\0' x; head -c 1048576 /dev/zero | tr '\\0' y >&2")
         #expect(try await run(step).exitCode == 0)

@@ -62,6 +62,30 @@ struct IdentityStoreTests {
         }
     }
 
+    @Test func connectionsAndRenewalsHaveTheirPlaceFromTheBeginning() throws {
+        try withDirectory { directory in
+            let store = try IdentityStore(stateDirectory: directory)
+            try store.reserve()
+            #expect(try store.load() == nil)
+            func blocks() -> [Int] {
+                ["identity.json", ".identity.json.next", "connection-number", ".connection-number.next"].map { name in
+                    var facts = stat()
+                    return stat(directory + "/identity/" + name, &facts) == 0 ? Int(facts.st_blocks) : -1
+                }
+            }
+            let reserved = blocks()
+            #expect(reserved[0] >= 64 && reserved[1] >= 64)
+            try store.enrolled(identity())
+            for _ in 0..<3 {
+                try store.save(identity())
+                _ = try store.nextConnectionNumber()
+            }
+            #expect(blocks() == reserved)
+            #expect(try store.load() != nil)
+            #expect(try store.nextConnectionNumber() == 4)
+        }
+    }
+
     @Test func theSameActivationAsksWithTheSameKey() throws {
         try withDirectory { directory in
             let store = try IdentityStore(stateDirectory: directory)

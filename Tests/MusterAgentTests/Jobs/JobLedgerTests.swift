@@ -39,6 +39,17 @@ import Testing
         #expect(try open().record(id)?.content.dispatchFence == 7)
     }
 
+    /// Where a full disk has room for nothing but what the acceptance has reserved.
+    @Test func aJobReportedAsEndedIsNeverTakenUpAgain() throws {
+        #expect(try open().accept(record(), as: id))
+        var facts = stat()
+        #expect(stat(job + "/.end", &facts) == 0 && facts.st_size == 4096 && facts.st_blocks >= 8)
+        try open().close(id, outcome: "Failed", finishedAt: 2)
+        #expect(try open().open().jobs.isEmpty)
+        #expect(try open().isKnown(id))
+        #expect(try !open().accept(record(), as: id))
+    }
+
     @Test func onlyOneAgentWorksInAFolder() throws {
         let ledger = try open()
         let error = #expect(throws: FileError.self) { try open() }

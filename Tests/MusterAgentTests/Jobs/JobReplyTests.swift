@@ -51,6 +51,17 @@ import Testing
         let shown = try #require(builder.lastStep(at: time)?.decodeContent().runtimeStatus?["one"])
         #expect(shown.output == "no such plugin")
         #expect(shown.code == 1)
+        // GetCommandInvocation shows the streams alone.
+        #expect((shown.standardOutput, shown.standardError) == ("", "no such plugin"))
+    }
+
+    @Test func thatAStepWasSkippedIsNoError() throws {
+        var builder = builder()
+        builder.stepEnded(
+            try item("one"), StepOutcome(status: .skipped, code: 0, notice: "Step skipped", at: 1),
+            PlanMachine.Ending(status: .skipped, code: 0))
+        let shown = try #require(builder.lastStep(at: time)?.decodeContent().runtimeStatus?["one"])
+        #expect((shown.standardOutput, shown.standardError) == ("Step skipped", ""))
     }
 
     @Test(arguments: ["x", "\u{1}", "😀", "\"", "日"])

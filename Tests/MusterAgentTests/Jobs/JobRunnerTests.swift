@@ -126,6 +126,19 @@ import Testing
 
     // MARK: One job
 
+    /// A job that cannot be stored: the reason stands where readers of a step's output look.
+    @Test func whatCannotBeStoredIsRefusedInWords() async throws {
+        try await withAgent { runner, controller in
+            let id = CommandID.random()
+            let jobs = try Folder.open(temporary.path + "/state/jobs")
+            try jobs.createFile(id.rawValue, containing: [])
+            #expect(await deliver(try job(["echo hi"], id: id), to: runner) == JobAcknowledgeCode.parseError.rawValue)
+            let step = try #require(try await controller.final(id).content.runtimeStatus?["run"])
+            #expect(step.status == .failed)
+            #expect(step.standardError.hasPrefix("The command was not run: the node could not store it. Cannot open folder "))
+        }
+    }
+
     @Test func aJobFromAcceptanceToTombstone() async throws {
         let id = CommandID.random()
         try await withAgent { (runner: JobRunner, controller: Controller) async throws in

@@ -22,14 +22,43 @@ import Testing
             environment: [
                 "A": "agent", "B": "agent", "MUSTER_ACTIVATION_CODE": "secret", "NOTIFY_SOCKET": "/run/n", "LISTEN_FDS": "1", "PATH": "/p",
             ],
-            variables: ["AWS_SSM_INSTANCE_ID": "mi-1"])
-        #expect(order.environment == ["A=document", "AWS_SSM_INSTANCE_ID=mi-1", "B=agent", "PATH=/p", "X=$(id)\n`"])
+            account: account, variables: ["AWS_SSM_INSTANCE_ID": "mi-1"])
+        #expect(
+            order.environment == [
+                "A=document", "AWS_SSM_INSTANCE_ID=mi-1", "B=agent", "HOME=/root", "LOGNAME=root", "PATH=/p", "SHELL=/bin/bash",
+                "USER=root", "X=$(id)\n`",
+            ])
     }
 
-    @Test(arguments: [("", ""), ("/srv", "/srv"), ("sub/folder", ""), ("../../etc", "")])
-    func onlyAbsoluteFoldersCount(_ given: String, _ used: String) throws {
+    private let account = RunShellScript.Account(name: "root", home: "/root", shell: "/bin/bash")
+
+    /// Under a service manager there is no HOME, and under sudo it is somebody else's.
+    @Test func theAccountIsTheUserDatabases() throws {
+        let plugin = try plugin(["runCommand": .array([]), "environment": .object(["USER": .string("document")])])
+        let environment = [
+            "HOME": "/home/alice", "SHELL": "/bin/fish", "PWD": "/home/alice", "OLDPWD": "/", "SHLVL": "2", "_": "/usr/bin/sudo",
+        ]
+        let order = plugin.order(shell: "/bin/sh", environment: environment, account: account, variables: [:])
+        #expect(
+            order.environment == [
+                "HOME=/root", "LOGNAME=root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "SHELL=/bin/bash",
+                "USER=document",
+            ])
+        #expect(RunShellScript.Account.current().home.hasPrefix("/"))
+    }
+
+    @Test(arguments: [("", "/"), ("/srv", "/srv")])
+    func scriptsBeginWhereTheyAreTold(_ given: String, _ used: String) throws {
         let plugin = try plugin(["runCommand": .array([]), "workingDirectory": .string(given)])
-        #expect(plugin.order(shell: "/bin/sh", environment: [:], variables: [:]).workingDirectory == used)
+        #expect(plugin.order(shell: "/bin/sh", environment: [:], account: account, variables: [:]).workingDirectory == used)
+    }
+
+    @Test(arguments: ["sub/folder", "../../etc", "~", "~/app", "$HOME", " /srv"])
+    func otherFoldersAreRefusedAndNeverPassedOver(_ given: String) throws {
+        let error = #expect(throws: DocumentError.self) {
+            try plugin(["runCommand": .array([]), "workingDirectory": .string(given)])
+        }
+        #expect(error?.description.contains("Must be an absolute path") == true && error?.description.contains(given) == true)
     }
 
     @Test(arguments: [
@@ -38,7 +67,7 @@ import Testing
     ])
     func timeouts(_ given: DocumentValue, _ seconds: Int) throws {
         let plugin = try plugin(["runCommand": .array([]), "timeoutSeconds": given])
-        #expect(plugin.order(shell: "/bin/sh", environment: [:], variables: [:]).timeoutSeconds == seconds)
+        #expect(plugin.order(shell: "/bin/sh", environment: [:], account: account, variables: [:]).timeoutSeconds == seconds)
     }
 }
 
