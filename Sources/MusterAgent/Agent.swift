@@ -54,6 +54,8 @@ package struct Agent: Sendable {
             )
         }
         let facts = HostFacts.current()
+        let proxy = try configuration.proxy(to: identity.controller, environment: environment)
+        let current = CurrentIdentity(identity, store: store, clock: ServerClock(), proxy: proxy, logger: logger)
         let outputs = OutputWork()
         let runner = try JobRunner(
             configuration: JobRunnerConfiguration(
@@ -74,10 +76,9 @@ package struct Agent: Sendable {
                 bootIDFile: configuration.bootIDFile
             ),
             outputs: outputs,
+            holdEpoch: { try current.hold(epoch: $0, $1) },
             logger: logger
         )
-        let proxy = try configuration.proxy(to: identity.controller, environment: environment)
-        let current = CurrentIdentity(identity, store: store, clock: ServerClock(), proxy: proxy, logger: logger)
         let heartbeat = Heartbeat(
             current: current,
             interval: .seconds(configuration.heartbeatSeconds),
@@ -121,7 +122,7 @@ package struct Agent: Sendable {
             ])
         var services = ServiceGroupConfiguration(
             services: ([runner, sessions, uploader, renewal, RenewOnSignal(renewal: renewal), channel, heartbeat] as [any Service]).map {
-                .init(service: $0)
+                .init(service: $0, failureTerminationBehavior: .gracefullyShutdownGroup)
             },
             gracefulShutdownSignals: [.sigterm, .sigint],
             logger: logger

@@ -36,7 +36,7 @@ package struct Controller: Sendable {
 
     /// What the store remembers of itself.
     private struct Facts: Sendable {
-        let storeEpoch: String
+        let store: StoreIdentity
         let pageTokenKey: [UInt8]
         let names: [String]
     }
@@ -53,6 +53,9 @@ package struct Controller: Sendable {
         let lock = try directory.acquireLock()
         defer { withExtendedLifetime(lock) {} }
         directory.remove(.listening)
+        let start = StartCheck(configuration)
+        let places = try start.places()
+        try start.verifyAddresses()
 
         let cipher = try Self.cipher(in: directory)
         let database = try SQLiteDatabase(path: directory.path(of: .database))
@@ -60,8 +63,7 @@ package struct Controller: Sendable {
         try await Migrations.run(on: database, now: Timestamp.now().milliseconds)
         let facts = try await facts(database)
         let authorities = try await Authorities(directory: directory, database: database, logger: logger)
-        let objects = try ObjectStore(configuration)
-        let targets = try AuditTargets.make(configuration, objects: objects)
+        let (objects, targets) = (places.objects, places.targets)
         let (keeper, unread) = try await keeper(database, authorities, targets)
 
         let registry = AgentRegistry(database: database, logger: logger)
@@ -114,7 +116,7 @@ package struct Controller: Sendable {
         ActivationOperations(database: database, pageTokenKey: facts.pageTokenKey, cipher: cipher).register(in: &table)
         RegistrationOperations(
             database: database, certificates: NodeCertificates(authorities, hours: configuration.certificateHours),
-            storeEpoch: facts.storeEpoch, logger: logger
+            store: facts.store, logger: logger
         ).register(in: &table)
 
         let openings = ChannelOpenings()
@@ -170,17 +172,28 @@ package struct Controller: Sendable {
             }
             return AuditDelivery(target: target, database: database, metrics: metrics, logger: logger, unread: late)
         }
-        try await serve(
+        let figures = StoreMetrics(
+            database: database, directory: directory, metrics: metrics,
+            certificates: {
+                var ends = ["ca": authorities.current.issuing.certificate.notAfter]
+                if let soonest = certificates.map(\.leaf.notAfter).min() { ends["server"] = soonest }
+                return ends
+            }, logger: logger)
+        try await Self.serve(
             deliveries + [keeper] + [housekeeping, registry, dispatcher, recorders, broker, revocation, polling]
                 + (archive.map { [$0] } ?? []) + certificates
-                + [authorities, reload, server])
+                + [figures, authorities, reload, server], logger: logger)
         directory.remove(.listening)
         logger.info("controller stopped")
     }
 
-    private func serve(_ services: [any Service]) async throws {
+    static func serve(_ services: [any Service], logger: Logger) async throws {
         var group = ServiceGroupConfiguration(
-            services: services.map { .init(service: $0) }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+            services: services.map {
+                .init(
+                    service: EndsProgram($0, logger: logger), successTerminationBehavior: .gracefullyShutdownGroup,
+                    failureTerminationBehavior: .gracefullyShutdownGroup)
+            }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         group.maximumGracefulShutdownDuration = .seconds(Self.drainSeconds)
         try await ServiceGroup(configuration: group).run()
     }
@@ -200,7 +213,8 @@ package struct Controller: Sendable {
             } catch {
                 unread.insert(target.name)
                 logger.warning(
-                    "no checkpoint of the audit trail read from a target", metadata: ["target": "\(target.name)", "error": "\(error)"])
+                    "no checkpoint of the audit trail read from a target",
+                    metadata: ["target": "\(target.name)", "error": "\(PlainWords.of(error))"])
             }
         }
         let keeper = AuditKeeper(
@@ -214,16 +228,12 @@ package struct Controller: Sendable {
         let (account, path) = (configuration.account, directory.path)
         return try await database.read { tx in
             guard try MetaStore.value(.initialisedAt, in: tx) != nil,
-                let epoch = try MetaStore.value(.storeEpoch, in: tx),
+                try MetaStore.value(.storeEpoch, in: tx) != nil,
                 let key = try MetaStore.value(.pageTokenKey, in: tx).flatMap({ Base64.decode($0) })
             else { throw ControllerError.notInitialised(path) }
-            // The account is part of every ARN that people have stored.
-            if let former = try MetaStore.value(.account, in: tx), former != account {
-                throw ControllerError.badSetting(
-                    "This store belongs to account \(former), the configuration says \(account). Set 'account' to \(former).")
-            }
+            try StartCheck.verifyAccount(account, in: tx)
             let names = try MetaStore.value(.names, in: tx)?.split(separator: " ").map(String.init) ?? []
-            return Facts(storeEpoch: epoch, pageTokenKey: key, names: names)
+            return Facts(store: try StoreIdentity(in: tx), pageTokenKey: key, names: names)
         }
     }
 

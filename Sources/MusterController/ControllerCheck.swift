@@ -30,17 +30,28 @@ package struct ControllerCheck: Sendable {
             do {
                 findings.append(Finding(kind: .good, text: "\(subject): \(try await body())"))
             } catch {
-                findings.append(Finding(kind: .bad, text: "\(subject): \(error)"))
+                findings.append(Finding(kind: .bad, text: "\(subject): \(PlainWords.of(error))"))
             }
         }
         await look("configuration") {
-            try configuration.validate()
-            _ = try AuditTargets.make(configuration, objects: configuration.auditS3Bucket == nil ? nil : ObjectStore(configuration))
+            _ = try StartCheck(configuration).places()
             return "\(configuration.listeners.count) listener(s), account \(configuration.account)"
         }
         await look("permissions") {
             try directory.verifyFiles()
             return "\(directory.path) and its files are closed to others"
+        }
+        await look("addresses") {
+            // The running controller has them, and shows by that that they can be had.
+            var lock: DataDirectory.Lock?
+            do {
+                lock = directory.exists(.lock) ? try directory.acquireLock() : nil
+            } catch ControllerError.inUse {
+                return "in use by the controller that runs in \(directory.path)"
+            }
+            defer { withExtendedLifetime(lock) {} }
+            try StartCheck(configuration).verifyAddresses()
+            return "\(configuration.listeners.count) address(es) are free"
         }
         guard directory.exists(.certificate), directory.exists(.sealingKey), directory.exists(.database) else {
             return findings + [Finding(kind: .bad, text: "store: \(ControllerError.notInitialised(directory.path))")]
@@ -99,6 +110,8 @@ package struct ControllerCheck: Sendable {
         guard try await Migrations.isCurrent(database) else {
             return "intact and durable; the next start will bring its schema up to date"
         }
+        let account = configuration.account
+        try await database.read { tx in try StartCheck.verifyAccount(account, in: tx) }
         let keys = try await OperatorKeyStore(database: database, cipher: Controller.cipher(in: directory)).count()
         let found = try database.durability()
         return

@@ -241,6 +241,9 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
                 )
             }
         }
+        for region in regions where !Self.isRegion(region) {
+            throw ControllerError.badSetting("'regions' names \"\(region)\". A region is small letters, digits and hyphens, as us-east-1.")
+        }
         for name in names where !Self.isName(name) { throw ControllerError.badName(name) }
         for source in metricsFrom where AddressRange(source) == nil {
             throw ControllerError.badSetting(
@@ -256,6 +259,14 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
                     (1...63).contains(label.utf8.count) && label.utf8.allSatisfy { isLetterOrDigit($0) || $0 == UInt8(ascii: "-") }
                         && !label.hasPrefix("-") && !label.hasSuffix("-")
                 })
+    }
+
+    /// It stands in ARNs and in credential scopes.
+    package static func isRegion(_ region: String) -> Bool {
+        (1...64).contains(region.utf8.count) && !region.hasPrefix("-") && !region.hasSuffix("-")
+            && region.utf8.allSatisfy {
+                isLetterOrDigit($0) && !(UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) || $0 == UInt8(ascii: "-")
+            }
     }
 
     private static func isHexDigit(_ byte: UInt8) -> Bool {

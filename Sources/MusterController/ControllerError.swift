@@ -7,6 +7,7 @@ package enum ControllerError: Error, Sendable, CustomStringConvertible {
     case notInitialised(String)
     case lost(path: String, directory: String)
     case inUse(String)
+    case restoring(String)
     case authoritiesInUse(String)
     case badListener(String)
     case badName(String)
@@ -29,6 +30,8 @@ package enum ControllerError: Error, Sendable, CustomStringConvertible {
             "\(path) is missing, but \(directory) belongs to a controller that has been in use. Restore it from a backup."
         case .inUse(let directory):
             "Another muster-controller is running in \(directory). Stop that one first."
+        case .restoring(let directory):
+            "A restore in \(directory) was cut short. Run it again, and it goes on: muster-controller restore --data-dir \(directory) DIR"
         case .authoritiesInUse(let directory):
             "Another `muster-controller ca` is at work in \(directory). Wait for it to end."
         case .badListener(let text):

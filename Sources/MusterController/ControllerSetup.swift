@@ -37,6 +37,7 @@ package struct ControllerSetup: Sendable {
         try directory.create()
         let lock = try directory.acquireLock()
         defer { withExtendedLifetime(lock) {} }
+        guard !directory.exists(.restoring) else { throw ControllerError.restoring(directory.path) }
 
         let isNew = !directory.exists(.database)
         let database = try SQLiteDatabase(path: directory.path(of: .database))

@@ -23,7 +23,15 @@ package final class Metrics: MetricsFactory {
 
     private let table = NIOLockedValueBox<[Series: Value]>([:])
 
-    package init() {}
+    package init() {
+        for metric in MetricHelp.all {
+            switch metric.kind {
+            case .counter: count(metric.name, by: 0)
+            case .gauge: set(metric.name, to: 0)
+            case .other: break
+            }
+        }
+    }
 
     package func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
         CounterSeries(metrics: self, series: Self.series(label, dimensions))
@@ -71,6 +79,7 @@ package final class Metrics: MetricsFactory {
                 case .histogram: "histogram"
                 }
             if described != series.name {
+                if let help = MetricHelp.text[series.name] { text += "# HELP \(series.name) \(help)\n" }
                 text += "# TYPE \(series.name) \(type)\n"
                 described = series.name
             }

@@ -187,7 +187,15 @@ struct Policies: AsyncParsableCommand {
         @Argument var name: String
         @Argument(help: "A JSON file.") var file: String
 
-        func order() throws -> CallerOrder { .putPolicy(name, document: try String(contentsOfFile: file, encoding: .utf8)) }
+        private static func text(_ file: String) throws -> String {
+            do {
+                return try String(contentsOfFile: file, encoding: .utf8)
+            } catch {
+                throw ControllerError.badSetting("Cannot read \(file): \(PlainWords.of(error)).")
+            }
+        }
+
+        func order() throws -> CallerOrder { .putPolicy(name, document: try Self.text(file)) }
     }
 
     struct Attach: CallerCommand {

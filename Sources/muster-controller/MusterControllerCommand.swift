@@ -14,6 +14,7 @@ struct MusterControllerCommand: AsyncParsableCommand {
         version: "muster-controller \(ControllerVersion.text)",
         subcommands: [
             Init.self, Serve.self, Check.self, Authority.self, Users.self, Groups.self, Keys.self, Policies.self, Audit.self,
+            BackUp.self, RestoreBackup.self,
         ])
 
     static func main() async {
@@ -27,7 +28,9 @@ struct MusterControllerCommand: AsyncParsableCommand {
                 try command.run()
             }
         } catch {
-            exit(withError: error)
+            // A library's error is said in our words; one that says everything itself, or is about usage, stays as it is.
+            let words = PlainWords.of(error)
+            exit(withError: words == String(describing: error) ? error : ControllerError.badSetting(words))
         }
     }
 }

@@ -165,7 +165,8 @@ package final class CertificateRenewal: Service {
         return try Identity(
             node: identity.node,
             generation: identity.generation,
-            storeEpoch: answer.storeEpoch,
+            storeEpoch: identity.storeEpoch.following(
+                answer.storeEpoch, answer.storeRestoration, trusted: identity.authorities),
             controller: identity.controller,
             key: identity.key,
             chain: Certificate.chain(pem: answer.certificate),

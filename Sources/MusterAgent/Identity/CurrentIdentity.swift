@@ -1,6 +1,7 @@
 package import Logging
 package import MusterClient
 import MusterCrypto
+package import MusterWire
 import NIOConcurrencyHelpers
 
 /// The identity that connections are opened with at this moment, and how to reach its controller. Renewal replaces it while
@@ -68,6 +69,17 @@ package final class CurrentIdentity: Sendable {
         identity.controller.proxy = proxy
         let trust = Self.trust(identity, clock: clock, logger: logger)
         state.withLockedValue { $0 = State(identity: identity, trust: trust) }
+    }
+
+    /// Throws when the store that a message comes from is not one that this node has to believe. A new epoch is on the disk when it returns.
+    package func hold(epoch presented: String, _ proof: StoreRestoration?) throws {
+        let known = identity
+        let epoch = try known.storeEpoch.following(presented, proof, trusted: known.authorities)
+        guard epoch != known.storeEpoch else { return }
+        try replace(with: known.following(epoch))
+        logger.notice(
+            "the controller's store was restored from a backup; its signature proves it",
+            metadata: ["epoch": "\(epoch.name)", "former": "\(known.storeEpoch.name)", "at": "\(epoch.began.iso8601)"])
     }
 
     package func nextConnectionNumber() throws -> UInt64 {

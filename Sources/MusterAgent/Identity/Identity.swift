@@ -7,8 +7,8 @@ package struct Identity: Sendable, CustomStringConvertible {
     package let node: NodeID
     /// Counts the enrolments of a node id: what was meant for an earlier one is not for us.
     package let generation: Int
-    /// Changes when a controller's store is made anew.
-    package let storeEpoch: String
+    /// Which store of the controller this node knows.
+    package let storeEpoch: StoreEpoch
     package var controller: Endpoint
     package let key: PrivateKey
     /// Leaf first.
@@ -23,7 +23,7 @@ package struct Identity: Sendable, CustomStringConvertible {
     package init(
         node: NodeID,
         generation: Int,
-        storeEpoch: String,
+        storeEpoch: StoreEpoch,
         controller: Endpoint,
         key: PrivateKey,
         chain: [Certificate],
@@ -58,6 +58,13 @@ package struct Identity: Sendable, CustomStringConvertible {
         self.knownTime = max(knownTime, Timestamp(milliseconds: leaf.notBefore * 1000))
     }
 
+    /// The same, at a store that was restored.
+    func following(_ epoch: StoreEpoch) throws(AgentError) -> Identity {
+        try Identity(
+            node: node, generation: generation, storeEpoch: epoch, controller: controller, key: key, chain: chain, authorities: authorities,
+            knownTime: knownTime)
+    }
+
     package var description: String { "\(node) (generation \(generation)) at \(controller)" }
 }
 
@@ -66,6 +73,8 @@ struct IdentityFile: Codable {
     var node: String
     var generation: Int
     var storeEpoch: String
+    /// Absent until a restored store was met.
+    var storeEpochBegan: Int64?
     var controller: String
     var privateKey: String
     var certificate: String
@@ -75,7 +84,8 @@ struct IdentityFile: Codable {
     init(_ identity: Identity) throws(CryptoError) {
         node = identity.node.rawValue
         generation = identity.generation
-        storeEpoch = identity.storeEpoch
+        storeEpoch = identity.storeEpoch.name
+        storeEpochBegan = identity.storeEpoch.began.milliseconds
         controller = identity.controller.description
         privateKey = try identity.key.pem()
         certificate = identity.chain.map { $0.pem() }.joined()
@@ -88,7 +98,7 @@ struct IdentityFile: Codable {
         return try Identity(
             node: node,
             generation: generation,
-            storeEpoch: storeEpoch,
+            storeEpoch: StoreEpoch(name: storeEpoch, began: Timestamp(milliseconds: storeEpochBegan ?? 0)),
             controller: Endpoint(url: controller),
             key: PrivateKey(pem: privateKey),
             chain: Certificate.chain(pem: certificate),

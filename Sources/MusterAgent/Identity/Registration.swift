@@ -106,7 +106,10 @@ package struct Registration: Sendable {
         return try Identity(
             node: answer.instanceID,
             generation: answer.generation,
-            storeEpoch: answer.storeEpoch,
+            // The first one it meets, which the pinned authority vouches for.
+            storeEpoch: StoreEpoch(
+                name: answer.storeEpoch,
+                began: (try? answer.storeRestoration?.decoded().time) ?? Timestamp(milliseconds: 0)),
             controller: controller,
             key: key,
             chain: Certificate.chain(pem: answer.certificate),

@@ -22,6 +22,7 @@ package final class JobRunner: Service, JobReceiver {
     private let logger: Logger
     let ledger: JobLedger
     private let outputs: OutputWork
+    private let holdEpoch: @Sendable (String, StoreRestoration?) throws -> Void
     private let executor: ProcessExecutor
     private let bootID: String
     private let reboot: HostReboot?
@@ -57,10 +58,15 @@ package final class JobRunner: Service, JobReceiver {
     private static let startBySlack: Int64 = 24 * 3600 * 1000
 
     /// Opens the ledger: nothing is accepted before the truth on the disk is known.
-    package init(configuration: JobRunnerConfiguration, outputs: OutputWork = OutputWork(), logger: Logger) throws {
+    /// - Parameter holdEpoch: throws for a job of a store that this node does not know.
+    package init(
+        configuration: JobRunnerConfiguration, outputs: OutputWork = OutputWork(),
+        holdEpoch: @escaping @Sendable (String, StoreRestoration?) throws -> Void = { _, _ in }, logger: Logger
+    ) throws {
         self.configuration = configuration
         self.logger = logger
         self.outputs = outputs
+        self.holdEpoch = holdEpoch
         ledger = try JobLedger(stateDirectory: configuration.stateDirectory)
         executor = ProcessExecutor(executable: configuration.agentExecutable)
         bootID = ProcessTable.bootID(in: configuration.bootIDFile)
@@ -189,6 +195,16 @@ package final class JobRunner: Service, JobReceiver {
                 job,
                 "The job is for generation \(generation) of this node's identity, which is at \(configuration.identityGeneration). Not started.",
                 content)
+        }
+        if let epoch = content.storeEpoch {
+            do {
+                try holdEpoch(epoch, content.storeRestoration)
+            } catch let refusal as StoreEpoch.Refusal {
+                return refuse(job, "\(refusal) Not started.")
+            } catch {
+                logger.error("could not store the epoch of the controller's store", metadata: ["job": "\(id)", "error": "\(error)"])
+                return .unexpected
+            }
         }
         let command = id.command
         do {

@@ -60,7 +60,7 @@ package struct AuditDelivery: Service {
                     if failure != nil { logger.notice("audit trail delivered again", metadata: ["target": "\(target.name)"]) }
                     (failure, pause) = (nil, target.pause)
                 } catch {
-                    let words = "\(error)"
+                    let words = PlainWords.of(error)
                     if failure != words, !Task.isCancelled {
                         logger.error(
                             "audit trail not delivered; it waits in the store", metadata: ["target": "\(target.name)", "error": "\(words)"])
@@ -77,7 +77,8 @@ package struct AuditDelivery: Service {
                 do {
                     try await round()
                 } catch {
-                    logger.error("audit trail not delivered at shutdown", metadata: ["target": "\(target.name)", "error": "\(error)"])
+                    logger.error(
+                        "audit trail not delivered at shutdown", metadata: ["target": "\(target.name)", "error": "\(PlainWords.of(error))"])
                 }
             }
             group.addTask { try? await Task.sleep(for: Self.farewell) }
@@ -120,7 +121,8 @@ package struct AuditDelivery: Service {
         } catch let error where Self.isAnswer(error) {
             // As to a key that may write and not read. The records have to go on.
             logger.warning(
-                "no checkpoint of the audit trail read from a target", metadata: ["target": "\(target.name)", "error": "\(error)"])
+                "no checkpoint of the audit trail read from a target",
+                metadata: ["target": "\(target.name)", "error": "\(PlainWords.of(error))"])
         }
     }
 

@@ -14,6 +14,7 @@ package import ServiceLifecycle
 /// It starts first and stops last, so that the last checkpoint covers the whole run.
 package final class AuditKeeper: Service {
     package static let rollback = "DetectAuditRollback"
+    package static let restore = "DetectAuditRestore"
     package static let tampering = "DetectAuditTampering"
     private static let watchSeconds: Int64 = 60
     private static let page = 1_000
@@ -80,6 +81,9 @@ package final class AuditKeeper: Service {
     package func hold(against outside: Outside) async throws {
         guard let found = try await contradiction(outside) else { return }
         let statement = try? outside.checkpoint.decoded()
+        if let statement, let restoration = try await explanation(of: statement, outside) {
+            return try await reportRestore(statement, restoration, outside)
+        }
         try await report(
             Self.rollback,
             [
@@ -109,6 +113,32 @@ package final class AuditKeeper: Service {
         }
     }
 
+    /// A signed restore is why the store does not go on from there: the checkpoint is of the time between the backup and the restore.
+    private func explanation(of statement: AuditStatement, _ outside: Outside) async throws -> StoreRestorationStatement? {
+        try await database.read { tx in
+            guard let restoration = try StoreIdentity(in: tx).restoration, let restored = try? restoration.decoded() else { return nil }
+            let known = try AuthorityStore.all(in: tx).map(\.certificate)
+            guard known.contains(where: { restoration.isSigned(by: $0) }), known.contains(where: { outside.checkpoint.isSigned(by: $0) }),
+                statement.mark.trail == restored.mark.trail, statement.mark.sequence > restored.mark.sequence,
+                statement.time <= restored.time,
+                // The store is the one that was restored.
+                try AuditStore.mark(at: restored.mark.sequence, in: tx).map({ $0 == restored.mark }) ?? true
+            else { return nil }
+            return restored
+        }
+    }
+
+    private func reportRestore(_ statement: AuditStatement, _ restored: StoreRestorationStatement, _ outside: Outside) async throws {
+        let details = [
+            "found": "the store was restored: records \(restored.mark.sequence + 1) to \(statement.mark.sequence) are not in it any more",
+            "checkpoint": outside.place, "checkpointTime": statement.time.iso8601, "restoredAt": restored.time.iso8601,
+        ]
+        logger.warning(
+            "the audit trail was restored from a backup", metadata: Logger.Metadata(uniqueKeysWithValues: details.map { ($0, "\($1)") }))
+        let event = AuditEvent(time: now(), controllerDid: Self.restore, resource: "*", outcome: .success, details: details)
+        try await database.write { tx in try AuditLog.append(event, in: tx) }
+    }
+
     private func report(_ operation: String, _ details: [String: String]) async throws {
         logger.critical(
             "the audit trail is not what it was", metadata: Logger.Metadata(uniqueKeysWithValues: details.map { ($0, "\($1)") }))
@@ -132,7 +162,7 @@ package final class AuditKeeper: Service {
         do {
             try directory.write(String(decoding: try JSONCoding.encode(checkpoint), as: UTF8.self) + "\n", to: .auditCheckpoint)
         } catch {
-            logger.error("checkpoint of the audit trail not kept beside the store", metadata: ["error": "\(error)"])
+            logger.error("checkpoint of the audit trail not kept beside the store", metadata: ["error": "\(PlainWords.of(error))"])
         }
         return checkpoint
     }
@@ -149,7 +179,7 @@ package final class AuditKeeper: Service {
                     try await checkpoint(.regular)
                     due = now().adding(seconds: interval)
                 } catch {
-                    logger.error("audit trail not checked", metadata: ["error": "\(error)"])
+                    logger.error("audit trail not checked", metadata: ["error": "\(PlainWords.of(error))"])
                 }
             }
         }
@@ -157,7 +187,7 @@ package final class AuditKeeper: Service {
             try await watch()
             try await checkpoint(.shutdown)
         } catch {
-            logger.error("no checkpoint of the audit trail at shutdown", metadata: ["error": "\(error)"])
+            logger.error("no checkpoint of the audit trail at shutdown", metadata: ["error": "\(PlainWords.of(error))"])
         }
     }
 

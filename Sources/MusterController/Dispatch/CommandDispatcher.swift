@@ -93,7 +93,7 @@ package final class CommandDispatcher: Service, AgentEvents {
         do {
             try await events.addAndWait(event)
         } catch {
-            logger.debug("news not applied; the next start finds it in the store", metadata: ["error": "\(error)"])
+            logger.debug("news not applied; the next start finds it in the store", metadata: ["error": "\(PlainWords.of(error))"])
         }
     }
 
@@ -110,7 +110,7 @@ package final class CommandDispatcher: Service, AgentEvents {
                     defer { continuation.finish() }
                     try await self.dispatch { continuation.yield($0) }
                 }
-                try await group.waitForAll()
+                try await group.waitForAllOrAFailure()
             }
         }
     }
@@ -121,18 +121,18 @@ package final class CommandDispatcher: Service, AgentEvents {
         while !Task.isCancelled {
             do {
                 let (fence, epoch) = try await database.write { tx in
-                    (try CommandStore.takeFence(in: tx), try MetaStore.value(.storeEpoch, in: tx) ?? "")
+                    (try CommandStore.takeFence(in: tx), try StoreIdentity(in: tx))
                 }
                 var open = try await load(fence: fence, epoch: epoch)
                 logger.info("dispatching", metadata: ["commands": "\(open.count)", "fence": "\(fence)"])
                 try await serve(&open, fence: fence, epoch: epoch, send) { pause = .milliseconds(100) }
             } catch let error as FenceLost {
-                logger.critical("stopped dispatching", metadata: ["error": "\(error)"])
+                logger.critical("stopped dispatching", metadata: ["error": "\(PlainWords.of(error))"])
                 throw error
             } catch is CancellationError {
                 return
             } catch {
-                logger.error("commands not written; trying again", metadata: ["error": "\(error)", "after": "\(pause)"])
+                logger.error("commands not written; trying again", metadata: ["error": "\(PlainWords.of(error))", "after": "\(pause)"])
                 try? await Task.sleep(for: pause)
                 pause = min(pause * 2, .seconds(30))
             }
@@ -140,7 +140,8 @@ package final class CommandDispatcher: Service, AgentEvents {
     }
 
     private func serve(
-        _ open: inout OpenCommands, fence: Int64, epoch: String, _ send: @Sendable ([OpenCommands.Frame]) -> Void, succeeded: () -> Void
+        _ open: inout OpenCommands, fence: Int64, epoch: StoreIdentity, _ send: @Sendable ([OpenCommands.Frame]) -> Void,
+        succeeded: () -> Void
     ) async throws {
         var items: [DispatchEvents.Item] = []
         while true {
@@ -161,7 +162,7 @@ package final class CommandDispatcher: Service, AgentEvents {
 
     /// Everything that has happened since the last one.
     private func round(
-        _ open: inout OpenCommands, _ items: [DispatchEvents.Item], fence: Int64, epoch: String,
+        _ open: inout OpenCommands, _ items: [DispatchEvents.Item], fence: Int64, epoch: StoreIdentity,
         _ send: @Sendable ([OpenCommands.Frame]) -> Void
     ) async throws {
         var changes = CommandChanges()
@@ -191,7 +192,7 @@ package final class CommandDispatcher: Service, AgentEvents {
         metrics.round(changes, open.takeDelays(), open: open.count, inFlight: open.inFlight)
     }
 
-    private func load(fence: Int64, epoch: String) async throws -> OpenCommands {
+    private func load(fence: Int64, epoch: StoreIdentity) async throws -> OpenCommands {
         var open = OpenCommands(
             settings: OpenCommands.Settings(
                 slack: settings.slackSeconds * 1000, grace: settings.graceSeconds * 1000, timing: settings.timing),
@@ -203,7 +204,7 @@ package final class CommandDispatcher: Service, AgentEvents {
         return open
     }
 
-    private func add(_ id: CommandID, to open: inout OpenCommands, fence: Int64, epoch: String, isRestart: Bool) async throws {
+    private func add(_ id: CommandID, to open: inout OpenCommands, fence: Int64, epoch: StoreIdentity, isRestart: Bool) async throws {
         guard !open.contains(id) else { return }
         do {
             let loaded = try await database.read { tx -> OpenCommands.Loaded? in
@@ -217,7 +218,7 @@ package final class CommandDispatcher: Service, AgentEvents {
             }
             if let loaded { open.add(loaded, at: now().milliseconds, isRestart: isRestart) }
         } catch let error where error is StoredValueError || error is DocumentError || error is DecodingError {
-            logger.critical("command cannot be read and is closed", metadata: ["command": "\(id)", "error": "\(error)"])
+            logger.critical("command cannot be read and is closed", metadata: ["command": "\(id)", "error": "\(PlainWords.of(error))"])
             let time = now()
             try await database.write { tx in
                 try CommandStore.close(id, because: "The controller's record of the command is damaged; it was closed.", at: time, in: tx)

@@ -13,7 +13,7 @@ struct JobTemplate: Sendable {
     private let content: SendCommandContent
     private var texts: [Int: String] = [:]
 
-    init(_ record: CommandRecord, epoch: String, fence: Int64) throws {
+    init(_ record: CommandRecord, epoch: StoreIdentity, fence: Int64) throws {
         let json = Array(record.document.utf8)
         let document = try DocumentDecoder.decode(json: json)
         let bindings = try ParameterBindings(record.parameters, for: document)
@@ -22,7 +22,8 @@ struct JobTemplate: Sendable {
         content = SendCommandContent(
             parameters: bindings.values.mapValues(JSONValue.init), documentContent: JSONValue(document.content),
             commandID: record.id.description, documentName: record.documentName,
-            startBy: record.startBy.milliseconds, identityGeneration: nil, storeEpoch: epoch, dispatchFence: fence)
+            startBy: record.startBy.milliseconds, identityGeneration: nil, storeEpoch: epoch.epoch, storeRestoration: epoch.restoration,
+            dispatchFence: fence)
     }
 
     mutating func job(for node: NodeID, generation: Int, messageID: UUID, at now: Timestamp) throws -> AgentMessage {

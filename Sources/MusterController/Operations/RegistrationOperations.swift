@@ -12,19 +12,19 @@ import NIOConcurrencyHelpers
 package struct RegistrationOperations: Sendable {
     private let database: any SQLDatabase
     private let certificates: NodeCertificates
-    private let storeEpoch: String
+    private let store: StoreIdentity
     private let logger: Logger
     private let attempts: NIOLockedValueBox<AttemptLimiter>
     private let events = NIOLockedValueBox(AttemptLimiter(burst: 200, refillPerMinute: 20, capacity: 1))
     private let nonces: NIOLockedValueBox<RenewalNonces>
 
     package init(
-        database: any SQLDatabase, certificates: NodeCertificates, storeEpoch: String, attempts: AttemptLimiter = AttemptLimiter(),
+        database: any SQLDatabase, certificates: NodeCertificates, store: StoreIdentity, attempts: AttemptLimiter = AttemptLimiter(),
         logger: Logger
     ) {
         self.database = database
         self.certificates = certificates
-        self.storeEpoch = storeEpoch
+        self.store = store
         self.logger = logger
         self.attempts = NIOLockedValueBox(attempts)
         self.nonces = NIOLockedValueBox(RenewalNonces())
@@ -78,7 +78,7 @@ package struct RegistrationOperations: Sendable {
             let issued = try await issue(node.identity, key, context)
             return RegisterManagedInstance.Output(
                 instanceID: node.id, certificate: issued.chain, certificateAuthorities: issued.trusted, generation: node.generation,
-                serverTime: context.now, storeEpoch: storeEpoch)
+                serverTime: context.now, storeEpoch: store.epoch, storeRestoration: store.restoration)
         }
     }
 
@@ -245,7 +245,7 @@ package struct RegistrationOperations: Sendable {
         let issued = try await issue(node.identity, key, context)
         return RenewManagedInstanceCertificate.Output(
             instanceID: node.id, certificate: issued.chain, certificateAuthorities: issued.trusted, generation: node.generation,
-            serverTime: context.now, storeEpoch: storeEpoch)
+            serverTime: context.now, storeEpoch: store.epoch, storeRestoration: store.restoration)
     }
 
     /// By the client certificate of this connection, or by a signature over one of our nonces.

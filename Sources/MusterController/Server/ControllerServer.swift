@@ -95,6 +95,7 @@ package final class ControllerServer: Service {
     private let operatorDenials = NIOLockedValueBox(DenialLedger(capacity: 8_192, capacityOfSource: 512))
     /// Sources of client certificates that are not to be believed, on their way to the audit trail.
     private let impostors = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1_000))
+    private let readiness: Readiness
     private let isReady = NIOLockedValueBox(false)
     /// Bytes come in many small requests, one after the other; the API's limits would slow them to a walk.
     private let pieces = NIOLockedValueBox(RequestLimits(perSecond: 2_000, burst: 4_000))
@@ -136,6 +137,7 @@ package final class ControllerServer: Service {
         callers = NIOLockedValueBox(RequestLimits(perSecond: limits.requestsPerSecond, burst: limits.requestBurst))
         strangers = NIOLockedValueBox(RequestLimits(perSecond: limits.requestsPerSecond, burst: limits.requestBurst))
         places = ConnectionPlaces(limits.connections)
+        readiness = Readiness(database: database, logger: logger)
         unproven = Quota(total: limits.unproven, perSource: limits.unprovenPerSource, graceMilliseconds: 1_000)
         expected = Quota(total: limits.connections.strangers, perSource: limits.unprovenPerSession)
         bodies = BodyBudget(largest: limits.bodyBytes)
@@ -149,7 +151,7 @@ package final class ControllerServer: Service {
             group.addTask { try await self.announce(bound) }
             group.addTask { await self.writeDenials() }
             group.addTask { await self.writeImpostors() }
-            try await group.waitForAll()
+            try await group.waitForAllOrAFailure()
         }
         isReady.withLockedValue { $0 = false }
         await flushDenials(all: true)
@@ -161,7 +163,7 @@ package final class ControllerServer: Service {
                 let server = server(for: listener) { address in bound(index, address) }
                 group.addTask { try await self.serve(listener, server) }
             }
-            try await group.waitForAll()
+            try await group.waitForAllOrAFailure()
         }
         channels.stop()
     }
@@ -172,7 +174,7 @@ package final class ControllerServer: Service {
         } catch let error as CancellationError {
             throw error
         } catch {
-            throw ControllerError.cannotListen(address: "\(listener.address):\(listener.port)", reason: String(describing: error))
+            throw ControllerError.cannotListen(address: "\(listener.address):\(listener.port)", reason: PlainWords.of(error))
         }
         if !Task.isShuttingDownGracefully, !Task.isCancelled {
             throw ControllerError.cannotListen(address: "\(listener.address):\(listener.port)", reason: "the listener has ended")
@@ -199,7 +201,7 @@ package final class ControllerServer: Service {
             openDataChannel: { dataChannel in await self.open(dataChannel) },
             handshakeFailed: { source, error in
                 self.metrics.count("muster_tls_handshake_failures_total")
-                self.logger.debug("TLS handshake failed", metadata: ["remote": "\(source)", "error": "\(error)"])
+                self.logger.debug("TLS handshake failed", metadata: ["remote": "\(source)", "error": "\(PlainWords.of(error))"])
                 if error.code == .verification { self.impostors.continuation.yield(source) }
             })
         var quiet = logger
@@ -261,7 +263,7 @@ package final class ControllerServer: Service {
         case (.get, "/healthz"):
             return .text(.ok, "ok\n")
         case (.get, "/readyz"):
-            return await readiness()
+            return await answerReadiness()
         case (.get, "/metrics") where listener.sides.contains(.operators):
             guard let source = AddressRange(connection.remoteAddress), metricsFrom.contains(where: { $0.contains(source) }) else {
                 return .text(.forbidden, "Metrics are not for this address: the controller's 'metricsFrom' does not name it.\n")
@@ -279,17 +281,12 @@ package final class ControllerServer: Service {
         }
     }
 
-    private func readiness() async -> Answer {
+    private func answerReadiness() async -> Answer {
         guard isReady.withLockedValue({ $0 }), !Task.isShuttingDownGracefully else {
             return .text(.serviceUnavailable, "starting or stopping\n")
         }
-        do {
-            _ = try await database.read { tx in try tx.first("SELECT value FROM meta WHERE key = 'store_epoch'") }
-            return .text(.ok, "ready\n")
-        } catch {
-            logger.error("store not readable", metadata: ["error": "\(error)"])
-            return .text(.serviceUnavailable, "the store cannot be read\n")
-        }
+        guard let reason = await readiness.refusal(now()) else { return .text(.ok, "ready\n") }
+        return .text(.serviceUnavailable, reason + "\n")
     }
 
     private func call(
@@ -353,7 +350,9 @@ package final class ControllerServer: Service {
         } catch {
             logger.error(
                 "operation failed",
-                metadata: ["operation": "\(name)", "request": "\(requestID)", "caller": "\(caller.arn)", "error": "\(error)"])
+                metadata: [
+                    "operation": "\(name)", "request": "\(requestID)", "caller": "\(caller.arn)", "error": "\(PlainWords.of(error))",
+                ])
             count(name, "InternalServerError")
             return format.failure(.internalServerError, requestID: requestID)
         }
@@ -425,7 +424,9 @@ package final class ControllerServer: Service {
         } catch {
             logger.error(
                 "route failed",
-                metadata: ["route": "\(entry.name)", "request": "\(requestID)", "caller": "\(caller.arn)", "error": "\(error)"])
+                metadata: [
+                    "route": "\(entry.name)", "request": "\(requestID)", "caller": "\(caller.arn)", "error": "\(PlainWords.of(error))",
+                ])
             count(entry.name, "InternalServerError")
             return .failure(.internalServerError)
         }
@@ -454,7 +455,7 @@ package final class ControllerServer: Service {
         } catch let error as CancellationError {
             throw error
         } catch {
-            throw UnreadableBody(reason: String(describing: error))
+            throw UnreadableBody(reason: PlainWords.of(error))
         }
         return (body, room)
     }
@@ -638,7 +639,7 @@ package final class ControllerServer: Service {
         } catch let refusal as APIError {
             error = await refused(refusal, "OpenControlChannel", source: connection.remoteAddress, at: time)
         } catch {
-            logger.error("node not looked up", metadata: ["request": "\(requestID)", "error": "\(error)"])
+            logger.error("node not looked up", metadata: ["request": "\(requestID)", "error": "\(PlainWords.of(error))"])
             return .failure(.internalServerError)
         }
         error = APIError(code: error.code, message: error.message, status: error.code == APIError.throttling.code ? 429 : 403)
@@ -718,7 +719,7 @@ package final class ControllerServer: Service {
             let error = await refused(refusal, "OpenDataChannel", source: connection.remoteAddress, at: time)
             return .failure(APIError(code: error.code, message: error.message, status: error.code == APIError.throttling.code ? 429 : 403))
         } catch {
-            logger.error("node not looked up", metadata: ["request": "\(requestID)", "error": "\(error)"])
+            logger.error("node not looked up", metadata: ["request": "\(requestID)", "error": "\(PlainWords.of(error))"])
             return .failure(.internalServerError)
         }
     }
@@ -764,7 +765,8 @@ package final class ControllerServer: Service {
                 return denial
             }
         } catch {
-            logger.error("denial not written to the audit trail", metadata: ["operation": "\(operation)", "error": "\(error)"])
+            logger.error(
+                "denial not written to the audit trail", metadata: ["operation": "\(operation)", "error": "\(PlainWords.of(error))"])
             return denial
         }
     }
@@ -818,7 +820,8 @@ package final class ControllerServer: Service {
                 for event in events { try AuditLog.append(event, in: tx) }
             }
         } catch {
-            logger.error("denial not written to the audit trail", metadata: ["events": "\(events.count)", "error": "\(error)"])
+            logger.error(
+                "denial not written to the audit trail", metadata: ["events": "\(events.count)", "error": "\(PlainWords.of(error))"])
         }
     }
 

@@ -67,7 +67,8 @@ package final class ServerCertificate: Service {
             try renew()
             logger.info("certificate reloaded", metadata: ["path": "\(certificate)", "not-after": "\(leaf.notAfter)"])
         } catch {
-            logger.error("certificate not reloaded; the old one stays", metadata: ["path": "\(certificate)", "error": "\(error)"])
+            logger.error(
+                "certificate not reloaded; the old one stays", metadata: ["path": "\(certificate)", "error": "\(PlainWords.of(error))"])
         }
     }
 
@@ -79,12 +80,13 @@ package final class ServerCertificate: Service {
                 } catch {
                     return
                 }
-                guard case .authority = self.source else { continue }
+                guard case .authority = self.source, self.isDue(now: .now()) else { continue }
                 do {
                     try self.renew()
                     self.logger.info("server certificate renewed", metadata: ["not-after": "\(self.leaf.notAfter)"])
                 } catch {
-                    self.logger.error("server certificate not renewed; trying again in a minute", metadata: ["error": "\(error)"])
+                    self.logger.error(
+                        "server certificate not renewed; trying again in a minute", metadata: ["error": "\(PlainWords.of(error))"])
                     try? await Task.sleep(for: .seconds(60))
                 }
             }
@@ -95,6 +97,12 @@ package final class ServerCertificate: Service {
         guard case .authority(_, _, let hours) = source else { return 24 * 3600 }
         // Looked at every ten minutes at least: a host that slept must not serve an expired certificate for half a day.
         return min(600, max(1, leaf.notAfter - Int64(hours) * 1800 - now.milliseconds / 1000))
+    }
+
+    /// Half of its life is over. A look that comes earlier changes nothing.
+    package func isDue(now: Timestamp) -> Bool {
+        guard case .authority(_, _, let hours) = source else { return false }
+        return now.milliseconds / 1000 >= leaf.notAfter - Int64(hours) * 1800
     }
 
     /// That the two files can be served now; for `check`.

@@ -9,6 +9,7 @@ internal import Glibc
 ///     audit.checkpoint      the latest checkpoint of the audit trail: a store that was put back is noticed by it
 ///     listening             the bound addresses of the running controller, one a line
 ///     lock                  held by the running controller
+///     restoring             a restore has begun to put files in their places: nothing starts before it has ended
 ///     ca.lock               held by the command that changes the authorities
 package struct DataDirectory: Sendable {
     package enum File: String, Sendable, CaseIterable {
@@ -19,6 +20,7 @@ package struct DataDirectory: Sendable {
         case auditCheckpoint = "audit.checkpoint"
         case listening = "listening"
         case lock = "lock"
+        case restoring = "restoring"
         case authorityLock = "ca.lock"
     }
 
@@ -63,6 +65,7 @@ package struct DataDirectory: Sendable {
     /// That every file that is there is a plain file of ours with mode 0600.
     package func verifyFiles() throws {
         try verify()
+        guard !exists(.restoring) else { throw ControllerError.restoring(path) }
         for file in File.allCases { try verifyFile(path(of: file)) }
         for number in try authorityKeys() { try verifyFile(keyPath(ofAuthority: number)) }
     }

@@ -1,10 +1,16 @@
+package import MusterWire
+
 /// Single facts about this store.
 package enum MetaStore {
     package enum Key: String, Sendable {
         /// Made once with the store. An agent that knows another one faces a store that was restored or replaced.
         case storeEpoch = "store_epoch"
+        /// StoreRestoration as JSON, of a store that was restored: how nodes and the audit trail's watch know that it was meant.
+        case restoration
         /// Grows at every start, so that what an earlier run of the controller sent can be told from what this one sends.
         case dispatchFence = "dispatch_fence"
+        /// Written to see whether changes are taken.
+        case readyAt = "ready_at"
         case pageTokenKey = "page_token_key"
         case account
         /// What the controller's own certificate is issued for, besides the configuration's names; joined by spaces.
@@ -40,5 +46,20 @@ package enum MetaStore {
         let value = make()
         try set(key, to: value, in: tx)
         return value
+    }
+}
+
+/// Which store this is, as nodes are told. [value]
+package struct StoreIdentity: Sendable {
+    package let epoch: String
+    package let restoration: StoreRestoration?
+
+    package init(epoch: String, restoration: StoreRestoration? = nil) {
+        (self.epoch, self.restoration) = (epoch, restoration)
+    }
+
+    package init(in tx: any SQLTransaction) throws {
+        epoch = try MetaStore.value(.storeEpoch, in: tx) ?? ""
+        restoration = try MetaStore.value(.restoration, in: tx).map { try JSONCoding.decode(StoreRestoration.self, from: Array($0.utf8)) }
     }
 }

@@ -106,6 +106,7 @@ package enum SQLError: Error, Sendable, CustomStringConvertible {
     case wrongType(String, String)
     case tooManyWaiting(Int)
     case cannotOpen(path: String, reason: String)
+    case cannotCopy(path: String, reason: String)
     case notDurable(path: String, synchronous: Int64, journal: String)
     case rolledBack(reason: String)
     case closed
@@ -122,6 +123,8 @@ package enum SQLError: Error, Sendable, CustomStringConvertible {
             "\(count) changes already wait for the database; this one was not made. Try again later."
         case .cannotOpen(let path, let reason):
             "Cannot open the database \(path): \(reason). Check that the file belongs to the user that runs the controller and that the disk has room."
+        case .cannotCopy(let path, let reason):
+            "Cannot copy the store to \(path): \(reason). Make room, or name another folder."
         case .notDurable(let path, let synchronous, let journal):
             "The database \(path) would lose commits at a power cut (synchronous=\(synchronous), journal_mode=\(journal)); 2 and wal are needed."
         case .rolledBack(let reason):

@@ -44,7 +44,7 @@ package final class SQLiteDatabase: SQLDatabase {
                 try db.execute(sql: "PRAGMA synchronous=FULL")
             }
         } catch {
-            throw SQLError.cannotOpen(path: path, reason: String(describing: error))
+            throw SQLError.cannotOpen(path: path, reason: (error as? ControllerError).map { "\($0)" } ?? Self.words(error))
         }
         let found = try durability()
         guard found.synchronous == 2, found.journal == "wal" else {
@@ -73,12 +73,38 @@ package final class SQLiteDatabase: SQLDatabase {
         }
     }
 
+    /// Everything as of one moment into a new file, also while others write.
+    package func copy(to path: String) throws {
+        try DataDirectory.makeFile(path)
+        do {
+            try pool.writeWithoutTransaction { db in try db.execute(sql: "VACUUM INTO ?", arguments: [path]) }
+        } catch {
+            throw SQLError.cannotCopy(path: path, reason: Self.words(error))
+        }
+    }
+
+    /// What SQLite says, without what a library puts around it.
+    static func words(_ error: any Error) -> String {
+        guard let error = error as? DatabaseError else { return String(describing: error) }
+        switch error.resultCode {
+        case .SQLITE_FULL: return "there is no room left on the disk"
+        case .SQLITE_READONLY: return "it cannot be written to"
+        case .SQLITE_CANTOPEN: return "the file cannot be opened"
+        case .SQLITE_CORRUPT, .SQLITE_NOTADB: return "the file is damaged, or no database"
+        case .SQLITE_BUSY, .SQLITE_LOCKED: return "another program uses it"
+        case .SQLITE_IOERR: return "the disk cannot be read or written"
+        default: return error.message ?? "SQLite's code \(error.resultCode.rawValue)"
+        }
+    }
+
     /// Groups committed so far, and changes that wait for the next one.
     package var commits: Int { gate.withLockedValue { $0.commits } }
     package var waiting: Int { gate.withLockedValue { $0.pending.count } }
 
     package func close() throws {
         gate.withLockedValue { $0.isClosed = true }
+        // The file alone is then the whole store, for whoever copies it by hand. While others use it, the last of them does this.
+        try? pool.writeWithoutTransaction { db in _ = try Row.fetchAll(db, sql: "PRAGMA wal_checkpoint(TRUNCATE)") }
         try pool.close()
     }
 
@@ -146,7 +172,7 @@ package final class SQLiteDatabase: SQLDatabase {
             gate.withLockedValue { $0.commits += 1 }
         } catch {
             if db.isInsideTransaction { try? db.execute(sql: "ROLLBACK") }
-            let reason = (error as? SQLError) ?? .rolledBack(reason: String(describing: error))
+            let reason = (error as? SQLError) ?? .rolledBack(reason: Self.words(error))
             for write in group { write.fail(reason) }
             return
         }
@@ -194,7 +220,7 @@ private final class Write<T: Sendable>: PendingWrite {
     }
 
     var failure: String {
-        if case .failure(let own)? = outcome.withLockedValue({ $0 }) { return String(describing: own) }
+        if case .failure(let own)? = outcome.withLockedValue({ $0 }) { return SQLiteDatabase.words(own) }
         return "unknown"
     }
 }

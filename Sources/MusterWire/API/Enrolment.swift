@@ -77,10 +77,12 @@ package enum RegisterManagedInstance: Operation {
         package var generation: Int
         package var serverTime: Timestamp
         package var storeEpoch: String
+        /// Of a store that was restored.
+        package var storeRestoration: StoreRestoration?
 
         package init(
             instanceID: NodeID, certificate: String, certificateAuthorities: [String], generation: Int, serverTime: Timestamp,
-            storeEpoch: String
+            storeEpoch: String, storeRestoration: StoreRestoration? = nil
         ) {
             self.instanceID = instanceID
             self.certificate = certificate
@@ -88,6 +90,7 @@ package enum RegisterManagedInstance: Operation {
             self.generation = generation
             self.serverTime = serverTime
             self.storeEpoch = storeEpoch
+            self.storeRestoration = storeRestoration
         }
 
         enum CodingKeys: String, CodingKey {
@@ -97,6 +100,7 @@ package enum RegisterManagedInstance: Operation {
             case generation = "Generation"
             case serverTime = "ServerTime"
             case storeEpoch = "StoreEpoch"
+            case storeRestoration = "StoreRestoration"
         }
     }
 }
@@ -188,10 +192,12 @@ package enum RenewManagedInstanceCertificate: Operation {
         package var generation: Int
         package var serverTime: Timestamp
         package var storeEpoch: String
+        /// Of a store that was restored.
+        package var storeRestoration: StoreRestoration?
 
         package init(
             instanceID: NodeID, certificate: String, certificateAuthorities: [String], generation: Int, serverTime: Timestamp,
-            storeEpoch: String
+            storeEpoch: String, storeRestoration: StoreRestoration? = nil
         ) {
             self.instanceID = instanceID
             self.certificate = certificate
@@ -199,6 +205,7 @@ package enum RenewManagedInstanceCertificate: Operation {
             self.generation = generation
             self.serverTime = serverTime
             self.storeEpoch = storeEpoch
+            self.storeRestoration = storeRestoration
         }
 
         enum CodingKeys: String, CodingKey {
@@ -208,6 +215,7 @@ package enum RenewManagedInstanceCertificate: Operation {
             case generation = "Generation"
             case serverTime = "ServerTime"
             case storeEpoch = "StoreEpoch"
+            case storeRestoration = "StoreRestoration"
         }
     }
 }

@@ -57,13 +57,15 @@ package struct SendCommandContent: Codable, Sendable, Equatable, Redacted {
     package var startBy: Int64?
     package var identityGeneration: Int?
     package var storeEpoch: String?
+    /// Of a store that was restored.
+    package var storeRestoration: StoreRestoration?
     package var dispatchFence: Int64?
 
     package init(
         parameters: [String: JSONValue], documentContent: JSONValue, commandID: String, documentName: String,
         outputS3BucketName: String = "", outputS3KeyPrefix: String = "", cloudWatchLogGroupName: String = "",
         cloudWatchOutputEnabled: String = "false",
-        startBy: Int64?, identityGeneration: Int?, storeEpoch: String?, dispatchFence: Int64?
+        startBy: Int64?, identityGeneration: Int?, storeEpoch: String?, storeRestoration: StoreRestoration? = nil, dispatchFence: Int64?
     ) {
         self.parameters = parameters
         self.documentContent = documentContent
@@ -76,6 +78,7 @@ package struct SendCommandContent: Codable, Sendable, Equatable, Redacted {
         self.startBy = startBy
         self.identityGeneration = identityGeneration
         self.storeEpoch = storeEpoch
+        self.storeRestoration = storeRestoration
         self.dispatchFence = dispatchFence
     }
 
@@ -92,6 +95,7 @@ package struct SendCommandContent: Codable, Sendable, Equatable, Redacted {
         self.startBy = try values.decodeIfPresent(Int64.self, forKey: .startBy)
         self.identityGeneration = try values.decodeIfPresent(Int.self, forKey: .identityGeneration)
         self.storeEpoch = try values.decodeIfPresent(String.self, forKey: .storeEpoch)
+        self.storeRestoration = try values.decodeIfPresent(StoreRestoration.self, forKey: .storeRestoration)
         self.dispatchFence = try values.decodeIfPresent(Int64.self, forKey: .dispatchFence)
     }
 
@@ -107,6 +111,7 @@ package struct SendCommandContent: Codable, Sendable, Equatable, Redacted {
         case startBy = "StartBy"
         case identityGeneration = "IdentityGeneration"
         case storeEpoch = "StoreEpoch"
+        case storeRestoration = "StoreRestoration"
         case dispatchFence = "DispatchFence"
     }
 }

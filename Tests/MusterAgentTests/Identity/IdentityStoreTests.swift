@@ -25,7 +25,8 @@ struct IdentityStoreTests {
                 usage: .client),
             for: key.publicKey)
         return try Identity(
-            node: node, generation: 3, storeEpoch: "epoch", controller: Endpoint(url: "https://controller:8443"), key: key,
+            node: node, generation: 3, storeEpoch: StoreEpoch(name: "epoch"), controller: Endpoint(url: "https://controller:8443"),
+            key: key,
             chain: [leaf, authority.certificate], authorities: [authority.certificate], knownTime: Timestamp(milliseconds: 5))
     }
 
@@ -38,7 +39,7 @@ struct IdentityStoreTests {
             let loaded = try #require(try IdentityStore(stateDirectory: directory).load())
             #expect(loaded.node == identity.node)
             #expect(loaded.generation == 3)
-            #expect(loaded.storeEpoch == "epoch")
+            #expect(loaded.storeEpoch == StoreEpoch(name: "epoch"))
             #expect(loaded.controller == identity.controller)
             #expect(loaded.chain == identity.chain)
             #expect(loaded.authorities == identity.authorities)
@@ -153,7 +154,8 @@ struct IdentityStoreTests {
         let good = try identity()
         func make(node: NodeID? = nil, generation: Int = 3, key: PrivateKey? = nil, authorities: [Certificate]? = nil) throws -> Identity {
             try Identity(
-                node: node ?? good.node, generation: generation, storeEpoch: "", controller: good.controller, key: key ?? good.key,
+                node: node ?? good.node, generation: generation, storeEpoch: StoreEpoch(name: ""), controller: good.controller,
+                key: key ?? good.key,
                 chain: good.chain, authorities: authorities ?? good.authorities, knownTime: good.knownTime)
         }
         _ = try make()

@@ -41,7 +41,8 @@ final class EnrolmentFixture: Sendable {
         activations = ActivationOperations(
             database: database, pageTokenKey: pageTokenKey, cipher: try AuthenticatedCipher(key: [UInt8](repeating: 9, count: 32)))
         registrations = RegistrationOperations(
-            database: database, certificates: NodeCertificates(authority: authority, hours: 24), storeEpoch: "epoch", logger: logger)
+            database: database, certificates: NodeCertificates(authority: authority, hours: 24), store: StoreIdentity(epoch: "epoch"),
+            logger: logger)
         nodes = NodeOperations(
             database: database, registry: registry, events: events, pageTokenKey: pageTokenKey, latestAgentVersion: "1.0.0.0",
             logger: logger)

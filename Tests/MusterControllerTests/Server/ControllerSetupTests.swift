@@ -1,4 +1,6 @@
 import Foundation
+import Glibc
+import Logging
 import MusterController
 import MusterCrypto
 import Testing
@@ -23,7 +25,10 @@ import Testing
         #expect(config.contains("ca_bundle = \(outcome.profileDirectory)/ca.pem\n"))
         #expect(
             try DataDirectory.text(at: outcome.profileDirectory + "/credentials").contains("aws_access_key_id = \(outcome.accessKeyID)\n"))
-        let findings = await ControllerCheck(configuration: setup.configuration).run()
+        // What else listens on this machine is no business of the test.
+        var free = setup.configuration
+        free.listeners[0].port = 0
+        let findings = await ControllerCheck(configuration: free).run()
         #expect(findings.allSatisfy { $0.kind == .good }, "\(findings)")
     }
 
@@ -55,6 +60,46 @@ import Testing
     @Test(arguments: ["", "a b", "-x", "x_y", "a..b", "../x", "a/b", String(repeating: "a", count: 64)])
     func aNameIsADNSNameOrAnAddress(_ name: String) {
         #expect(!ControllerConfiguration.isName(name))
+    }
+
+    /// `check` said ok to all of these, and `serve` refused them or hung.
+    @Test(arguments: ["foo", "another account", "no keys", "syslog without port", "no folder", "region", "port in use"])
+    func checkAndServeRefuseTheSame(what: String) async throws {
+        let directory = try TemporaryDirectory()
+        let setup = try setup(directory)
+        _ = try await setup.run()
+        var configuration = setup.configuration
+        configuration.listeners = [.init(address: "127.0.0.1", port: 0)]
+        let taken = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(taken) }
+        switch what {
+        case "foo": configuration.listeners[0].address = "foo.invalid"
+        case "another account": configuration.account = "999999999999"
+        case "no keys":
+            try DataDirectory.write("\n", to: directory.file("s3"))
+            configuration.outputS3Endpoint = "https://s3.example"
+            configuration.outputS3CredentialsFile = directory.file("s3")
+        case "syslog without port": configuration.auditSyslog = "tcp:127.0.0.1:"
+        case "no folder": configuration.auditFolder = directory.file("absent/trail")
+        case "region": configuration.regions = ["x y"]
+        default:
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_addr.s_addr = inet_addr("127.0.0.1")
+            var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+            withUnsafeMutablePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    _ = (bind(taken, $0, length), listen(taken, 1), getsockname(taken, $0, &length))
+                }
+            }
+            configuration.listeners[0].port = Int(UInt16(bigEndian: address.sin_port))
+        }
+        let findings = await ControllerCheck(configuration: configuration).run()
+        #expect(findings.contains { $0.kind == .bad }, "\(findings)")
+        let controller = Controller(configuration: configuration, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        let error = await #expect(throws: (any Error).self) { try await controller.run() }
+        let words = error.map { "\($0)" } ?? ""
+        for foreign in ["errno", "descriptor:", "NSCocoa", "NIO", "Error("] { #expect(!words.contains(foreign), "\(words)") }
     }
 
     @Test func checkTellsWhatIsWrong() async throws {

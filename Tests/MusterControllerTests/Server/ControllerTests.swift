@@ -1,9 +1,11 @@
 import Foundation
 import Logging
-import MusterController
 import MusterCrypto
 import MusterWire
+import ServiceLifecycle
 import Testing
+
+@testable import MusterController
 
 /// The whole controller, composed: init, serve, stop, and serve again.
 @Suite(.serialized, .timeLimit(.minutes(2))) struct ControllerTests {
@@ -120,6 +122,60 @@ import Testing
         try DataDirectory.write("nonsense", to: directory.file("server.pem"))
         certificate.reload()
         #expect(certificate.leaf.dnsNames == ["second.example"], "a wrong file leaves the old certificate in use")
+    }
+
+    private struct Failing: Service {
+        func run() async throws {
+            try await Task.sleep(for: .milliseconds(20))
+            throw ControllerError.noCertificate
+        }
+    }
+
+    private struct Leaving: Service {
+        func run() async throws {}
+    }
+
+    /// Listens to a graceful shutdown and to nothing else.
+    private struct Patient: Service {
+        func run() async throws {
+            let (stream, end) = AsyncStream.makeStream(of: Void.self)
+            await withGracefulShutdownHandler {
+                for await _ in stream {}
+            } onGracefulShutdown: {
+                end.finish()
+            }
+        }
+    }
+
+    @Test(arguments: [true, false]) func aServiceThatEndsByItselfEndsTheControllerWithItsError(fails: Bool) async throws {
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        await #expect(throws: ControllerError.self) {
+            try await Controller.serve([Patient(), fails ? Failing() : Leaving(), Patient()], logger: logger)
+        }
+    }
+
+    /// Of two listeners one cannot be bound: the other one must not keep the group waiting.
+    @Test func aFailureIsNotHeldBackByThoseThatStillRun() async throws {
+        await #expect(throws: ControllerError.self) {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await Task.sleep(for: .seconds(3_600)) }
+                group.addTask { throw ControllerError.noCertificate }
+                try await group.waitForAllOrAFailure()
+            }
+        }
+    }
+
+    @Test func aServerCertificateIsNotRenewedBeforeHalfOfItsLifeIsOver() throws {
+        let now = Timestamp.now()
+        let seconds = now.milliseconds / 1000
+        let authority = try CertificateAuthority.create(
+            commonName: "CA", notBefore: seconds - 60, notAfter: seconds + 1_000_000, key: .generate())
+        let certificate = try ServerCertificate(
+            .authority(AuthoritySet(issuing: authority), names: ["localhost"], hours: 24), clientAuthorities: nil, now: now,
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        #expect(!certificate.isDue(now: now.adding(seconds: 600)))
+        #expect(!certificate.isDue(now: now.adding(seconds: 11 * 3_600)))
+        #expect(certificate.isDue(now: now.adding(seconds: 12 * 3_600 + 1)))
     }
 
     /// The profile that init wrote, used by a client that signs with it.

@@ -16,9 +16,15 @@ import Testing
         #expect(text.contains("seconds_bucket{le=\"10\"} 1\nseconds_bucket{le=\"+Inf\"} 2\nseconds_sum 99.02\nseconds_count 2\n"))
     }
 
+    @Test func seriesAreThereFromTheStartWithTheirMeaning() {
+        let text = MusterController.Metrics().render()
+        #expect(text.contains("# HELP muster_nodes_quarantined_total "))
+        #expect(text.contains("\nmuster_nodes_quarantined_total 0\n") && text.contains("\nmuster_agents_connected 0\n"))
+    }
+
     @Test func seriesAreBounded() {
         let metrics = MusterController.Metrics()
         for number in 0..<10_000 { metrics.count("x", [("n", String(number))]) }
-        #expect(metrics.render().split(separator: "\n").count <= 4_097)
+        #expect(metrics.render().split(separator: "\n").count { $0.hasPrefix("x{") } <= 4_096)
     }
 }
