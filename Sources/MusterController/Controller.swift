@@ -85,11 +85,11 @@ package struct Controller: Sendable {
         let uploads = OutputUploads(folder: folder, database: database, limits: outputLimits) { changed($0) }
         var routes = RouteTable()
         OutputRoutes(database: database, folder: folder, uploads: uploads, followers: followers, delivery: registry).register(in: &routes)
+        let reserve = DiskReserve(path: directory.path, bytes: Int64(configuration.diskReserveBytes))
         let recordings = try RecordingArchive(path: directory.path + "/recordings")
         let recorders = SessionRecorders(
             archive: recordings, database: database, authority: { authorities.current.issuing },
-            settings: SessionRecorders.Settings(configuration),
-            logger: logger)
+            settings: SessionRecorders.Settings(configuration), reserve: reserve, logger: logger)
         RecordingRoutes(database: database, archive: recordings, recorders: recorders).register(in: &routes)
         AuditRoutes(database: database, keeper: keeper).register(in: &routes)
         let broker = SessionBroker(database: database, registry: registry, taps: recorders, logger: logger)

@@ -77,6 +77,8 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
     package var outputTotalBytes = 100 << 30
     package var outputDays = 30
     package var recordingBytes = 1 << 30
+    package var recordingPipeBytes = 4 << 20
+    package var recordingTotalBytes = 100 << 30
     package var recordingDays = 90
     package var recordingCommitSeconds = 5
     package var auditDays = 365
@@ -91,6 +93,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
     package var outputS3Buckets: [String] = []
     package var outputS3PathStyle = true
     package var outputS3CredentialsFile: String?
+    package var diskReserveBytes = 512 << 20
     package var logLevel = "info"
     package var logFormat = LogFormat.logfmt
 
@@ -127,6 +130,8 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         "outputTotalBytes": .integer(0...1_125_899_906_842_624),
         "outputDays": .integer(1...3_650),
         "recordingBytes": .integer(0...1_099_511_627_776),
+        "recordingPipeBytes": .integer(0...1_099_511_627_776),
+        "recordingTotalBytes": .integer(0...1_125_899_906_842_624),
         "recordingDays": .integer(1...3_650),
         "recordingCommitSeconds": .integer(1...60),
         "auditDays": .integer(1...36_500),
@@ -141,6 +146,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         "outputS3Buckets": .strings,
         "outputS3PathStyle": .boolean,
         "outputS3CredentialsFile": .optional(.string),
+        "diskReserveBytes": .integer(0...1_125_899_906_842_624),
         "logLevel": .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]),
         "logFormat": .choice(LogFormat.allCases.map(\.rawValue)),
     ]
@@ -153,7 +159,8 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         case outputNodeBytes, outputNodeTotalBytes, outputTotalBytes, outputDays, outputS3Endpoint, outputS3Region, outputS3Bucket,
             outputS3Buckets,
             outputS3PathStyle,
-            outputS3CredentialsFile, recordingBytes, recordingDays, recordingCommitSeconds
+            outputS3CredentialsFile, recordingBytes, recordingPipeBytes, recordingTotalBytes, recordingDays, recordingCommitSeconds,
+            diskReserveBytes
         case auditDays, auditCheckpointSeconds, auditFolder, auditS3Bucket, auditS3Prefix, auditSyslog
     }
 
@@ -182,6 +189,8 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         outputTotalBytes = try value(.outputTotalBytes, outputTotalBytes)
         outputDays = try value(.outputDays, outputDays)
         recordingBytes = try value(.recordingBytes, recordingBytes)
+        recordingPipeBytes = try value(.recordingPipeBytes, recordingPipeBytes)
+        recordingTotalBytes = try value(.recordingTotalBytes, recordingTotalBytes)
         recordingDays = try value(.recordingDays, recordingDays)
         recordingCommitSeconds = try value(.recordingCommitSeconds, recordingCommitSeconds)
         auditDays = try value(.auditDays, auditDays)
@@ -196,6 +205,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         outputS3Buckets = try value(.outputS3Buckets, outputS3Buckets)
         outputS3PathStyle = try value(.outputS3PathStyle, outputS3PathStyle)
         outputS3CredentialsFile = try values.decodeIfPresent(String.self, forKey: .outputS3CredentialsFile)
+        diskReserveBytes = try value(.diskReserveBytes, diskReserveBytes)
         logLevel = try value(.logLevel, logLevel)
         logFormat = try value(.logFormat, logFormat)
         try validate()

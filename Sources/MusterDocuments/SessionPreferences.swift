@@ -17,11 +17,13 @@ package struct SessionPreferences: Sendable, Hashable {
     package let recordInput: Bool
     /// Ours: a session that cannot be recorded ends.
     package let recordingRequired: Bool
+    /// Ours: a command without a terminal is recorded in full, and ends at the limit of a recording.
+    package let recordAll: Bool
 
     private static let keys = [
         "s3BucketName", "s3KeyPrefix", "s3EncryptionEnabled", "cloudWatchLogGroupName", "cloudWatchEncryptionEnabled",
         "cloudWatchStreamingEnabled", "kmsKeyId", "runAsEnabled", "runAsDefaultUser", "idleSessionTimeout", "maxSessionDuration",
-        "shellProfile", "recordInput", "recordingRequired",
+        "shellProfile", "recordInput", "recordingRequired", "recordAll",
     ]
 
     /// `isTemplate`: texts that refer to parameters are not looked at.
@@ -73,6 +75,7 @@ package struct SessionPreferences: Sendable, Hashable {
         shellProfile = profile
         recordInput = try reader.flag("recordInput", default: false)
         recordingRequired = try reader.flag("recordingRequired", default: true)
+        recordAll = try reader.flag("recordAll", default: false)
     }
 
     /// What useradd takes, a little wider: no path, no option, no separator of passwd.

@@ -132,12 +132,27 @@ struct SessionGroup: AsyncParsableCommand {
     }
 
     struct Terminate: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Ends a session, and all that it runs, at once.")
+        static let configuration = CommandConfiguration(
+            abstract: "Ends sessions, and all that they run, at once.",
+            discussion: """
+                Name them, or end those of your own whose client is away (--disconnected), or all of your own (--all-mine). A session whose client \
+                was killed goes on until its idle time: `muster session list` says since when it is disconnected.
+                """)
         @OptionGroup var connection: Connection
-        @OptionGroup var name: Name
+        @Argument(help: "The sessions' ids.") var ids: [String] = []
+        @Flag(help: "Your own whose client is away.") var disconnected = false
+        @Flag(help: "All of your own.") var allMine = false
+
+        func validate() throws {
+            guard [!ids.isEmpty, disconnected, allMine].filter({ $0 }).count == 1 else {
+                throw ValidationError("Say which: sessions' ids, or --disconnected, or --all-mine.")
+            }
+        }
+
         func run() async throws {
-            let session = try name.session()
-            try await connection.with { try await SessionCommands(caller: $0, printer: $1).terminate(session) }
+            let names = try ids.map { try SessionName($0) }
+            let ending: SessionCommands.Ending = disconnected ? .disconnected : allMine ? .allMine : .named(names)
+            try await connection.with { try await SessionCommands(caller: $0, printer: $1).terminate(ending) }
         }
     }
 }

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from conftest import BIN, eventually
+from shells import Shell
 from terminal import Terminal
 
 
@@ -157,3 +158,67 @@ def test_an_unknown_node_and_a_refusal(box):
     assert result.returncode == 2 and b"is not connected" in result.stderr, result.stderr
     result = execute(box, "nosuch", "true")
     assert result.returncode == 2 and b"No managed node" in result.stderr, result.stderr
+
+
+# The end of what is piped
+
+@pytest.mark.parametrize("text", [b"", b"echo from''pipe\n", b"echo from''pipe"])
+def test_a_shell_ends_after_what_was_piped_into_it(box, node, text):
+    """`muster shell </dev/null` and `echo x | muster shell` end: a shell that is not there yet, or that edits its line, is told again."""
+    result = subprocess.run([str(BIN / "muster"), "shell", node], input=text, env=box.clean_env(), capture_output=True, timeout=60)
+    assert result.returncode == 0, result
+    assert (b"frompipe" in result.stdout) == bool(text), result
+
+
+def test_what_exec_ran_is_shown_to_those_who_review(box, node):
+    """And a short command is recorded in full."""
+    assert execute(box, node, "sh", "-c", "echo reviewed; id -un >&2").returncode == 0
+    rows = box.client().describe_sessions(State="History")["Sessions"]
+    session = max(rows, key=lambda row: row["StartDate"])["SessionId"]
+    shown = eventually(lambda: (text := box.muster("session", "show", session).stdout) and "complete" in text and text, what="the end")
+    assert "echo reviewed" in shown and "Runs as: " in shown, shown
+    assert digest(b"reviewed\n") in shown, shown
+    assert "echo reviewed" in box.muster("session", "list", "-o", "json").stdout
+    assert box.muster("session", "verify", session).returncode == 0
+
+
+def test_sessions_are_ended_together(box, node):
+    """Those of a client that was killed, and then all of one's own."""
+    killed = shell(box, node)
+    with killed:
+        killed.type("echo he''re\n")
+        killed.expect("here")
+        killed.process.kill()
+    kept = shell(box, node)
+    with kept:
+        kept.type("echo he''re\n")
+        kept.expect("here")
+        ssm = box.client()
+        open_ones = lambda: ssm.describe_sessions(State="Active")["Sessions"]
+        eventually(lambda: [r for r in open_ones() if r["Status"] == "Disconnected" and "Disconnected since" in r.get("Details", "")], what="its absence")
+        assert "Disconnected since" in box.muster("session", "list", "--active", "-o", "csv").stdout
+        assert box.muster("session", "terminate", "--disconnected").returncode == 0
+        eventually(lambda: [r["Status"] for r in open_ones()] == ["Connected"], what="the end of the one that was away")
+        assert box.muster("session", "terminate", "--all-mine").returncode == 0
+        eventually(lambda: not open_ones(), what="the end of all")
+    assert box.muster("session", "terminate", check=False).returncode != 0
+
+
+def test_a_silent_program_gets_its_input_from_a_stock_client(box, node):
+    """The plugin sends no keys before it knows what kind of session it has, from a handshake or from the first output. `cat` writes none."""
+    s = Shell(box, node, "AWS-StartInteractiveCommand", command="stty -echo; cat")
+    s.complete = None
+    while s.complete is None:
+        assert s.pump(), s.end
+    assert s.request["RequestedClientActions"][0]["ActionParameters"]["SessionType"] == "InteractiveCommands"
+    s.stream(b"are you there\r")
+    s.until(b"are you there")
+    s.stream(b"\x04")
+    s.over()
+    # One that knows nothing of handshakes is served as before.
+    s = Shell(box, node)
+    s.take = lambda found, take=s.take: None if found.payload_type == 5 else take(found)
+    s.until_prompt()
+    assert s.ask("echo $((40+2))").strip() == "42"
+    s.stream(b"exit\r")
+    s.over()

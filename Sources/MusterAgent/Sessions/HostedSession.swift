@@ -15,6 +15,8 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
     let channel: DataChannel
     private let plan: SessionPlan
     private let client: SessionClient
+    /// For the record; nil where nothing is run.
+    private let user: String?
     private let loop: any EventLoop
     private let logger: Logger
     private let makeWorker: (HostedSession) throws -> any SessionWorker
@@ -44,7 +46,7 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
     private static let endTime = TimeAmount.seconds(15)
 
     init(
-        id: SessionID, plan: SessionPlan, client: SessionClient, channel: DataChannel, loop: any EventLoop, logger: Logger,
+        id: SessionID, plan: SessionPlan, client: SessionClient, user: String?, channel: DataChannel, loop: any EventLoop, logger: Logger,
         makeWorker: @escaping (HostedSession) throws -> any SessionWorker,
         beside: @escaping (AgentMessage) -> Void,
         finished: @escaping (HostedSession, SessionResult, [SessionTransfer]) -> Void
@@ -52,13 +54,16 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
         self.id = id
         self.plan = plan
         self.client = client
+        self.user = user
         self.channel = channel
         self.loop = loop
         self.logger = logger
         self.makeWorker = makeWorker
         self.beside = beside
         self.finished = finished
-        machine = SessionMachine(shakesHands: plan.shakesHands)
+        // The stock client learns from a handshake, or from the first output, what kind of session it has, and takes no keys before: a
+        // program that says nothing would never get its input. Ours knows.
+        machine = SessionMachine(shakesHands: plan.shakesHands || !client.isNative, isHandshakeNeeded: plan.shakesHands)
     }
 
     // MARK: The data channel
@@ -67,8 +72,8 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
         switch incoming {
         case .connected:
             // Said anew on each connection, before anything else.
-            if let state = try? AgentMessage(.agentSessionState, createdDate: .now(), payload: AgentSessionState(.connected, sessionID: id))
-            {
+            let payload = AgentSessionState(.connected, sessionID: id, runAsUser: user)
+            if let state = try? AgentMessage(.agentSessionState, createdDate: .now(), payload: payload) {
                 channel.post(state.flagged)
             }
             perform(machine.connected())
@@ -95,8 +100,13 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
 
     private func data(_ type: PayloadType, _ payload: ByteBuffer, isLast: Bool) {
         if machine.awaitsHandshake {
-            if type == .handshakeResponse { handshakeAnswered(payload) }
-            return
+            switch type {
+            case .handshakeResponse: return handshakeAnswered(payload)
+            case .output, .size: perform(machine.handshakeSkipped())
+            default: return
+            }
+            if machine.awaitsHandshake { return }
+            timer?.cancel()
         }
         switch type {
         case .size:
@@ -307,6 +317,12 @@ final class HostedSession: DataChannelReceiver, SessionWorkerOwner, @unchecked S
 
     func inputFull() { channel.pauseDelivery() }
     func inputDrained() { channel.resumeDelivery() }
+
+    /// For our client only: the flag of the protocol says that it failed, and not why.
+    func explain(_ words: String) {
+        guard client.isNative, machine.takesInput else { return }
+        send(.error, ByteBuffer(string: String(words.prefix(SessionWords.longest))))
+    }
 
     func transferred(_ transfer: SessionTransfer) {
         if transfers.count < SessionTransfer.largestList { transfers.append(transfer) }

@@ -115,6 +115,7 @@ final class PortSession: SessionWorker {
             note(connection)
             return finish(.failed("\(error)"))
         }
+        owner?.explain("\(error)")
         owner?.output(.flag, StreamFlag.connectToPortError.payload)
         closed(id, connection)
     }

@@ -190,7 +190,7 @@ package final class SessionHost: @unchecked Sendable {
         let channel = DataChannel(
             role: .agent, limits: plan.limits(for: client), connect: identity.connect(id, node: settings.node), logger: sessionLogger)
         let session = HostedSession(
-            id: id, plan: plan, client: client, channel: channel, loop: loop, logger: sessionLogger,
+            id: id, plan: plan, client: client, user: user?.account.name, channel: channel, loop: loop, logger: sessionLogger,
             makeWorker: { [unowned self] session in self.worker(plan, client, user, settings, session) },
             beside: { [weak self] message in
                 if message.messageType == .agentTaskAcknowledge { self?.acknowledged(message) }

@@ -43,9 +43,14 @@ package struct SessionMachine: Sendable {
     }
 
     private let shakesHands: Bool
+    private let isHandshakeNeeded: Bool
     private var state = State.waiting
 
-    package init(shakesHands: Bool) { self.shakesHands = shakesHands }
+    /// - Parameter isHandshakeNeeded: false where a client that does not answer, or sends something else, goes on without.
+    package init(shakesHands: Bool, isHandshakeNeeded: Bool = true) {
+        self.shakesHands = shakesHands
+        self.isHandshakeNeeded = isHandshakeNeeded
+    }
 
     package var isOver: Bool { state == .over }
     /// Input is for the work; before that it is acknowledged and thrown away, as the stock agent does.
@@ -68,7 +73,15 @@ package struct SessionMachine: Sendable {
 
     package mutating func handshakeTimedOut() -> Action {
         guard state == .shakingHands else { return .none }
+        guard isHandshakeNeeded else { return handshakeSkipped() }
         return end(.failed("The client did not answer the handshake of the session in time."))
+    }
+
+    /// The client sends what it has to send, so it knows what the session is.
+    package mutating func handshakeSkipped() -> Action {
+        guard state == .shakingHands, !isHandshakeNeeded else { return .none }
+        state = .running
+        return .startWork
     }
 
     package mutating func workEnded(_ result: SessionResult) -> Action {

@@ -22,6 +22,8 @@ protocol SessionWorkerOwner: AnyObject {
     /// Bytes that go out at once.
     var outputRoom: Int { get }
     func output(_ type: PayloadType, _ payload: ByteBuffer)
+    /// Why what comes next failed, in words for the user.
+    func explain(_ words: String)
     /// The worker cannot take input for now: back-pressure.
     func inputFull()
     func inputDrained()

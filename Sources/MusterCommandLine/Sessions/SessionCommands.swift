@@ -42,12 +42,13 @@ package struct SessionCommands: Sendable {
             }
         }
         let entries = sessions.map { Entry(session: $0, recording: recordings[$0.sessionID]) }
-        var table = Table(["SESSION", "NODE", "STATUS", "OWNER", "STARTED", "LASTED", "RECORDING"])
+        var table = Table(["SESSION", "NODE", "STATUS", "OWNER", "STARTED", "LASTED", "RECORDING", "RUNS AS", "COMMAND"])
         for entry in entries {
             let session = entry.session
             table.add([
-                session.sessionID.rawValue, session.target, session.status.rawValue, Self.name(session.owner), session.startDate.iso8601,
+                session.sessionID.rawValue, session.target, Self.status(session), Self.name(session.owner), session.startDate.iso8601,
                 Self.duration(from: session.startDate, to: session.endDate ?? .now()), Self.state(entry.recording),
+                entry.recording?.user ?? "", entry.recording?.command ?? "",
             ])
         }
         try printer.data(entries, table)
@@ -101,6 +102,8 @@ package struct SessionCommands: Sendable {
         }
         if let reason = session.reason, !reason.isEmpty { facts.append(("Reason", reason)) }
         if let details = session.details, !details.isEmpty { facts.append(("Details", details)) }
+        if let command = entry.recording?.command { facts.append(("Command", command)) }
+        if let user = entry.recording?.user { facts.append(("Runs as", user)) }
         facts.append(("Recording", state(entry.recording)))
         guard let recording = entry.recording else { return facts }
         if !recording.detail.isEmpty { facts.append(("Recording's trouble", recording.detail)) }
@@ -116,7 +119,8 @@ package struct SessionCommands: Sendable {
         if let committed = recording.committed { facts.append(("Committed", committed.iso8601)) }
         if let flow = recording.flow {
             for key in flow.destination.keys.sorted() { facts.append(("To \(key)", flow.destination[key] ?? "")) }
-            for (name, stretches) in [("To the node", flow.toNode), ("To the client", flow.toClient)] {
+            let names = recording.kind == .terminal ? ("Standard input", "Standard output") : ("To the node", "To the client")
+            for (name, stretches) in [(names.0, flow.toNode), (names.1, flow.toClient), ("Standard error", flow.toClientErrors ?? [])] {
                 for stretch in stretches { facts.append((name, "\(stretch.bytes) bytes, SHA-256 \(stretch.sha256)")) }
             }
             for transfer in flow.transfers {
@@ -128,6 +132,12 @@ package struct SessionCommands: Sendable {
             }
         }
         return facts
+    }
+
+    /// Of one whose client is away, since when: the controller says it in the details.
+    private static func status(_ session: Session) -> String {
+        guard session.status == .disconnected, let details = session.details, !details.isEmpty else { return session.status.rawValue }
+        return details
     }
 
     private static func state(_ recording: RecordingSummary?) -> String {
@@ -145,11 +155,40 @@ package struct SessionCommands: Sendable {
 
     // MARK: Doing
 
-    package func terminate(_ name: SessionName) async throws -> Int32 {
-        let session = name.id
-        _ = try await caller.api.call(TerminateSession.self, .init(sessionID: session.rawValue))
-        printer.note("Ended \(session).")
-        return 0
+    /// Which sessions are ended.
+    package enum Ending: Sendable {
+        case named([SessionName])
+        /// The caller's own whose clients are away.
+        case disconnected
+        /// All of the caller's own.
+        case allMine
+    }
+
+    /// 1 when one of them could not be ended; the others are all the same.
+    package func terminate(_ ending: Ending) async throws -> Int32 {
+        let sessions: [SessionID]
+        switch ending {
+        case .named(let names): sessions = names.map(\.id)
+        case .disconnected: sessions = try await own().filter { $0.status == .disconnected }.map(\.sessionID)
+        case .allMine: sessions = try await own().map(\.sessionID)
+        }
+        if sessions.isEmpty { printer.note("There is no such session.") }
+        var status: Int32 = 0
+        for session in sessions {
+            do {
+                _ = try await caller.api.call(TerminateSession.self, .init(sessionID: session.rawValue))
+                printer.note("Ended \(session).")
+            } catch let error as APIError where sessions.count > 1 {
+                printer.note("Could not end \(session): \(error)")
+                status = 1
+            }
+        }
+        return status
+    }
+
+    private func own() async throws -> [Session] {
+        let owner = try await caller.api.callerIdentity().arn
+        return try await sessions("Active", limit: .max, filters: [SessionFilter(key: "Owner", value: owner)])
     }
 
     /// Prints commitments, one a line: what has to leave the machine so that nobody on it can change the past.
@@ -177,6 +216,7 @@ package struct SessionCommands: Sendable {
         guard summary.kind == .terminal else {
             throw CommandLineError("The session \(session) had no terminal. See what it moved with: muster session show \(session)")
         }
+        if summary.state == .truncated { printer.note("This is not all of the session: \(summary.detail).") }
         let folder = try TemporaryFolder()
         defer { folder.remove() }
         let file = try folder.create("\(session).cast")

@@ -77,6 +77,10 @@ package struct DocumentChangeOperations: Sendable {
                 try DocumentStore.append(
                     name, versionName: input.versionName, displayName: input.displayName ?? latest.displayName, content: content,
                     by: context.caller.arn, now: context.now, in: tx)
+                // Preferences are in force once they are saved, as in Systems Manager: nobody means to turn run-as on some day.
+                if name == BuiltInSessionDocument.preferences {
+                    try DocumentStore.setDefault(name, try Self.existing(name, .latest, in: tx).version, in: tx)
+                }
                 let tags = try TagStore.tags(of: name, type: DocumentStore.tagType, in: tx)
                 return try Self.changed(name, UpdateDocument.name, status: "Updating", tags: tags, context, in: tx)
             }.output

@@ -108,7 +108,8 @@ package struct SessionOperations: Sendable {
         let facts = SessionFacts(
             id: id, node: node.id, ownerARN: context.caller.arn, ownerName: context.caller.userName, document: order.name,
             sessionType: order.sessionType, reason: input.reason ?? "", started: context.now, inputRecorded: order.inputRecorded,
-            recordingRequired: order.recordingRequired, properties: order.properties)
+            recordingRequired: order.recordingRequired, properties: order.properties, isPiped: order.isPiped,
+            runAsUser: user.isEmpty ? nil : user)
         var grant = SessionGrant(digest: [], expiresAt: context.now, clientID: nil)
         grant.issue(token, to: context.caller, for: id, now: context.now)
         let record = SessionRecord(
@@ -119,6 +120,7 @@ package struct SessionOperations: Sendable {
         try SessionStore.insert(record, by: permit, in: tx)
         var details = ["target": node.id.description, "documentName": order.name, "sessionType": order.sessionType]
         if let reason = input.reason { details["reason"] = reason }
+        if !user.isEmpty { details["runAsUser"] = user }
         details["accessRequestId"] = permit.access.approval
         try AuditLog.append(context.audit(StartSession.name, resource: id.rawValue, details: details), in: tx)
         return record

@@ -19,6 +19,7 @@ package final class FlowRecorder: SessionTap, OpenRecording {
     private struct State {
         var transfers: [SessionTransfer]
         var exitCode: Int64?
+        var user = ""
         var committed: RecordingMark?
         var isEnded = false
     }
@@ -104,6 +105,7 @@ package final class FlowRecorder: SessionTap, OpenRecording {
         state.withLockedValue { state in
             if let transfers = word.transfers { state.transfers = transfers }
             if let code = word.exitCode { state.exitCode = code }
+            if let user = word.user, state.user.isEmpty { state.user = user }
         }
     }
 
@@ -117,6 +119,7 @@ package final class FlowRecorder: SessionTap, OpenRecording {
 
     func sync() {}
     func tick() {}
+    func make(room: DiskReserve.Room) {}
     func mark(_ text: String) {}
 
     private var record: FlowRecord {
@@ -130,7 +133,7 @@ package final class FlowRecorder: SessionTap, OpenRecording {
         let frames = (record.toNode + record.toClient).reduce(Int64(0)) { $0 + $1.nextFrame - $1.firstFrame }
         let head = (try? JSONCoding.encode(record)).map { Hex.encode(SHA256.hash($0)) } ?? ""
         let mark = RecordingMark(length: record.bytesToNode + record.bytesToClient, lines: frames, head: head)
-        return RecordingStore.Progress(session: facts.id, mark: mark, flow: record)
+        return RecordingStore.Progress(session: facts.id, mark: mark, flow: record, user: state.withLockedValue(\.user))
     }
 
     func progress() -> RecordingStore.Progress? {

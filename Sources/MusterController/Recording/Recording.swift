@@ -1,5 +1,6 @@
 internal import FoundationEssentials
 internal import MusterCrypto
+internal import MusterDocuments
 package import MusterWire
 internal import NIOCore
 
@@ -24,14 +25,19 @@ package struct Recording: Sendable {
     package private(set) var chain: RecordingChain
     package private(set) var exitCode: Int64?
     /// The client's or the agent's frames that wait for one that is missing.
-    package var isWaiting: Bool { fromAgent.waitingCount > 0 || (fromClient?.waitingCount ?? 0) > 0 }
+    package var isWaiting: Bool { (fromAgent?.waitingCount ?? 0) > 0 || (fromClient?.waitingCount ?? 0) > 0 }
     private let facts: SessionFacts
-    private var fromAgent: StreamReceiver
+    /// Nil until the first frame after a restart, when what came before was only counted.
+    private var fromAgent: StreamReceiver?
     /// Nil until its first frame: input that is not recorded leaves no trace to go on with.
     private var fromClient: StreamReceiver?
     private var output: [String: RecordingText] = [:]
     private var input = RecordingText(.input)
     private var stream = Self.standardOutput
+    /// Nil where everything is kept.
+    private var pipes: PipeTotals?
+    /// Who the session runs as, as the host has said.
+    package private(set) var user = ""
     private var lastTime: Int64 = 0
 
     private static let standardOutput = "stdout"
@@ -42,12 +48,48 @@ package struct Recording: Sendable {
         chain = RecordingChain(facts.id)
         fromAgent = Self.receiver(expecting: 0)
         if facts.inputRecorded { fromClient = Self.receiver(expecting: 0) }
+        if facts.keepsBeginning { pipes = PipeTotals() }
     }
 
     private static func receiver(expecting number: Int64) -> StreamReceiver {
         StreamReceiver(
             maximumWaiting: maximumEarly, maximumWaitingBytes: maximumEarlyBytes, remembering: remembered, expected: number,
             takesOpeners: true)
+    }
+
+    // MARK: Pipes
+
+    /// Of each stream of a command, no more is recorded than that; of all of it length and digest are kept.
+    package mutating func keep(atMost bytes: Int64) { pipes?.keep(atMost: bytes) }
+
+    /// Of a command: what went through its pipes.
+    package var flow: FlowRecord? {
+        pipes?.flow(
+            agentNext: fromAgent?.expected ?? 0, clientNext: fromClient?.expected ?? 0, properties: facts.properties, exitCode: exitCode)
+    }
+
+    /// Something of it is not in the recording.
+    package var isCut: Bool { pipes?.isCut ?? false }
+
+    /// After a restart.
+    package mutating func resumePipes(after flow: FlowRecord?) {
+        guard var pipes, pipes.resume(after: flow, agentNext: fromAgent?.expected ?? 0, clientNext: fromClient?.expected ?? 0) else {
+            return
+        }
+        fromAgent = nil
+        fromClient = nil
+        pipes.begins(.agent, at: .max)
+        pipes.begins(.client, at: .max)
+        self.pipes = pipes
+    }
+
+    private mutating func resumed(_ side: SessionSide, at number: Int64) -> StreamReceiver {
+        var first = max(0, number)
+        if side == .agent || facts.inputRecorded, let floor = side == .agent ? pipes?.floorOfAgent : pipes?.floorOfClient {
+            first = max(first, floor)
+            pipes?.begins(side, at: first)
+        }
+        return Self.receiver(expecting: first)
     }
 
     // MARK: Lines
@@ -110,9 +152,10 @@ package struct Recording: Sendable {
         do {
             switch side {
             case .agent:
-                outcome = try fromAgent.received(frame) { next.append($0) }
+                if fromAgent == nil { fromAgent = resumed(.agent, at: frame.sequenceNumber) }
+                outcome = try fromAgent?.received(frame) { next.append($0) } ?? .refused
             case .client:
-                var receiver = fromClient ?? Self.receiver(expecting: max(0, frame.sequenceNumber))
+                var receiver = fromClient ?? resumed(.client, at: frame.sequenceNumber)
                 // Taken out, so that its memory is changed in place.
                 fromClient = nil
                 defer { fromClient = receiver }
@@ -135,6 +178,8 @@ package struct Recording: Sendable {
         case .unknownRepeat:
             // Its bytes cannot be compared any more. A client whose input is not recorded has nothing to hide in it.
             guard keeps(side) else { return Piece() }
+            // Those of an earlier run of the controller that were only counted.
+            if let pipes, frame.sequenceNumber < (side == .agent ? pipes.firstFromAgent : pipes.firstFromClient) { return Piece() }
             throw RecordingFailure("The \(side.rawValue) repeated frame \(frame.sequenceNumber), which is too old to be compared.")
         case .refused:
             throw RecordingFailure("The \(side.rawValue) sent more frames out of order than can be kept.")
@@ -146,6 +191,13 @@ package struct Recording: Sendable {
     private mutating func lines(of frame: AgentMessage, _ side: SessionSide, _ time: Int64) -> Piece {
         var events: [RecordingEvent] = []
         let bytes = { Array(frame.payload.readableBytesView) }
+        if let stream = Self.pipe(side, frame.payloadType), pipes != nil, keeps(side) {
+            switch pipes?.take(frame.payload, stream) {
+            case .kept, nil: break
+            case .cut: return cut(stream, time)
+            case .leftOut: return Piece()
+            }
+        }
         switch (side, frame.payloadType) {
         case (.agent, .output):
             events = shown(bytes(), on: Self.standardOutput, time)
@@ -170,6 +222,30 @@ package struct Recording: Sendable {
             events = [RecordingEvent(time: time, .silent, text)]
         }
         return write(events, Self.place(frame, side))
+    }
+
+    private static func pipe(_ side: SessionSide, _ type: PayloadType) -> PipeTotals.Stream? {
+        switch (side, type) {
+        case (.agent, .output): .output
+        case (.agent, .standardError): .errors
+        case (.client, .output): .input
+        default: nil
+        }
+    }
+
+    /// Says in the recording where it stops, and ends what has begun of a character.
+    private mutating func cut(_ stream: PipeTotals.Stream, _ time: Int64) -> Piece {
+        var piece = Piece()
+        switch stream {
+        case .input: piece += write(input.end(time: time), .none)
+        case .output, .errors:
+            let name = stream == .output ? Self.standardOutput : Self.standardError
+            let events = output[name]?.end(time: time) ?? []
+            piece += write(switched(to: name, events, time), .none)
+        }
+        let words = "From here on \(stream.rawValue) is not recorded: of all of it length and SHA-256 are kept."
+        piece += write([RecordingEvent(time: time, .marker, words)], .none)
+        return piece
     }
 
     private static func place(_ frame: AgentMessage, _ side: SessionSide) -> RecordingPlace {
@@ -197,13 +273,21 @@ package struct Recording: Sendable {
     }
 
     private mutating func state(_ frame: AgentMessage, _ time: Int64) -> Piece {
-        guard let code = AgentWord(frame)?.exitCode else { return Piece() }
-        return write(exited(code, time), .none)
+        guard let word = AgentWord(frame) else { return Piece() }
+        var piece = Piece()
+        if let name = word.user, user.isEmpty {
+            user = name
+            piece += write([RecordingEvent(time: time, .marker, "The session runs as \(name), says the host.")], .none)
+        }
+        if let code = word.exitCode { piece += write(exited(code, time), .none) }
+        return piece
     }
 
     /// Takes what waits for a missing frame as if that had come, and says so.
     private mutating func skip(_ side: SessionSide, _ time: Int64, _ reason: String) -> Piece {
-        guard keeps(side), var receiver = side == .agent ? fromAgent : fromClient, receiver.waitingCount > 0 else { return Piece() }
+        guard keeps(side), var receiver = side == .agent ? fromAgent : fromClient,
+            receiver.waitingCount > 0
+        else { return Piece() }
         var piece = Piece()
         while true {
             var frames: [AgentMessage] = []
@@ -241,6 +325,8 @@ package struct Recording: Sendable {
         private var agentFrames: [Known] = []
         private var clientFrames: [Known] = []
         private var early: [(frame: AgentMessage, side: SessionSide)] = []
+        private var shown = RecordingBytes(.output)
+        private var typed = RecordingBytes(.input)
 
         private typealias Known = (digest: [UInt8], kind: FrameKind?)
 
@@ -274,6 +360,10 @@ package struct Recording: Sendable {
 
         private mutating func take(_ event: RecordingEvent) {
             recording.lastTime = max(recording.lastTime, event.time)
+            if recording.pipes != nil {
+                count(shown.take(event), recording.stream == Recording.standardOutput ? .output : .errors)
+                count(typed.take(event), .input)
+            }
             switch event.known {
             case .begunCharacter:
                 if let begun = RecordingBytes.payload(event, .output) {
@@ -290,9 +380,14 @@ package struct Recording: Sendable {
             }
         }
 
+        private mutating func count(_ bytes: [UInt8], _ stream: PipeTotals.Stream) {
+            if !bytes.isEmpty { _ = bytes.withUnsafeBytes { recording.pipes?.take($0, stream) } }
+        }
+
         /// With what is still to be written: early frames whose turn came just before the end, and was not written down.
         package func restored() -> (recording: Recording, piece: Piece) {
             var recording = recording
+            recording.user = ""
             var agent = Self.receiver(agentNext, agentFrames)
             var client = recording.facts.inputRecorded ? Self.receiver(clientNext ?? 0, clientFrames) : nil
             var piece = Piece()
@@ -307,6 +402,13 @@ package struct Recording: Sendable {
                 for frame in due { piece += recording.lines(of: frame, side, recording.lastTime) }
             }
             (recording.fromAgent, recording.fromClient) = (agent, client)
+            // Begun characters were counted with their frame, and stand in an event only with the rest.
+            for (name, stream) in [(Recording.standardOutput, PipeTotals.Stream.output), (Recording.standardError, .errors)] {
+                if let begun = recording.output[name]?.begun, !begun.isEmpty {
+                    _ = begun.withUnsafeBytes { recording.pipes?.take($0, stream) }
+                }
+            }
+            if !recording.input.begun.isEmpty { _ = recording.input.begun.withUnsafeBytes { recording.pipes?.take($0, .input) } }
             return (recording, piece)
         }
 
@@ -389,10 +491,13 @@ private struct EarlyFrame {
 struct AgentWord: Decodable {
     let exitCode: Int64?
     let transfers: [SessionTransfer]?
+    /// Who the session runs as.
+    let user: String?
 
     private enum CodingKeys: String, CodingKey {
         case exitCode = "ExitCode"
         case transfers = "Transfers"
+        case user = "RunAsUser"
     }
 
     /// A host may say a lot: what a row keeps of it is bounded.
@@ -404,11 +509,13 @@ struct AgentWord: Decodable {
         else { return nil }
         exitCode = word.exitCode
         transfers = word.transfers.map { Array($0.prefix(SessionTransfer.largestList)) }
+        user = word.user.flatMap { SessionPreferences.isUserName($0) ? $0 : nil }
     }
 
     init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
         exitCode = try? values.decodeIfPresent(Int64.self, forKey: .exitCode)
         transfers = try? values.decodeIfPresent([SessionTransfer].self, forKey: .transfers)
+        user = try? values.decodeIfPresent(String.self, forKey: .user)
     }
 }

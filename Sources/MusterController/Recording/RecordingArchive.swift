@@ -95,6 +95,9 @@ package final class RecordingArchive: Sendable {
         return sessions.sorted()
     }
 
+    /// Bytes of all of them.
+    package func usage() throws -> Int64 { try folder.usage() }
+
     /// Removes all of it.
     package func remove(_ session: SessionID) throws {
         for part in RecordingPart.allCases { try folder.remove(file: file(session, part)) }

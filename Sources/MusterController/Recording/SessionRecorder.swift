@@ -22,6 +22,7 @@ package final class SessionRecorder: SessionTap, OpenRecording {
         var linkBytes: Int64
         var isUnsynced = true
         var committed: RecordingMark?
+        var committedBytes: Int64 = 0
         var problem: Problem?
         var isEnded = false
         /// Set when the recording was gone on with, until frames come again without a gap.
@@ -32,6 +33,8 @@ package final class SessionRecorder: SessionTap, OpenRecording {
     private struct Problem {
         let state: RecordingState
         let detail: String
+        /// Only too much of it, and no fault: of pipes that is counted on.
+        var isOfSize = false
         var failure: RecordingFailure { RecordingFailure("The session cannot be recorded any more: \(detail).") }
     }
 
@@ -58,8 +61,17 @@ package final class SessionRecorder: SessionTap, OpenRecording {
         let time = time
         let (failure, watchers) = state.withLockedValue { state -> (RecordingFailure?, [CheckedContinuation<Void, Never>]) in
             if state.isEnded { return (nil, []) }
-            if let problem = state.problem { return (facts.recordingRequired ? problem.failure : nil, []) }
             let before = state.recording.chain
+            if let problem = state.problem {
+                guard problem.isOfSize, facts.keepsBeginning else { return (facts.recordingRequired ? problem.failure : nil, []) }
+                defer { state.recording.rewind(to: before) }
+                do throws(RecordingFailure) {
+                    _ = try state.recording.received(frame, from: side, at: time)
+                    return (nil, [])
+                } catch {
+                    return (error, [])
+                }
+            }
             do {
                 let piece = try state.recording.received(frame, from: side, at: time)
                 if !state.recording.isWaiting, side == .agent { state.skipsAfter = nil }
@@ -102,7 +114,7 @@ package final class SessionRecorder: SessionTap, OpenRecording {
         guard !piece.cast.isEmpty else { return nil }
         var problem: Problem?
         if limit > 0, before.length + Int64(piece.cast.count) > limit {
-            problem = Problem(state: .truncated, detail: "it has reached its limit of \(limit) bytes")
+            problem = Problem(state: .truncated, detail: "it has reached its limit of \(limit) bytes", isOfSize: true)
         } else {
             do {
                 try files.append(piece)
@@ -116,6 +128,13 @@ package final class SessionRecorder: SessionTap, OpenRecording {
         }
         guard let problem else { return nil }
         state.recording.rewind(to: before)
+        stop(problem, in: &state)
+        return facts.recordingRequired && !(problem.isOfSize && facts.keepsBeginning) ? problem.failure : nil
+    }
+
+    /// Says in the recording that it ends, if that still can be written.
+    private func stop(_ problem: Problem, in state: inout State) {
+        let before = state.recording.chain
         state.problem = problem
         let words = state.recording.marker("The recording ends here: \(problem.detail).", at: time)
         if Int64(words.cast.count) <= Self.reserve, (try? files.append(words)) != nil {
@@ -125,7 +144,6 @@ package final class SessionRecorder: SessionTap, OpenRecording {
             state.recording.rewind(to: before)
             try? files.cut(cast: before.length, chain: state.linkBytes)
         }
-        return facts.recordingRequired ? problem.failure : nil
     }
 
     private static func wake(_ piece: Recording.Piece, _ state: inout State) -> [CheckedContinuation<Void, Never>] {
@@ -153,13 +171,31 @@ package final class SessionRecorder: SessionTap, OpenRecording {
 
     func progress() -> RecordingStore.Progress? {
         state.withLockedValue { state in
-            let mark = state.recording.chain.mark
-            return state.isEnded || mark == state.committed ? nil : RecordingStore.Progress(session: facts.id, mark: mark)
+            let progress = Self.progress(facts.id, state.recording)
+            let isOld = progress.mark == state.committed && (progress.flow?.bytes ?? 0) == state.committedBytes
+            return state.isEnded || isOld ? nil : progress
         }
     }
 
+    private static func progress(_ session: SessionID, _ recording: Recording) -> RecordingStore.Progress {
+        RecordingStore.Progress(session: session, mark: recording.chain.mark, flow: recording.flow, user: recording.user)
+    }
+
     func committed(_ progress: RecordingStore.Progress) {
-        state.withLockedValue { $0.committed = progress.mark }
+        state.withLockedValue { state in
+            state.committed = progress.mark
+            state.committedBytes = progress.flow?.bytes ?? 0
+        }
+    }
+
+    /// Pipes first: they are what fills a disk, and need not be recorded in full.
+    func make(room: DiskReserve.Room) {
+        guard room < .ample else { return }
+        state.withLockedValue { state in
+            state.recording.keep(atMost: 0)
+            guard room == .none, !facts.keepsBeginning, !state.isEnded, state.problem == nil else { return }
+            stop(Problem(state: .failed, detail: "only its reserve is left of the controller's disk (diskReserveBytes)"), in: &state)
+        }
     }
 
     func tick() {
@@ -177,7 +213,7 @@ package final class SessionRecorder: SessionTap, OpenRecording {
 
     func end(_ reason: String, state final: RecordingState) async {
         let time = time
-        let ended = state.withLockedValue { state -> (Problem?, RecordingMark, [CheckedContinuation<Void, Never>])? in
+        let ended = state.withLockedValue { state -> (Problem?, RecordingStore.Progress, [CheckedContinuation<Void, Never>])? in
             if state.isEnded { return nil }
             if state.problem == nil {
                 let before = state.recording.chain
@@ -186,13 +222,18 @@ package final class SessionRecorder: SessionTap, OpenRecording {
             }
             state.isEnded = true
             defer { state.watchers = [:] }
-            return (state.problem, state.recording.chain.mark, Array(state.watchers.values))
+            var problem = state.problem
+            if problem == nil, state.recording.isCut {
+                problem = Problem(
+                    state: .truncated, detail: "it has the beginning of what went through the pipes, and length and SHA-256 of all")
+            }
+            return (problem, Self.progress(facts.id, state.recording), Array(state.watchers.values))
         }
-        guard let (problem, mark, watchers) = ended else { return }
+        guard let (problem, progress, watchers) = ended else { return }
         for watcher in watchers { watcher.resume() }
         let files = files
         await finisher.finish(
-            facts, RecordingStore.Progress(session: facts.id, mark: mark), state: problem?.state ?? final, detail: problem?.detail ?? "",
+            facts, progress, state: problem?.state ?? final, detail: problem?.detail ?? "",
             endReason: reason
         ) { try files.sync() }
     }

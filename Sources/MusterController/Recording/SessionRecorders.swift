@@ -13,6 +13,8 @@ protocol OpenRecording: SessionTap {
     var length: Int64 { get }
     func sync()
     func tick()
+    /// What the controller's disk has room for.
+    func make(room: DiskReserve.Room)
     func mark(_ text: String)
     /// Nil when nothing is new since the last commitment.
     func progress() -> RecordingStore.Progress?
@@ -28,6 +30,10 @@ package final class SessionRecorders: SessionTaps, Service {
     package struct Settings: Sendable {
         /// Of one recording; 0 is no limit.
         package var recordingBytes: Int64 = 1 << 30
+        /// Of each stream of a command without a terminal.
+        package var pipeBytes: Int64 = 4 << 20
+        /// Of all recordings; 0 is no limit.
+        package var totalBytes: Int64 = 0
         package var syncInterval = Duration.seconds(1)
         package var commitSeconds = 5
         /// A session that has not come back this long after a restart of the controller is over.
@@ -37,6 +43,8 @@ package final class SessionRecorders: SessionTaps, Service {
 
         package init(_ configuration: ControllerConfiguration) {
             recordingBytes = Int64(configuration.recordingBytes)
+            pipeBytes = Int64(configuration.recordingPipeBytes)
+            totalBytes = Int64(configuration.recordingTotalBytes)
             commitSeconds = configuration.recordingCommitSeconds
         }
     }
@@ -48,12 +56,17 @@ package final class SessionRecorders: SessionTaps, Service {
     private let logger: Logger
     private let clock: @Sendable () -> Int64
     private let open = NIOLockedValueBox<[SessionID: any OpenRecording]>([:])
+    private let reserve: DiskReserve
+    /// Bytes of all recordings, as counted last.
+    private let used = NIOLockedValueBox<Int64>(0)
+    private static let countSeconds: Int64 = 60
 
     package init(
         archive: RecordingArchive, database: any SQLDatabase, authority: @escaping @Sendable () -> CertificateAuthority,
-        settings: Settings = Settings(),
+        settings: Settings = Settings(), reserve: DiskReserve = DiskReserve(bytes: 0, free: { nil }),
         clock: @escaping @Sendable () -> Int64 = SessionRecorders.microseconds, logger: Logger
     ) {
+        self.reserve = reserve
         (self.archive, self.database, self.settings, self.clock, self.logger) = (archive, database, settings, clock, logger)
         finisher = RecordingFinisher(archive: archive, database: database, authority: authority, clock: clock, logger: logger)
     }
@@ -80,10 +93,19 @@ package final class SessionRecorders: SessionTaps, Service {
             }
             return kept(FlowRecorder(facts, former: nil, finisher: finisher))
         }
+        let (room, used, pipeBytes) = (reserve.room, used.withLockedValue { $0 }, settings.pipeBytes)
+        let isFull = settings.totalBytes > 0 && used >= settings.totalBytes
+        let isRoomy = !isFull && room > .none
+        let lack = RecordingFailure(
+            isFull
+                ? "All recordings together have reached recordingTotalBytes of controller.json5 (\(settings.totalBytes)). Raise it, or keep them for fewer recordingDays."
+                : "Only its reserve is left of the controller's disk (diskReserveBytes of controller.json5). Make room there.")
         do {
             let (files, recording, linkBytes) = try await blocking { [archive] in
-                let files = try archive.create(facts.id)
                 var recording = Recording(facts)
+                if !isRoomy, !facts.keepsBeginning { throw lack }
+                recording.keep(atMost: isRoomy && room == .ample ? pipeBytes : 0)
+                let files = try archive.create(facts.id)
                 let header = try recording.header()
                 try files.append(header)
                 try files.sync()
@@ -116,8 +138,10 @@ package final class SessionRecorders: SessionTaps, Service {
         }
         do {
             // What the row says of the session is what its recording began with.
-            let (files, recording, linkBytes) = try await blocking { [archive] in
-                let (files, recording) = try archive.reopen(row.facts, committed: row.summary.mark)
+            let (files, recording, linkBytes) = try await blocking { [archive, pipeBytes = settings.pipeBytes] in
+                var (files, recording) = try archive.reopen(row.facts, committed: row.summary.mark)
+                recording.keep(atMost: pipeBytes)
+                recording.resumePipes(after: row.summary.flow)
                 return (files, recording, try archive.size(row.facts.id, .chain))
             }
             try await database.write { tx in try AuditLog.append(event, in: tx) }
@@ -137,7 +161,7 @@ package final class SessionRecorders: SessionTaps, Service {
     ) async throws -> any SessionTap {
         logger.error("session not recorded", metadata: ["session": "\(facts.id)", "error": "\(error)"])
         try await database.write { tx in try row(tx) }
-        guard !facts.recordingRequired else { throw RecordingFailure("The session cannot be recorded.") }
+        guard !facts.recordingRequired else { throw error as? RecordingFailure ?? RecordingFailure("The session cannot be recorded.") }
         return Unrecorded()
     }
 
@@ -165,10 +189,19 @@ package final class SessionRecorders: SessionTaps, Service {
         await cancelWhenGracefulShutdown { [self] in
             let begun = clock()
             var hasClosed = false
+            var countAt = begun
             var commitAt = begun + Int64(settings.commitSeconds) * 1_000_000
             while !Task.isCancelled {
                 try? await Task.sleep(for: settings.syncInterval)
-                for recording in open.withLockedValue({ Array($0.values) }) { recording.tick() }
+                let room = reserve.room
+                for recording in open.withLockedValue({ Array($0.values) }) {
+                    recording.tick()
+                    recording.make(room: room)
+                }
+                if clock() >= countAt {
+                    await measure()
+                    countAt = clock() + Self.countSeconds * 1_000_000
+                }
                 if clock() >= commitAt {
                     await commit()
                     commitAt = clock() + Int64(settings.commitSeconds) * 1_000_000
@@ -181,6 +214,25 @@ package final class SessionRecorders: SessionTaps, Service {
             }
         }
         await commit()
+    }
+
+    /// What all recordings have on the disk.
+    package func measure() async {
+        guard settings.totalBytes > 0 else { return }
+        do {
+            let bytes = try await blocking { [archive] in try archive.usage() }
+            let was = used.withLockedValue { used in
+                defer { used = bytes }
+                return used
+            }
+            if bytes >= settings.totalBytes, was < settings.totalBytes {
+                logger.error(
+                    "recordings have reached their total: terminals that have to be recorded are refused",
+                    metadata: ["bytes": "\(bytes)", "limit": "\(settings.totalBytes)"])
+            }
+        } catch {
+            logger.error("recordings not counted", metadata: ["error": "\(error)"])
+        }
     }
 
     private func sync() async {
@@ -227,8 +279,10 @@ package final class SessionRecorders: SessionTaps, Service {
             return
         }
         do {
-            let (files, recording, linkBytes) = try await blocking { [archive] in
-                let (files, recording) = try archive.reopen(row.facts, committed: row.summary.mark)
+            let (files, recording, linkBytes) = try await blocking { [archive, pipeBytes = settings.pipeBytes] in
+                var (files, recording) = try archive.reopen(row.facts, committed: row.summary.mark)
+                recording.keep(atMost: pipeBytes)
+                recording.resumePipes(after: row.summary.flow)
                 return (files, recording, try archive.size(row.facts.id, .chain))
             }
             let recorder = recorder(row.facts, recording, files, linkBytes, committed: row.summary.mark, isResumed: true)

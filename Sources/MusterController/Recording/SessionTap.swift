@@ -56,13 +56,23 @@ package struct SessionFacts: Sendable, Equatable, Codable {
     package let properties: [String: String]
     /// A terminal's every byte is kept, a flow is only counted and digested.
     package let kind: RecordingKind
+    /// A command without a terminal, of which the beginning is kept. Nil in what an earlier release has stored.
+    package let isPiped: Bool?
+    /// As whom it was ordered to run; nil or empty where the node decides.
+    package let runAsUser: String?
+
+    package var keepsBeginning: Bool { kind == .terminal && isPiped == true }
+    /// What is run, if it was said; nothing of a shell.
+    package var command: String? { properties["commands"] }
 
     /// - Parameter kind: by the type of the session, if it is not said.
     package init(
         id: SessionID, node: NodeID, ownerARN: String, ownerName: String, document: String, sessionType: String, reason: String = "",
         started: Timestamp, inputRecorded: Bool = false, recordingRequired: Bool = true, properties: [String: String] = [:],
-        kind: RecordingKind? = nil
+        kind: RecordingKind? = nil, isPiped: Bool? = nil, runAsUser: String? = nil
     ) {
+        self.isPiped = isPiped
+        self.runAsUser = runAsUser
         self.id = id
         self.node = node
         self.ownerARN = ownerARN

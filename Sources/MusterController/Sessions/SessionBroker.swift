@@ -187,8 +187,9 @@ package actor SessionBroker: Service {
         await begin(id)
         defer { finished(id) }
         guard let session = live[id], !session.machine.isOver else { return false }
+        let time = now()
         try await database.write { tx in
-            try SessionStore.setStatus(.terminating, details: words, of: id, in: tx)
+            try SessionStore.setStatus(.terminating, details: words, at: time, of: id, in: tx)
             try AuditLog.append(audit, in: tx)
         }
         await handle(id, .terminateRequested(words))
@@ -453,7 +454,9 @@ package actor SessionBroker: Service {
         if let code = live[id]?.exitCode { details["exitCode"] = String(code) }
         let record = details
         var pause = Duration.milliseconds(100)
-        while !Task.isCancelled {
+        while true {
+            // Not written, so not said: the node tells the next run of the controller again.
+            if Task.isCancelled { return }
             do {
                 let time = now()
                 try await database.write { tx in
@@ -484,11 +487,11 @@ package actor SessionBroker: Service {
 
     private func writeStatus() async {
         for await _ in wakes {
-            let batch = unwritten
+            let (batch, time) = (unwritten, now())
             guard !batch.isEmpty else { continue }
             do {
                 try await database.write { tx in
-                    for (id, status) in batch { try SessionStore.setStatus(status, of: id, in: tx) }
+                    for (id, status) in batch { try SessionStore.setStatus(status, at: time, of: id, in: tx) }
                 }
                 for (id, status) in batch where unwritten[id] == status { unwritten.removeValue(forKey: id) }
             } catch {

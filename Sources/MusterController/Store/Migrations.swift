@@ -27,6 +27,8 @@ package enum Migrations {
         Step(version: 75, name: "strays", statements: strays),
         Step(version: 80, name: "token holders", statements: tokenHolders),
         Step(version: 81, name: "tags by key", statements: tagsByKey),
+        Step(version: 87, name: "recordings' users", statements: recordingUsers),
+        Step(version: 88, name: "sessions' absences", statements: sessionAbsences),
     ]
 
     /// Applies what is missing. Twice is the same as once.
@@ -541,6 +543,16 @@ package enum Migrations {
         // SessionGrant.Holder as JSON: whom the token was issued to. token_used: it has opened the session.
         "ALTER TABLE sessions ADD COLUMN token_holder TEXT",
         "ALTER TABLE sessions ADD COLUMN token_used BIGINT NOT NULL DEFAULT 0",
+    ]
+
+    private static let recordingUsers = [
+        // Who the session ran as, as the host said.
+        "ALTER TABLE recordings ADD COLUMN os_user TEXT NOT NULL DEFAULT ''"
+    ]
+
+    private static let sessionAbsences = [
+        // When the session took on its status; 0 is not known.
+        "ALTER TABLE sessions ADD COLUMN status_at BIGINT NOT NULL DEFAULT 0"
     ]
 
     private static let tagsByKey = [

@@ -1,3 +1,4 @@
+internal import MusterCrypto
 package import MusterWire
 
 /// What the rows know of recordings. The bytes are in `RecordingArchive`.
@@ -25,16 +26,22 @@ package enum RecordingStore {
         package let session: SessionID
         package let mark: RecordingMark
         package let flow: FlowRecord?
+        /// As the host has said; empty if it has not.
+        package let user: String
 
-        package init(session: SessionID, mark: RecordingMark, flow: FlowRecord? = nil) {
-            (self.session, self.mark, self.flow) = (session, mark, flow)
+        package init(session: SessionID, mark: RecordingMark, flow: FlowRecord? = nil, user: String = "") {
+            (self.session, self.mark, self.flow, self.user) = (session, mark, flow, user)
         }
     }
 
     /// With its audit event, which is the commitment.
     package static func commit(_ progress: Progress, at now: Timestamp, in tx: any SQLTransaction) throws {
         try tx.execute(
-            "UPDATE recordings SET length = $2, lines = $3, head = $4, flow = $5, committed_at = $6 WHERE session_id = $1 AND state = 'open'",
+            """
+            UPDATE recordings SET length = $2, lines = $3, head = $4, flow = CASE WHEN $5 = '' THEN flow ELSE $5 END,
+                os_user = CASE WHEN $6 = '' THEN os_user ELSE $6 END, committed_at = $7
+            WHERE session_id = $1 AND state = 'open'
+            """,
             try arguments(progress) + [.integer(now.milliseconds)])
         guard tx.changes > 0 else { return }
         try AuditLog.append(event(committed, progress, at: now), in: tx)
@@ -45,8 +52,9 @@ package enum RecordingStore {
     ) throws {
         try tx.execute(
             """
-            UPDATE recordings SET length = $2, lines = $3, head = $4, flow = $5, committed_at = $6, state = $7, detail = $8, end_reason = $9,
-                ended_at = $6
+            UPDATE recordings SET length = $2, lines = $3, head = $4, flow = CASE WHEN $5 = '' THEN flow ELSE $5 END,
+                os_user = CASE WHEN $6 = '' THEN os_user ELSE $6 END, committed_at = $7, state = $8, detail = $9, end_reason = $10,
+                ended_at = $7
             WHERE session_id = $1 AND state = 'open'
             """,
             try arguments(progress) + [.integer(now.milliseconds), .text(state.rawValue), .text(detail), .text(endReason)])
@@ -58,7 +66,7 @@ package enum RecordingStore {
         let flow = try progress.flow.map { String(decoding: try JSONCoding.encode($0), as: UTF8.self) } ?? ""
         return [
             .text(progress.session.rawValue), .integer(progress.mark.length), .integer(progress.mark.lines), .text(progress.mark.head),
-            .text(flow),
+            .text(flow), .text(progress.user),
         ]
     }
 
@@ -66,7 +74,10 @@ package enum RecordingStore {
         _ operation: String, _ progress: Progress, at now: Timestamp, _ more: [String: String] = [:]
     ) -> AuditEvent {
         let mark = progress.mark
-        let details = ["length": String(mark.length), "lines": String(mark.lines), "head": mark.head]
+        var details = ["length": String(mark.length), "lines": String(mark.lines), "head": mark.head]
+        if !progress.user.isEmpty { details["runAsUser"] = progress.user }
+        // Of pipes the chain has the beginning only.
+        if let flow = progress.flow, let text = try? JSONCoding.encode(flow) { details["flow"] = Hex.encode(SHA256.hash(text)) }
         return AuditEvent(
             time: now, controllerDid: operation, resource: progress.session.rawValue, details: details.merging(more) { $1 })
     }
@@ -79,7 +90,7 @@ package enum RecordingStore {
     }
 
     private static let columns =
-        "session_id, kind, state, detail, facts, started_at, ended_at, end_reason, length, lines, head, flow, committed_at"
+        "session_id, kind, state, detail, facts, started_at, ended_at, end_reason, length, lines, head, flow, os_user, committed_at"
 
     package static func row(_ session: SessionID, in tx: any SQLTransaction) throws -> Row? {
         try tx.first("SELECT \(columns) FROM recordings WHERE session_id = $1", [.text(session.rawValue)]).map(row)
@@ -106,7 +117,7 @@ package enum RecordingStore {
 
     private static func row(_ row: SQLRow) throws -> Row {
         let facts = try JSONCoding.decode(SessionFacts.self, from: Array(row.text("facts").utf8))
-        let (state, flow) = (try row.text("state"), try row.text("flow"))
+        let (state, flow, user) = (try row.text("state"), try row.text("flow"), try row.text("os_user"))
         guard let known = RecordingState(rawValue: state) else { throw StoredValueError(table: "recordings", key: state) }
         return Row(
             facts: facts,
@@ -117,7 +128,8 @@ package enum RecordingStore {
                 endReason: try row.text("end_reason"),
                 mark: RecordingMark(length: try row.integer("length"), lines: try row.integer("lines"), head: try row.text("head")),
                 committed: try row.optionalInteger("committed_at").map(Timestamp.init(milliseconds:)),
-                flow: flow.isEmpty ? nil : try JSONCoding.decode(FlowRecord.self, from: Array(flow.utf8))))
+                flow: flow.isEmpty ? nil : try JSONCoding.decode(FlowRecord.self, from: Array(flow.utf8)), command: facts.command,
+                user: [user, facts.runAsUser ?? ""].first { !$0.isEmpty }))
     }
 
     /// As the audit trail has them, oldest first.

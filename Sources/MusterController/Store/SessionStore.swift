@@ -24,14 +24,22 @@ package struct SessionRecord: Sendable, Equatable {
     package var status: SessionStatus
     package var details: String
     package var endedAt: Timestamp?
+    /// Since when it has its status; nil if that is not known.
+    package var statusAt: Timestamp?
 
     package var id: SessionID { facts.id }
+
+    /// Of a session whose client is away, since when: how long it has been is what one wants to know of it.
+    private var words: String {
+        guard status == .disconnected, let statusAt else { return details }
+        return "Disconnected since \(statusAt.iso8601)"
+    }
 
     package var shape: Session {
         Session(
             sessionID: id, target: facts.node.description, status: status, startDate: facts.started, endDate: endedAt,
             documentName: facts.document, owner: facts.ownerARN, reason: facts.reason.isEmpty ? nil : facts.reason,
-            details: details.isEmpty ? nil : details, outputURL: SessionOutputURL(),
+            details: words.isEmpty ? nil : words, outputURL: SessionOutputURL(),
             maxSessionDuration: maximumMinutes.map(String.init), accessType: "Standard")
     }
 }
@@ -178,11 +186,14 @@ package enum SessionStore {
 
     /// A session that is over stays so.
     package static func setStatus(
-        _ status: SessionStatus, details: String = "", of id: SessionID, in tx: any SQLTransaction
+        _ status: SessionStatus, details: String = "", at now: Timestamp, of id: SessionID, in tx: any SQLTransaction
     ) throws {
         try tx.execute(
-            "UPDATE sessions SET status = $1, details = CASE WHEN $2 = '' THEN details ELSE $2 END WHERE session_id = $3 AND status NOT IN \(over)",
-            [.text(status.rawValue), .text(details), .text(id.rawValue)])
+            """
+            UPDATE sessions SET status = $1, details = CASE WHEN $2 = '' THEN details ELSE $2 END, status_at = $3
+            WHERE session_id = $4 AND status NOT IN \(over)
+            """,
+            [.text(status.rawValue), .text(details), .integer(now.milliseconds), .text(id.rawValue)])
     }
 
     package static func end(
@@ -231,6 +242,7 @@ package enum SessionStore {
                 isUsed: try row.integer("token_used") == 1),
             client: try row.optionalText("client").flatMap { try? JSONCoding.decode(SessionClient.self, from: Array($0.utf8)) },
             isOrdered: try row.optionalInteger("ordered_at") != nil, status: status, details: try row.text("details"),
-            endedAt: try row.optionalInteger("ended_at").map { Timestamp(milliseconds: $0) })
+            endedAt: try row.optionalInteger("ended_at").map { Timestamp(milliseconds: $0) },
+            statusAt: try row.optionalInteger("status_at").flatMap { $0 > 0 ? Timestamp(milliseconds: $0) : nil })
     }
 }

@@ -68,8 +68,13 @@ package struct AgentSessionState: Codable, Sendable, Equatable {
     /// Ours, with Terminating: of the shell or the command. Of one that a signal ended, 128 and the signal's number.
     package var exitCode: Int?
     package var transfers: [SessionTransfer]?
+    /// Ours, with Connected: who the session runs as.
+    package var runAsUser: String?
 
-    package init(_ state: State, sessionID: SessionID, exitCode: Int? = nil, transfers: [SessionTransfer]? = nil) {
+    package init(
+        _ state: State, sessionID: SessionID, exitCode: Int? = nil, transfers: [SessionTransfer]? = nil, runAsUser: String? = nil
+    ) {
+        self.runAsUser = runAsUser
         self.schemaVersion = 1
         self.sessionState = state
         self.sessionID = sessionID
@@ -83,6 +88,7 @@ package struct AgentSessionState: Codable, Sendable, Equatable {
         case sessionID = "SessionId"
         case exitCode = "ExitCode"
         case transfers = "Transfers"
+        case runAsUser = "RunAsUser"
     }
 }
 

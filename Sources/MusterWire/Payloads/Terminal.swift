@@ -43,6 +43,15 @@ package struct StreamFlag: RawRepresentable, Sendable, Hashable {
     package var payload: ByteBuffer { ByteBuffer(integer: self.rawValue) }
 }
 
+/// Payload of type 2, ours and to our client: why the connection failed that the next flag is about. UTF-8.
+package enum SessionWords {
+    package static let longest = 500
+
+    package static func read(_ payload: ByteBuffer) -> String {
+        String(String(decoding: payload.readableBytesView.prefix(4 * self.longest), as: UTF8.self).prefix(self.longest))
+    }
+}
+
 /// Payload of type 12: text, `EXIT_CODE: 3`.
 package struct ExitCode: Sendable, Hashable {
     private static let opening = "EXIT_CODE: "

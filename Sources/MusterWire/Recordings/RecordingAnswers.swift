@@ -68,12 +68,18 @@ package struct RecordingSummary: Codable, Sendable, Equatable {
     package var mark: RecordingMark
     package var committed: Timestamp?
     package var flow: FlowRecord?
+    /// What was run, if it was not a shell.
+    package var command: String?
+    /// Who it runs as on the host.
+    package var user: String?
 
     package init(
         session: SessionID, node: NodeID, owner: String, document: String, sessionType: String, reason: String, kind: RecordingKind,
         state: RecordingState, detail: String, inputRecorded: Bool, started: Timestamp, ended: Timestamp?, endReason: String,
-        mark: RecordingMark, committed: Timestamp?, flow: FlowRecord?
+        mark: RecordingMark, committed: Timestamp?, flow: FlowRecord?, command: String? = nil, user: String? = nil
     ) {
+        self.command = command
+        self.user = user
         self.session = session
         self.node = node
         self.owner = owner

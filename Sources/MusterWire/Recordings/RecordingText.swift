@@ -7,7 +7,7 @@ import MusterCrypto
 package struct RecordingText: Sendable {
     private let code: RecordingCode
     /// At most 3 bytes.
-    private(set) var begun: [UInt8]
+    package private(set) var begun: [UInt8]
 
     package init(_ code: RecordingCode, begun: [UInt8] = []) {
         self.code = code

@@ -18,6 +18,23 @@ import Testing
         #expect(machine.drained() == .none)
     }
 
+    /// A stock client learns from it what it is connected to; one that does not answer is served all the same.
+    @Test func aShellsHandshakeMayBeLeftOut() {
+        var machine = SessionMachine(shakesHands: true, isHandshakeNeeded: false)
+        #expect(machine.connected() == .requestHandshake)
+        #expect(machine.handshakeSkipped() == .startWork && machine.takesInput)
+        #expect(machine.handshakeAnswered(refusal: nil) == .none)
+        machine = SessionMachine(shakesHands: true, isHandshakeNeeded: false)
+        _ = machine.connected()
+        #expect(machine.handshakeTimedOut() == .startWork)
+        machine = SessionMachine(shakesHands: true, isHandshakeNeeded: false)
+        _ = machine.connected()
+        #expect(machine.handshakeAnswered(refusal: nil) == .completeHandshake)
+        var port = SessionMachine(shakesHands: true)
+        _ = port.connected()
+        #expect(port.handshakeSkipped() == .none && port.awaitsHandshake)
+    }
+
     @Test func aPortBeginsWithItsHandshake() {
         var machine = SessionMachine(shakesHands: true)
         #expect(machine.connected() == .requestHandshake)

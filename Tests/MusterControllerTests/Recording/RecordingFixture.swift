@@ -28,11 +28,15 @@ final class RecordingFixture: Sendable {
     }
 
     /// Another run of the controller over the same data.
-    func recorders(bytes: Int64 = 0) -> SessionRecorders {
+    func recorders(
+        bytes: Int64 = 0, pipeBytes: Int64 = 1 << 20, totalBytes: Int64 = 0, reserve: DiskReserve = DiskReserve(bytes: 0, free: { nil })
+    ) -> SessionRecorders {
         var settings = SessionRecorders.Settings()
         settings.recordingBytes = bytes
+        settings.pipeBytes = pipeBytes
+        settings.totalBytes = totalBytes
         return SessionRecorders(
-            archive: archive, database: database, authority: { [authority] in authority }, settings: settings,
+            archive: archive, database: database, authority: { [authority] in authority }, settings: settings, reserve: reserve,
             clock: { [elapsed] in Self.start.milliseconds * 1000 + elapsed.withLockedValue { $0 } },
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
     }
@@ -44,7 +48,7 @@ final class RecordingFixture: Sendable {
             id: session, node: node, ownerARN: "arn:aws:iam::000000000001:user/jane", ownerName: "jane",
             document: "SSM-SessionManagerRunShell",
             sessionType: type, reason: "why \"not\"", started: start, inputRecorded: input, recordingRequired: required,
-            properties: type == "Port" ? ["port": "22"] : [:])
+            properties: type == "Port" ? ["port": "22"] : [:], isPiped: type == "NonInteractiveCommands")
     }
 
     func text(_ part: RecordingPart = .cast) throws -> String {

@@ -298,6 +298,151 @@ import Testing
         #expect(row?.summary.state == .failed)
     }
 
+    // MARK: Pipes
+
+    /// `muster exec node -- pg_dump` is not a dump of the database on the controller, and no size ends it.
+    @Test(arguments: [Int64(0), 700]) func ofWhatIsPipedTheBeginningIsKeptAndTheDigestOfAll(limit: Int64) async throws {
+        let fixture = try await F()
+        let recorders = fixture.recorders(bytes: limit, pipeBytes: 100)
+        let tap = try await recorders.begin(F.facts(type: "NonInteractiveCommands"))
+        var all = ""
+        for number in 0..<1_000 {
+            let piece = "piece \(number)\n"
+            all += piece
+            try tap.pass(.output(Int64(number), piece), from: .agent)
+        }
+        try tap.pass(.output(1_000, "trouble", .standardError), from: .agent)
+        try tap.pass(.output(1_001, "EXIT_CODE: 0", .exitCode), from: .agent)
+        #expect(throws: RecordingFailure.self) { try tap.pass(.output(999, "other"), from: .agent) }
+        await tap.ended("the command ended")
+        let row = try await fixture.row()
+        #expect(row.state == .truncated && !row.detail.isEmpty && row.mark.length < 5_000)
+        let kept = String(decoding: try fixture.bytes(), as: UTF8.self)
+        #expect(all.hasPrefix(kept) && kept.count < 150 && (kept.count >= 100 || limit > 0))
+        let flow = try #require(row.flow)
+        #expect(flow.toClient.map(\.bytes) == [Int64(all.utf8.count)])
+        #expect(flow.toClient.map(\.sha256) == [Hex.encode(SHA256.hash(all))])
+        #expect(flow.toClientErrors?.map(\.sha256) == [Hex.encode(SHA256.hash("trouble"))])
+        // Input that is not recorded leaves no trace.
+        #expect(flow.toNode.isEmpty)
+        #expect(try fixture.events().contains { $0.known == .marker && $0.data.contains("standard output is not recorded") } || limit > 0)
+        #expect(try await fixture.verdict().isProven)
+        let seal = try JSONCoding.decode(
+            RecordingSeal.self, from: try fixture.archive.read(F.session, .seal, from: 0, atMost: 1 << 20))
+        #expect(try seal.decoded().flow == flow)
+    }
+
+    @Test func aShortCommandIsRecordedInFull() async throws {
+        let fixture = try await F()
+        let tap = try await fixture.recorders().begin(F.facts(type: "NonInteractiveCommands"))
+        try tap.pass(.output(0, "all of it"), from: .agent)
+        await tap.ended("")
+        #expect(try fixture.bytes() == Array("all of it".utf8))
+        #expect(try await fixture.row().state == .complete)
+        #expect(try await fixture.row().flow?.toClient.map(\.sha256) == [Hex.encode(SHA256.hash("all of it"))])
+    }
+
+    /// What the digest has been fed is in the recording, if that is everything; if not, another stretch begins.
+    @Test func pipesAreGoneOnWithAfterARestart() async throws {
+        let fixture = try await F()
+        let facts = F.facts(type: "NonInteractiveCommands")
+        var tap = try await fixture.recorders(pipeBytes: 20).begin(facts)
+        try tap.pass(.output(0, [0x61, 0xe2, 0x82]), from: .agent)
+        tap = try await fixture.recorders(pipeBytes: 20).resume(facts)
+        try tap.pass(.output(0, [0x61, 0xe2, 0x82]), from: .agent)
+        try tap.pass(.output(1, [0xac]), from: .agent)
+        let recorders = fixture.recorders(pipeBytes: 20)
+        tap = try await recorders.resume(facts)
+        try tap.pass(.output(2, String(repeating: "x", count: 30)), from: .agent)
+        try tap.pass(.output(3, "cut"), from: .agent)
+        try tap.pass(.output(4, "and more"), from: .agent)
+        await recorders.commit()
+        let whole = "a€" + String(repeating: "x", count: 30) + "cutand more"
+        #expect(try await fixture.row().flow?.toClient.map(\.sha256) == [Hex.encode(SHA256.hash(whole))])
+        tap = try await fixture.recorders(pipeBytes: 20).resume(facts)
+        // 5 and 6 went with the controller; what comes is counted, and what was counted before is not counted again.
+        try tap.pass(.output(7, "the rest"), from: .agent)
+        try tap.pass(.output(4, "and more"), from: .agent)
+        await tap.ended("")
+        let row = try await fixture.row()
+        #expect(row.flow?.toClient.map(\.sha256) == [whole, "the rest"].map { Hex.encode(SHA256.hash($0)) })
+        #expect(row.flow?.toClient.map(\.firstFrame) == [0, 7] && row.state == .truncated)
+        #expect(try fixture.bytes() == Array(("a€" + String(repeating: "x", count: 30)).utf8))
+        #expect(try await fixture.verdict().isProven)
+    }
+
+    /// Nothing that is kept gives way to what is new.
+    @Test func atTheTotalTerminalsAreRefusedAndOfPipesOnlyTheDigestIsKept() async throws {
+        let fixture = try await F()
+        let recorders = fixture.recorders(totalBytes: 1)
+        await (try await recorders.begin(F.facts())).ended("")
+        await recorders.measure()
+        let other = SessionID(rawValue: "jane-00000000000000001")!
+        let refusal = await #expect(throws: RecordingFailure.self) { _ = try await recorders.begin(F.facts(other)) }
+        #expect(refusal?.reason.contains("recordingTotalBytes") == true)
+        #expect(try await fixture.row().state == .complete)
+        let third = SessionID(rawValue: "jane-00000000000000002")!
+        let tap = try await recorders.begin(F.facts(type: "NonInteractiveCommands", third))
+        try tap.pass(.output(0, "much"), from: .agent)
+        await tap.ended("")
+        let row = try #require(try await fixture.database.read { tx in try RecordingStore.row(third, in: tx) }).summary
+        #expect(row.state == .truncated && row.flow?.toClient.map(\.sha256) == [Hex.encode(SHA256.hash("much"))])
+        // Not required: it goes on without, and the row says so.
+        let fourth = SessionID(rawValue: "jane-00000000000000003")!
+        _ = try await recorders.begin(F.facts(required: false, fourth))
+        #expect(try await fixture.database.read { tx in try RecordingStore.row(fourth, in: tx)?.summary.state } == .failed)
+    }
+
+    @Test func theReserveOfTheDiskIsLeftForTheControllersChanges() async throws {
+        let fixture = try await F()
+        let free = NIOLockedValueBox<Int64>(100)
+        let recorders = fixture.recorders(reserve: DiskReserve(bytes: 100, free: { free.withLockedValue { $0 } }))
+        let tap = try await recorders.begin(F.facts())
+        let piped = SessionID(rawValue: "jane-00000000000000001")!
+        let pipe = try await recorders.begin(F.facts(type: "NonInteractiveCommands", piped))
+        func look(_ bytes: Int64) {
+            free.withLockedValue { $0 = bytes }
+            for session in [F.session, piped] { recorders.recording(session)?.make(room: DiskReserve(bytes: 100, free: { bytes }).room) }
+        }
+        try pipe.pass(.output(0, "kept"), from: .agent)
+        look(60)
+        try tap.pass(.output(0, "a terminal is recorded"), from: .agent)
+        try pipe.pass(.output(1, "not kept"), from: .agent)
+        look(40)
+        #expect(throws: RecordingFailure.self) { try tap.pass(.output(1, "any more"), from: .agent) }
+        try pipe.pass(.output(2, "and goes on"), from: .agent)
+        await pipe.ended("")
+        let row = try #require(try await fixture.database.read { tx in try RecordingStore.row(piped, in: tx) }).summary
+        #expect(row.state == .truncated)
+        #expect(row.flow?.toClient.map(\.sha256) == [Hex.encode(SHA256.hash("keptnot keptand goes on"))])
+        let other = SessionID(rawValue: "jane-00000000000000002")!
+        let refusal = await #expect(throws: RecordingFailure.self) { _ = try await recorders.begin(F.facts(other)) }
+        #expect(refusal?.reason.contains("diskReserveBytes") == true)
+    }
+
+    // MARK: Who and what
+
+    @Test func whatWasRunAndAsWhomIsShownToThoseWhoReview() async throws {
+        let fixture = try await F()
+        let facts = SessionFacts(
+            id: F.session, node: F.node, ownerARN: "arn:aws:iam::000000000001:user/jane", ownerName: "jane",
+            document: "AWS-StartNonInteractiveCommand", sessionType: "NonInteractiveCommands", started: F.start,
+            properties: ["commands": "pg_dump shop"], isPiped: true, runAsUser: "asked")
+        let tap = try await fixture.recorders().begin(facts)
+        #expect(try await fixture.row().user == "asked")
+        let said = AgentSessionState(.connected, sessionID: F.session, runAsUser: "deploy")
+        try tap.pass(try AgentMessage(.agentSessionState, createdDate: F.start, payload: said), from: .agent)
+        try tap.pass(try AgentMessage(.agentSessionState, createdDate: F.start, payload: said), from: .agent)
+        await tap.ended("")
+        let row = try await fixture.row()
+        #expect(row.command == "pg_dump shop" && row.user == "deploy")
+        #expect(try fixture.events().filter { $0.data.contains("runs as deploy") }.count == 1)
+        let sealed = try await fixture.database.read { tx in
+            try tx.first("SELECT record FROM audit_events WHERE operation = 'SealRecording'", [])?.text("record")
+        }
+        #expect(sealed?.contains("deploy") == true && sealed?.contains("pg_dump") == false)
+    }
+
     // MARK: Flows
 
     @Test func aPortSessionLeavesWhatItMoved() async throws {

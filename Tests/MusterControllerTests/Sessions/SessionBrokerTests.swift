@@ -1,5 +1,6 @@
 import Logging
 import MusterWire
+import NIOConcurrencyHelpers
 import Testing
 
 @testable import MusterController
@@ -14,10 +15,11 @@ import Testing
     }
 
     /// Another run of the controller over the same data.
-    private static func broker(_ fixture: RecordingFixture) -> SessionBroker {
+    private static func broker(_ fixture: RecordingFixture, over database: (any SQLDatabase)? = nil) -> SessionBroker {
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         return SessionBroker(
-            database: fixture.database, registry: AgentRegistry(database: fixture.database, logger: logger), taps: fixture.recorders(),
+            database: database ?? fixture.database, registry: AgentRegistry(database: fixture.database, logger: logger),
+            taps: fixture.recorders(),
             now: { RecordingFixture.start }, logger: logger)
     }
 
@@ -71,6 +73,56 @@ import Testing
         try await again.load()
         try await open(id, second, again)
         #expect(try await openers() == ["jane", "joe"])
+    }
+
+    /// A store whose disk is full from some moment on.
+    private struct FullDatabase: SQLDatabase {
+        struct Full: Error {}
+        let inner: any SQLDatabase
+        let refused: NIOLockedValueBox<Int?>
+
+        func read<T: Sendable>(_ body: @escaping @Sendable (any SQLTransaction) throws -> T) async throws -> T {
+            try await inner.read(body)
+        }
+
+        func write<T: Sendable>(_ body: @escaping @Sendable (any SQLTransaction) throws -> T) async throws -> T {
+            let isFull = refused.withLockedValue { refused in
+                refused = refused.map { $0 + 1 }
+                return refused != nil
+            }
+            if isFull { throw Full() }
+            return try await inner.write(body)
+        }
+    }
+
+    /// The node keeps its report until it is told that it is durable: what a controller that stops has not written, it has not heard.
+    @Test func anEndThatWasNotWrittenIsNotAcknowledged() async throws {
+        let refused = NIOLockedValueBox<Int?>(nil)
+        let broker = Self.broker(fixture, over: FullDatabase(inner: fixture.database, refused: refused))
+        var record = SessionStoreTests.record(1, owner: "jane")
+        let token = SessionToken.make()
+        record.grant.issue(token, to: SessionTokenTests.caller("jane"), for: record.id, now: RecordingFixture.start)
+        let accepted = record
+        try await fixture.database.write { tx in try SessionStore.insert(accepted, by: TestAccess.permit(in: tx), in: tx) }
+        await broker.accepted(accepted)
+        try await open(record.id, token, broker)
+        let node = NodeIdentity(node: record.facts.node, generation: record.generation)
+        let agent = SessionRelayTests.FakeLeg(.agent)
+        try await broker.openAgent(record.id, node, OpenDataChannel(requestID: ""), agent.leg)
+        let running = Task { try await broker.run() }
+        refused.withLockedValue { $0 = 0 }
+        let complete = AgentTaskComplete(session: record.id, status: AgentTaskComplete.Status.success, instanceID: node.node.rawValue)
+        let frame = try AgentMessage(.agentTaskComplete, createdDate: RecordingFixture.start, payload: complete)
+        #expect(await broker.taskCompleted(node, complete, frame))
+        // The end has been tried to write.
+        while (refused.withLockedValue { $0 ?? 0 }) < 1 { await Task.yield() }
+        running.cancel()
+        _ = await running.result
+        let types = try agent.written().map { bytes in
+            var bytes = bytes
+            return try bytes.readAgentMessage().messageType
+        }
+        #expect(!types.contains(.agentTaskAcknowledge))
     }
 
     @Test func aTokenThatWasReplacedBeforeItsUseOpensNothingAndIsNobodys() async throws {

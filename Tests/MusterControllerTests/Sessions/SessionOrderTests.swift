@@ -118,6 +118,31 @@ import Testing
         #expect(bad?.code == "ValidationException")
     }
 
+    /// Whoever set the tag believes that it is in force.
+    @Test(arguments: ["SSM-SessionManagerRunShell", "AWS-StartNonInteractiveCommand", "AWS-StartPortForwardingSessionToSocket", "Own"])
+    func aRunAsTagThatIsNotInForceIsRefused(document: String) async throws {
+        try await own(#"{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"runAsEnabled":false}}"#)
+        var parameters: [String: [String]] = [:]
+        if document.contains("Command") { parameters["command"] = ["id"] }
+        if document.contains("Socket") { parameters["socketPath"] = ["/run/x"] }
+        let order = try await order(document, parameters)
+        let refused = await refusal { _ = try await runAsUser(order, tag: "alice") }
+        #expect(refused?.code == "ValidationException" && refused?.message.contains("runAsEnabled") == true)
+        #expect(try await runAsUser(try await self.order("AWS-StartPortForwardingSession"), tag: "alice") == "", "nothing runs as anybody")
+    }
+
+    /// It is one setting: a command and a socket are no way around it.
+    @Test func thePreferencesHoldForDocumentsWithoutTheirOwn() async throws {
+        try await own(
+            #"{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"runAsEnabled":true,"runAsDefaultUser":"web"}}"#,
+            name: BuiltInSessionDocument.preferences)
+        let command = try await order("AWS-StartNonInteractiveCommand", ["command": ["id"]])
+        #expect(try await runAsUser(command) == "web")
+        #expect(try await runAsUser(command, tag: "alice") == "alice")
+        let socket = try await order("AWS-StartPortForwardingSessionToSocket", ["socketPath": ["/run/x"]])
+        #expect(try await runAsUser(socket, tag: "alice") == "alice")
+    }
+
     @Test func whoEnablesRunAsHasToNameSomebody() async throws {
         try await own(#"{"schemaVersion":"1.0","sessionType":"Standard_Stream","inputs":{"runAsEnabled":true}}"#)
         let order = try await order("Own")

@@ -82,14 +82,15 @@ import Testing
         try await database.write { tx in
             try SessionStore.setClient(client, at: Self.start, of: id, in: tx)
             try SessionStore.setGrant(grant, of: id, in: tx)
-            try SessionStore.setStatus(.connected, of: id, in: tx)
-            try SessionStore.setStatus(.terminating, details: "by jane", of: id, in: tx)
+            try SessionStore.setStatus(.connected, at: RecordingFixture.start, of: id, in: tx)
+            try SessionStore.setStatus(.terminating, details: "by jane", at: RecordingFixture.start, of: id, in: tx)
             // Without words it keeps those that are there.
-            try SessionStore.setStatus(.disconnected, of: id, in: tx)
+            try SessionStore.setStatus(.disconnected, at: RecordingFixture.start, of: id, in: tx)
         }
         let found = try #require(try await read(id))
         #expect(found.client == client && found.isOrdered && found.grant == grant)
         #expect(found.status == .disconnected && found.details == "by jane" && found.endedAt == nil)
+        #expect(found.shape.details == "Disconnected since \(RecordingFixture.start.iso8601)")
     }
 
     @Test func whatIsOverStaysOver() async throws {
@@ -99,7 +100,7 @@ import Testing
         try await database.write { tx in
             try SessionStore.end(id, .failed, details: "no", at: end, in: tx)
             try SessionStore.end(id, .terminated, details: "yes", at: Self.start.adding(seconds: 99), in: tx)
-            try SessionStore.setStatus(.connected, details: "yes", of: id, in: tx)
+            try SessionStore.setStatus(.connected, details: "yes", at: RecordingFixture.start, of: id, in: tx)
         }
         let found = try #require(try await read(id))
         #expect(found.status == .failed && found.details == "no" && found.endedAt == end)
@@ -112,7 +113,7 @@ import Testing
         let id = Self.id(7)
         try await insert(Self.record(7), Self.record(8))
         try await database.write { tx in
-            try SessionStore.setStatus(status, details: "words", of: id, in: tx)
+            try SessionStore.setStatus(status, details: "words", at: RecordingFixture.start, of: id, in: tx)
             try SessionStore.end(Self.id(8), .terminated, details: "", at: Self.start, in: tx)
         }
         try database.close()
@@ -127,7 +128,7 @@ import Testing
     @Test func filters() async throws {
         try await insert(Self.record(1), Self.record(2), Self.record(3, owner: "joe"), Self.record(4))
         try await database.write { tx in
-            try SessionStore.setStatus(.connected, of: Self.id(2), in: tx)
+            try SessionStore.setStatus(.connected, at: RecordingFixture.start, of: Self.id(2), in: tx)
             try SessionStore.end(Self.id(4), .failed, details: "", at: Self.start, in: tx)
         }
         let (one, two, three, four) = (Self.id(1), Self.id(2), Self.id(3, owner: "joe"), Self.id(4))

@@ -64,7 +64,7 @@ private final class Attachment: Sendable {
                 case .nodeAway: speaks ? "muster: \(node) is out of reach; waiting for it" : nil
                 case .nodeBack: speaks ? "muster: \(node) is back" : nil
                 case .message(let text): Table.terminalSafe(text)
-                case .connectFailed: "muster: \(node) could not connect to the port"
+                case .connectFailed(let why): "muster: \(node) could not connect to the port. \(Table.terminalSafe(why))"
                 }
             guard let words else { return }
             if let terminal { terminal.note(words) } else { Printer.write(words + "\n", to: STDERR_FILENO) }
@@ -170,8 +170,11 @@ private final class Attachment: Sendable {
             return
         }
         guard terminal == nil else { return giveUp(status: 128 + SIGHUP) }
-        // A terminal knows no end of input but the character for it; in the middle of a line it takes two.
-        pipe.send(.output, ByteBuffer(bytes: last == 0x0A ? [0x04] : [0x04, 0x04]))
+        var end = EndOfInput(endsLine: last == 0x0A)
+        while true {
+            let (bytes, pause) = end.next()
+            guard pipe.send(.output, ByteBuffer(bytes: bytes)), !pipe.awaitEnd(milliseconds: pause) else { return }
+        }
     }
 
     private func perform(_ event: EscapeScanner.Event) {

@@ -27,6 +27,19 @@ final class Condition: @unchecked Sendable {
 
     /// Inside of `locked`.
     func wait() { pthread_cond_wait(condition, mutex) }
+    /// Inside of `locked`. False when the time has passed.
+    func wait(until deadline: timespec) -> Bool {
+        var deadline = deadline
+        return pthread_cond_timedwait(condition, mutex, &deadline) != ETIMEDOUT
+    }
+
+    static func deadline(milliseconds: Int) -> timespec {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        let nanoseconds = time.tv_nsec + milliseconds % 1000 * 1_000_000
+        return timespec(tv_sec: time.tv_sec + milliseconds / 1000 + nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
+    }
+
     func wake() { pthread_cond_broadcast(condition) }
 }
 

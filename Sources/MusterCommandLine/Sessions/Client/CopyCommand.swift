@@ -34,7 +34,7 @@ package struct CopyCommand: Sendable {
             switch news {
             case .lost: printer.note("muster: the connection is lost; trying again")
             case .back: printer.note("muster: connected again")
-            case .nodeAway, .nodeBack, .connectFailed: break
+            case .nodeAway, .nodeBack, .connectFailed(_): break
             case .message(let words): printer.note(Table.terminalSafe(words))
             }
         }

@@ -127,7 +127,11 @@ private final class Forward: Sendable {
             channel.setOption(.autoRead, value: true).whenComplete { _ in channel.read() }
         case .lost: say("The connection is lost; trying again")
         case .back: say("Connected again")
-        case .dialFailed: say("\(node) could not connect to \(spec): the connection was closed.")
+        case .dialFailed(let words):
+            // An older agent does not say why.
+            say(
+                words.isEmpty
+                    ? "\(node) could not connect to \(spec)." : "\(node) could not connect to \(spec). \(Table.terminalSafe(words))")
         case .stalled: say("A connection to \(spec) took nothing while others waited, and was closed.")
         case .refused(let words):
             failure.withLockedValue { $0 = words }

@@ -13,7 +13,7 @@ final class ForwardTunnel: DataChannelReceiver, @unchecked Sendable {
     enum News: Sendable {
         case ready
         case lost, back
-        case dialFailed
+        case dialFailed(String)
         case refused(String)
         case stalled
     }
@@ -32,6 +32,8 @@ final class ForwardTunnel: DataChannelReceiver, @unchecked Sendable {
     private var isOver = false
     private var isPaused = false
     private var wasConnected = false
+    /// Why the connection failed that the node speaks of next.
+    private var words = ""
     private var timer: Scheduled<Void>?
 
     init(channel: DataChannel, loop: any EventLoop, news: @escaping @Sendable (News) -> Void) {
@@ -109,7 +111,10 @@ final class ForwardTunnel: DataChannelReceiver, @unchecked Sendable {
             isOpen = true
             news(.ready)
         case .data(.flag, let payload, _):
-            if StreamFlag(payload: payload) == .connectToPortError { news(.dialFailed) }
+            if StreamFlag(payload: payload) == .connectToPortError { news(.dialFailed(words)) }
+            words = ""
+        case .data(.error, let payload, _):
+            words = SessionWords.read(payload)
         case .data, .channelClosed, .message:
             break
         }

@@ -18,7 +18,7 @@ final class SessionPipe: DataChannelReceiver, @unchecked Sendable {
         case nodeAway
         case nodeBack
         case message(String)
-        case connectFailed
+        case connectFailed(String)
     }
 
     let channel: DataChannel
@@ -37,6 +37,8 @@ final class SessionPipe: DataChannelReceiver, @unchecked Sendable {
     private var isPaused = false
     private var code: Int?
     private var hasBegun = false
+    /// Why the connection failed that the node speaks of next.
+    private var words = ""
 
     /// - Parameter awaitsHandshake: nothing is sent before it is done.
     init(channel: DataChannel, awaitsHandshake: Bool, news: @escaping @Sendable (News) -> Void) {
@@ -83,6 +85,17 @@ final class SessionPipe: DataChannelReceiver, @unchecked Sendable {
         condition.locked {
             while !isOpen, !isOver { condition.wait() }
             return !isOver
+        }
+    }
+
+    /// Waits for the end, but no longer than that. Returns whether it has come.
+    func awaitEnd(milliseconds: Int) -> Bool {
+        condition.locked {
+            let deadline = Condition.deadline(milliseconds: milliseconds)
+            while !isOver {
+                if !condition.wait(until: deadline) { break }
+            }
+            return isOver
         }
     }
 
@@ -156,7 +169,14 @@ final class SessionPipe: DataChannelReceiver, @unchecked Sendable {
                 code = value
             }
         case .flag:
-            if StreamFlag(payload: payload) == .connectToPortError { news(.connectFailed) }
+            guard StreamFlag(payload: payload) == .connectToPortError else { return }
+            let why = condition.locked {
+                defer { words = "" }
+                return words
+            }
+            news(.connectFailed(why))
+        case .error:
+            condition.locked { words = SessionWords.read(payload) }
         default:
             let sink = condition.locked {
                 hasBegun = true
