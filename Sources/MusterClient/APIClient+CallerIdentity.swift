@@ -1,3 +1,4 @@
+import MusterCrypto
 package import MusterWire
 
 extension APIClient {
@@ -12,6 +13,33 @@ extension APIClient {
             throw ClientError(.protocolViolation, "Cannot read the answer of \(endpoint) to GetCallerIdentity. Is it a Muster controller?")
         }
         return GetCallerIdentity.Output(account: account, arn: arn, userID: user)
+    }
+}
+
+extension APIClient {
+    /// Credentials of a role: AssumeRole of STS.
+    package func assume(_ role: CredentialSource.AssumedRole) async throws -> Credentials {
+        let name = role.sessionName ?? "muster-\(Timestamp.now().milliseconds / 1000)"
+        var form = "Action=AssumeRole&Version=\(GetCallerIdentity.version)&RoleArn=\(Self.escaped(role.arn))"
+        form += "&RoleSessionName=\(Self.escaped(name))"
+        if let seconds = role.durationSeconds { form += "&DurationSeconds=\(seconds)" }
+        let answer = try await answer(to: .form("AssumeRole"), body: Array(form.utf8))
+        guard let id = CallerIdentityAnswer.element("AccessKeyId", in: answer),
+            let secret = CallerIdentityAnswer.element("SecretAccessKey", in: answer),
+            let token = CallerIdentityAnswer.element("SessionToken", in: answer)
+        else { throw ClientError(.protocolViolation, "Cannot read the answer of \(endpoint) to AssumeRole. Is it a Muster controller?") }
+        return Credentials(accessKeyID: id, secretAccessKey: secret, sessionToken: token)
+    }
+
+    private static func escaped(_ text: String) -> String {
+        text.utf8.map { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "."):
+                String(UnicodeScalar(byte))
+            default: "%" + Hex.encode([byte]).uppercased()
+            }
+        }.joined()
     }
 }
 

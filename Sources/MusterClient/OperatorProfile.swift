@@ -17,11 +17,36 @@ package struct OperatorProfile: Sendable, CustomStringConvertible {
     /// A PEM file of the authorities to trust instead of the system's.
     package let caBundle: String?
 
+    /// - Parameter resolved: what `source` led to, where that is no plain key; without it such a profile is refused, and never used with the
+    ///   key that stands beside it.
     package static func load(
         environment: [String: String],
         profile requested: String? = nil,
+        resolved: Credentials? = nil,
         contents: (String) -> [UInt8]? = { FileManager.default.contents(atPath: $0).map(Array.init) }
     ) throws(ClientError) -> OperatorProfile {
+        let (profile, source) = try read(environment: environment, profile: requested, contents: contents)
+        switch (resolved, source) {
+        case (let credentials?, _), (nil, .keys(let credentials)): return profile(credentials)
+        case (nil, .role), (nil, .process):
+            throw ClientError(.configuration, "The profile's credentials have to be asked for (role_arn or credential_process).")
+        }
+    }
+
+    /// Where the credentials come from, as the AWS tools decide it.
+    package static func source(
+        environment: [String: String],
+        profile requested: String? = nil,
+        contents: (String) -> [UInt8]? = { FileManager.default.contents(atPath: $0).map(Array.init) }
+    ) throws(ClientError) -> CredentialSource {
+        try read(environment: environment, profile: requested, contents: contents).source
+    }
+
+    private static func read(
+        environment: [String: String],
+        profile requested: String?,
+        contents: (String) -> [UInt8]?
+    ) throws(ClientError) -> (profile: (Credentials) -> OperatorProfile, source: CredentialSource) {
         func variable(_ name: String) -> String? {
             environment[name].flatMap { $0.isEmpty ? nil : $0 }
         }
@@ -58,12 +83,11 @@ package struct OperatorProfile: Sendable, CustomStringConvertible {
         }
         var endpoint = try endpoint(variable: variable, settings: settings, configuration: configuration?.sections)
         endpoint.proxy = try HTTPProxy.fromEnvironment(environment, for: endpoint)
-        return OperatorProfile(
-            endpoint: endpoint,
-            credentials: try credentials(variable: variable, explicit: requested != nil, name: name, secrets: secrets, settings: settings),
-            region: region,
-            caBundle: variable("AWS_CA_BUNDLE") ?? settings?["ca_bundle"] ?? variable("SSL_CERT_FILE")
-        )
+        let source = try CredentialSource.find(
+            profile: name, isExplicit: requested != nil, configuration: configuration?.sections, secrets: keys?.sections, variable: variable)
+        let bundle = variable("AWS_CA_BUNDLE") ?? settings?["ca_bundle"] ?? variable("SSL_CERT_FILE")
+        let (found, place) = (endpoint, region)
+        return ({ OperatorProfile(endpoint: found, credentials: $0, region: place, caBundle: bundle) }, source)
     }
 
     /// The authorities of `caBundle`, or the system's.
@@ -101,32 +125,6 @@ package struct OperatorProfile: Sendable, CustomStringConvertible {
             )
         }
         return try Endpoint(url: url)
-    }
-
-    private static func credentials(
-        variable: (String) -> String?,
-        explicit: Bool,
-        name: String,
-        secrets: ProfileSections.Section?,
-        settings: ProfileSections.Section?
-    ) throws(ClientError) -> Credentials {
-        if !explicit, let id = variable("AWS_ACCESS_KEY_ID") {
-            guard let secret = variable("AWS_SECRET_ACCESS_KEY") else {
-                throw ClientError(.configuration, "AWS_ACCESS_KEY_ID is set and AWS_SECRET_ACCESS_KEY is not. Set both, or neither.")
-            }
-            return Credentials(accessKeyID: id, secretAccessKey: secret, sessionToken: variable("AWS_SESSION_TOKEN"))
-        }
-        for section in [secrets, settings] {
-            guard let section, let id = section["aws_access_key_id"] else { continue }
-            guard let secret = section["aws_secret_access_key"] else {
-                throw ClientError(.configuration, "The profile \"\(name)\" has aws_access_key_id without aws_secret_access_key.")
-            }
-            return Credentials(accessKeyID: id, secretAccessKey: secret, sessionToken: section["aws_session_token"])
-        }
-        throw ClientError(
-            .configuration,
-            "No access key was found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or choose a profile that has them with --profile or AWS_PROFILE."
-        )
     }
 }
 

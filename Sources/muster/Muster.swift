@@ -72,8 +72,8 @@ struct Connection: ParsableArguments {
     }
 
     /// For a proof, which asks a controller only for what is in no file.
-    func proving(_ body: (Printer, () throws -> Operator) async throws -> Int32) async throws {
-        let status = try await body(Printer(format: output)) { try Operator(profile: profile) }
+    func proving(_ body: (Printer, () async throws -> Operator) async throws -> Int32) async throws {
+        let status = try await body(Printer(format: output)) { try await Operator.resolved(profile: profile) }
         if status != 0 { throw ExitCode(status) }
     }
 }

@@ -274,6 +274,17 @@ ssm =
 CREDENTIALS = "[default]\naws_access_key_id = AKIAREAL\naws_secret_access_key = real\n[lab]\naws_access_key_id = OLD\naws_secret_access_key = old\naws_session_token = t\n"
 
 
+def test_login_again_keeps_the_authority_of_the_profile(sandbox, tmp_path):
+    login(sandbox, tmp_path, "--ca", sandbox.env["AWS_CA_BUNDLE"])
+    before = (tmp_path / ".aws" / "config").read_text()
+    assert f"ca_bundle = {sandbox.env['AWS_CA_BUNDLE']}" in before
+    login(sandbox, tmp_path)
+    assert (tmp_path / ".aws" / "config").read_text() == before
+    # The environment names one as well as an option does, and what was believed is written down.
+    login(sandbox, tmp_path, "--profile", "other", AWS_CA_BUNDLE=sandbox.env["AWS_CA_BUNDLE"])
+    assert (tmp_path / ".aws" / "config").read_text().count("ca_bundle") == 2
+
+
 def test_login_leaves_other_profiles_alone(sandbox, home):
     aws = home / ".aws"
     aws.mkdir()

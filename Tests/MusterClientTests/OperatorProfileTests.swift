@@ -110,4 +110,81 @@ struct OperatorProfileTests {
         #expect(message(["AWS_ENDPOINT_URL": "http://a"]).contains("https://"))
         #expect(message(["AWS_REGION": "../x"]).contains("region"))
     }
+
+    // MARK: Where credentials come from
+
+    private static let ways = """
+        [default]
+        endpoint_url = https://a.example
+        aws_access_key_id = AKRAW
+        aws_secret_access_key = raw
+        role_arn = arn:aws:iam::000000000001:role/ops
+        source_profile = base
+        role_session_name = nightly
+        duration_seconds = 900
+        [profile base]
+        aws_access_key_id = AKBASE
+        aws_secret_access_key = base
+        [profile itself]
+        role_arn = arn:aws:iam::000000000001:role/ops
+        source_profile = itself
+        aws_access_key_id = AKSELF
+        aws_secret_access_key = self
+        [profile environment]
+        role_arn = arn:aws:iam::000000000001:role/ops
+        credential_source = Environment
+        [profile process]
+        credential_process = /opt/print keys
+        aws_access_key_id = AKRAW
+        aws_secret_access_key = raw
+        [profile circle]
+        role_arn = arn:aws:iam::000000000001:role/a
+        source_profile = circle-b
+        [profile circle-b]
+        role_arn = arn:aws:iam::000000000001:role/b
+        source_profile = circle
+        """
+
+    private func source(_ profile: String?, _ more: String = "", environment: [String: String] = [:]) throws -> CredentialSource {
+        let environment = environment.merging(["HOME": "/h", "AWS_ENDPOINT_URL": "https://a.example"]) { $1 }
+        return try OperatorProfile.source(environment: environment, profile: profile) {
+            $0 == "/h/.aws/config" ? Array((Self.ways + "\n" + more).utf8) : nil
+        }
+    }
+
+    /// With the key that stands beside a role, `aws` would not act, and neither may we.
+    @Test func aRoleIsAssumedAndTheKeyBesideItIsNotUsed() throws {
+        let base = CredentialSource.keys(Credentials(accessKeyID: "AKBASE", secretAccessKey: "base"))
+        let role = CredentialSource.AssumedRole(
+            arn: "arn:aws:iam::000000000001:role/ops", sessionName: "nightly", durationSeconds: 900)
+        #expect(try source(nil) == .role(role, from: base))
+        #expect(throws: ClientError.self) {
+            try OperatorProfile.load(environment: ["HOME": "/h"]) { $0 == "/h/.aws/config" ? Array(Self.ways.utf8) : nil }
+        }
+        let plain = CredentialSource.AssumedRole(arn: role.arn)
+        let own = CredentialSource.keys(Credentials(accessKeyID: "AKSELF", secretAccessKey: "self"))
+        #expect(try source("itself") == .role(plain, from: own))
+        let keys = ["AWS_ACCESS_KEY_ID": "AKENV", "AWS_SECRET_ACCESS_KEY": "env", "AWS_SESSION_TOKEN": "token"]
+        let environment = CredentialSource.keys(Credentials(accessKeyID: "AKENV", secretAccessKey: "env", sessionToken: "token"))
+        #expect(try source("environment", environment: keys) == .role(plain, from: environment))
+        // The environment's keys win over a profile that nobody named.
+        #expect(try source(nil, environment: keys) == environment)
+        #expect(try source("process") == .process("/opt/print keys"))
+    }
+
+    @Test(arguments: [
+        ("sso_session = x", "sso_session"), ("sso_start_url = https://x", "sso_start_url"), ("login_session = x", "login_session"),
+        ("web_identity_token_file = /x", "web_identity_token_file"), ("role_arn = x\nsource_profile = base\nmfa_serial = x", "mfa_serial"),
+        ("role_arn = x\nweb_identity_token_file = /x", "web_identity_token_file"),
+        ("role_arn = x\ncredential_source = Ec2InstanceMetadata", "Ec2InstanceMetadata"), ("role_arn = x", "source_profile"),
+        ("role_arn = x\nsource_profile = base\ncredential_source = Environment", "credential_source"),
+        ("role_arn = x\nsource_profile = nobody", "nobody"), ("role_arn = x\nsource_profile = circle", "leads back"),
+    ])
+    func whatIsNotServedIsRefusedByName(settings: String, words: String) {
+        do {
+            let keys = "aws_access_key_id = AKRAW\naws_secret_access_key = raw"
+            _ = try source("tried", "[profile tried]\n\(keys)\n\(settings)")
+            Issue.record("an error was expected")
+        } catch { #expect("\(error)".contains(words), "\(error)") }
+    }
 }

@@ -24,12 +24,12 @@ package struct AuditCheck: Sendable {
     }
 
     /// 0 when everything is proven, 1 when something is not.
-    package func run(_ request: Request, _ connect: () throws -> Operator) async throws -> Int32 {
+    package func run(_ request: Request, _ connect: () async throws -> Operator) async throws -> Int32 {
         let outside = try request.checkpoints.flatMap { try Self.checkpoints(in: $0) }
-        let authorities = try Evidence.authorities(request.authority, connect)
+        let authorities = try await Evidence.authorities(request.authority, connect)
         var verifier = AuditVerifier(authorities: authorities, outside: outside, isPart: request.isPart)
         if request.names.isEmpty {
-            let reader = AuditReader(api: try connect().api)
+            let reader = AuditReader(api: try await connect().api)
             let head = try await reader.checkpoint()
             try await reader.copy(after: 0, until: head.mark.sequence) { piece in
                 for line in piece.split(separator: 0x0a) { verifier.take(Array(line)) }

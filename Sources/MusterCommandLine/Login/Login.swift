@@ -49,6 +49,12 @@ package struct Login: Sendable {
         let config = try files.read(files.config)
         let region = request.region ?? config.value("region", in: section) ?? "us-east-1"
 
+        // Who logs in again at the same controller has named its authority before.
+        var request = request
+        if request.authority == nil, request.pin == nil {
+            let known = config.value("endpoint_url", in: section) == endpoint.description ? config.value("ca_bundle", in: section) : nil
+            request.authority = environment["AWS_CA_BUNDLE"] ?? known
+        }
         let (authority, trust) = try await self.authority(request, endpoint)
         let credentials = try self.credentials(request)
         let identity = try await verify(endpoint, credentials, region: region, trust: trust)

@@ -24,13 +24,13 @@ package struct RecordingCheck: Sendable {
     }
 
     /// 0 when everything is proven, 1 when something is not.
-    package func run(_ request: Request, _ connect: () throws -> Operator) async throws -> Int32 {
+    package func run(_ request: Request, _ connect: () async throws -> Operator) async throws -> Int32 {
         let extra = try request.commitments.map { try CommitmentLines.read($0) } ?? []
-        let authorities = try Evidence.authorities(request.authority, connect)
+        let authorities = try await Evidence.authorities(request.authority, connect)
         var verdicts: [Verdict] = []
         for name in request.names {
             if let session = SessionID(name), !Self.exists(name) {
-                verdicts.append(try await online(session, extra, authorities, try connect()))
+                verdicts.append(try await online(session, extra, authorities, try await connect()))
             } else {
                 verdicts.append(try files(name, extra, authorities))
             }
