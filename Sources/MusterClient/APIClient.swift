@@ -119,24 +119,24 @@ package struct APIClient: Sendable {
         pool.closeAll()
     }
 
-    /// What is called, and how it is written: AWS JSON 1.1 for SSM, a form for STS.
+    /// What is called, and how it is written: AWS JSON 1.1 for SSM, a form for STS and IAM.
     enum Call: Sendable {
         case json(String, OperationTarget)
-        case form(String)
+        case form(String, service: String)
 
         var name: String {
             switch self {
-            case .json(let name, _), .form(let name): name
+            case .json(let name, _), .form(let name, _): name
             }
         }
         var service: String {
             switch self {
             case .json(_, let target): target.service
-            case .form: "sts"
+            case .form(_, let service): service
             }
         }
         func error(status: Int, body: [UInt8]) -> APIError {
-            if case .form = self { CallerIdentityAnswer.error(status: status, body: body) } else { APIError(status: status, body: body) }
+            if case .form = self { QueryAnswer.error(status: status, body: body) } else { APIError(status: status, body: body) }
         }
     }
 

@@ -30,7 +30,8 @@ struct Muster: AsyncParsableCommand {
         subcommands: [
             Shell.self, Exec.self, Forward.self, SSH.self, SSHProxy.self, Copy.self, Login.self, Nodes.self, Run.self, Wait.self,
             Commands.self, ShowCommand.self, Cancel.self, Enroll.self, Deregister.self,
-            TagNodes.self, ApprovalGroup.self, PolicyGroup.self, SessionGroup.self, AuditGroup.self,
+            TagNodes.self, GrantGroup.self, UserGroup.self, GroupGroup.self, KeyGroup.self, PolicyGroup.self, ApprovalGroup.self,
+            SessionGroup.self, AuditGroup.self,
             SandboxGroup.self,
         ]
     )

@@ -18,6 +18,21 @@ enum CommandAccess {
         return all.isEmpty ? [AccessTarget("*", keys: keys)] : all.map { .node($0, context, keys: keys) }
     }
 
+    /// A list of everything is asked for on `*`. Whoever may not have that may have one command, if allowed on each of its nodes: with
+    /// `muster:Owner` those are one's own. A refusal is the same for another's command as for none.
+    static func authorizeList(of commandID: String?, _ context: OperationContext, in tx: any SQLTransaction) throws {
+        do {
+            try context.access.authorize([.anything], in: tx)
+        } catch let denial as AccessDenial {
+            guard denial.decision.outcome != .explicitDeny, let id = commandID.flatMap({ CommandID($0) }) else { throw denial }
+            do {
+                try context.access.authorize(targets(id, [], context, in: tx), in: tx)
+            } catch is AccessDenial {
+                throw denial
+            }
+        }
+    }
+
     private static func keys(_ id: CommandID, in tx: any SQLTransaction) throws -> ConditionKeys {
         guard let command = try CommandStore.command(id, in: tx) else { return ConditionKeys() }
         var keys = ConditionKeys(["ssm:DocumentName": [command.documentName]])

@@ -23,9 +23,9 @@ package struct CommandOperations: Sendable {
 
     package func register(in table: inout OperationTable) {
         table.register(SendCommand.self, permission: "ssm:SendCommand", route: .operators, access: .inside, changes: true, send)
-        table.register(ListCommands.self, permission: "ssm:ListCommands", route: .operators, access: .anything, changes: false, list)
+        table.register(ListCommands.self, permission: "ssm:ListCommands", route: .operators, access: .inside, changes: false, list)
         table.register(
-            ListCommandInvocations.self, permission: "ssm:ListCommandInvocations", route: .operators, access: .anything, changes: false,
+            ListCommandInvocations.self, permission: "ssm:ListCommandInvocations", route: .operators, access: .inside, changes: false,
             listInvocations)
         table.register(
             GetCommandInvocation.self, permission: "ssm:GetCommandInvocation", route: .operators, access: .inside, changes: false,
@@ -241,6 +241,7 @@ package struct CommandOperations: Sendable {
         let binding = Self.binding(input.commandID, input.instanceID, filters)
         let limit = input.maxResults ?? 50
         return try await database.read { tx in
+            try CommandAccess.authorizeList(of: input.commandID, context, in: tx)
             let paging = try Self.paging(in: tx)
             let position = try Self.position(input.nextToken, paging, ListCommands.name, binding)
             var selection = try Self.selection(input.commandID, input.instanceID, in: tx)
@@ -266,6 +267,7 @@ package struct CommandOperations: Sendable {
         let binding = Self.binding(input.commandID, input.instanceID, filters)
         let limit = input.maxResults ?? 50
         let output = try await database.read { tx in
+            try CommandAccess.authorizeList(of: input.commandID, context, in: tx)
             let paging = try Self.paging(in: tx)
             let position = try Self.position(input.nextToken, paging, ListCommandInvocations.name, binding)
             var selection = try Self.selection(input.commandID, input.instanceID, in: tx)
