@@ -7,13 +7,38 @@ struct ApprovalGroup: AsyncParsableCommand {
         subcommands: [List.self, Show.self, Grant.self, Refuse.self, Revoke.self], defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Lists what waits and what is granted.")
+        static let configuration = CommandConfiguration(
+            abstract: "Lists what waits and what is granted.",
+            discussion: """
+                With --wait it returns when something waits for approval, and with a request's id when that is decided: it ends with 0 if it is
+                granted, 1 if it is refused or over, 124 if --timeout was over before.
+
+                Examples:
+                  muster approvals --wait
+                  muster approvals --wait oi-0123456789ab && muster shell web1 --reason OPS-12
+                """)
 
         @OptionGroup var connection: Connection
         @Flag(help: "Also what has ended.") var all = false
+        @Flag(help: "Wait until something needs approval, or until the named request is decided.") var wait = false
+        @Option(help: "With --wait: seconds after which waiting ends.") var timeout: Int?
+        @Argument(help: "With --wait: oi-…") var request: String?
+
+        func validate() throws {
+            guard wait || (timeout == nil && request == nil) else {
+                throw ValidationError("A request's id and --timeout go with --wait. To see one: muster approvals show ID.")
+            }
+            guard !wait || !all else {
+                throw ValidationError("--all lists what has ended, and --wait waits for what has not: pass one of them.")
+            }
+            if let timeout, timeout < 0 { throw ValidationError("--timeout takes seconds.") }
+        }
 
         func run() async throws {
-            try await connection.with { try await ApprovalCommands(caller: $0, printer: $1).list(all: all) }
+            try await connection.with { caller, printer in
+                let approvals = ApprovalCommands(caller: caller, printer: printer)
+                return wait ? try await approvals.wait(for: request, timeout: timeout) : try await approvals.list(all: all)
+            }
         }
     }
 

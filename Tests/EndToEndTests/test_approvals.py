@@ -1,6 +1,7 @@
 """What a policy makes depend on others: asked by the first call, decided by approvers, used by the same call again, ended in time."""
 
 import json
+import os
 import re
 import subprocess
 
@@ -276,3 +277,24 @@ def test_simulation(box, alice, targets, tmp_path):
     assert offline.returncode == 1 and "statement Office" in offline.stdout
     # Whoever may not ask is told nothing.
     assert alice.muster(*asked, "--action", "ssm:StartSession", check=False).returncode == 2
+
+
+def test_waiting_for_a_request_and_for_its_decision(box, dora, bob, targets):
+    """`approvals --wait` returns by itself, for whoever decides and for whoever asked."""
+    for open_one in json.loads(bob.muster("approvals", "-o", "json").stdout):
+        verb = ("refuse", "--reason", "tidying up") if open_one["Status"] == "Pending" else ("revoke",)
+        bob.muster("approvals", verb[0], open_one["AccessRequestId"], *verb[1:])
+    assert bob.muster("approvals", "--wait", "--timeout", "0", check=False).returncode == 124
+
+    def waiting(person, *arguments):
+        return subprocess.Popen([str(BIN / "muster"), "approvals", "--wait", *arguments, "--timeout", "60", "-o", "json"], env={**os.environ, **box.env, **person.env},
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    approver = waiting(bob)
+    request = dora.denied("start_session", Target=targets[1], Reason="waiting for you")[1]
+    assert request in approver.communicate(timeout=60)[0] and approver.returncode == 0
+    for verb, more, status, code in (("grant", (), "Approved", 0), ("revoke", (), "Revoked", 1)):
+        asker = waiting(bob, request) if status == "Approved" else None
+        bob.muster("approvals", verb, request, *more)
+        asker = asker or waiting(bob, request)
+        assert json.loads(asker.communicate(timeout=60)[0])["Status"] == status and asker.returncode == code

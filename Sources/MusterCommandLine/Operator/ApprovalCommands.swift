@@ -25,6 +25,51 @@ package struct ApprovalCommands: Sendable {
         return 0
     }
 
+    private static let pending = "Pending"
+    /// A command's grant is used up once the command is accepted.
+    private static let granted = ["Approved", "UsedUp"]
+    /// What a wait ends with when it has lasted as long as it was to.
+    private static let timedOut: Int32 = 124
+    private static let pause = Duration.seconds(2)
+    private static let patience = Duration.seconds(300)
+
+    /// Until something waits for approval, which is then listed; or until a request is decided, which is shown.
+    ///
+    /// - Returns: 0 once something waits, or the request is granted; 1 if it was refused or has ended otherwise; 124 after `timeout`.
+    package func wait(for id: String?, timeout: Int?) async throws -> Int32 {
+        let path = try id.map { Approval.showPath + (try Self.checked($0)) } ?? Approval.listPath
+        let end = timeout.map { ContinuousClock.now.advanced(by: .seconds($0)) }
+        var silence: ContinuousClock.Instant?
+        while true {
+            do {
+                let answer = try await caller.api.get(path)
+                silence = nil
+                if id == nil {
+                    if try JSONCoding.decode(ApprovalList.self, from: answer).approvals.contains(where: { $0.status == Self.pending }) {
+                        return try await list(all: false)
+                    }
+                } else {
+                    let approval = try JSONCoding.decode(Approval.self, from: answer)
+                    if approval.status != Self.pending {
+                        _ = try print(answer)
+                        return Self.granted.contains(approval.status) ? 0 : 1
+                    }
+                }
+            } catch let error as ClientError where [.unreachable, .closed, .timedOut].contains(error.kind) {
+                // A controller that is restarted comes back.
+                let since = silence ?? .now
+                if silence == nil { printer.note("\(error) Waiting for the controller to come back.") }
+                silence = since
+                guard since.duration(to: .now) < Self.patience else { throw error }
+            }
+            guard end.map({ ContinuousClock.now < $0 }) ?? true else {
+                printer.note(id.map { "Nobody has decided about \($0) yet." } ?? "Nothing waits for approval.")
+                return Self.timedOut
+            }
+            try await Task.sleep(for: Self.pause)
+        }
+    }
+
     package func show(_ id: String) async throws -> Int32 {
         try print(try await caller.api.get(Approval.showPath + Self.checked(id)))
     }
