@@ -104,11 +104,7 @@ package struct ControllerSetup: Sendable {
         return try Controller.cipher(in: directory)
     }
 
-    private func endpoint() -> String {
-        let listener = configuration.listeners.first { $0.serves.contains("operators") } ?? configuration.listeners.first
-        let name = names.first ?? "localhost"
-        return "https://\(name.contains(":") ? "[\(name)]" : name):\(listener?.port ?? 8443)"
-    }
+    private func endpoint() -> String { configuration.operatorEndpoint(named: names.first) }
 
     /// The files that every AWS client reads. https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
     private func writeProfile(_ credentials: Credentials, endpoint: String, authority: Certificate) throws {

@@ -5,7 +5,7 @@ import MusterController
 private let discussion = """
     Run it as the user that the controller belongs to, on its data directory. The controller may run; a change counts from the next call \
     on, and sessions that it no longer allows end within a second. Each change leaves an event in the audit trail. Over the network \
-    `aws iam` does the same.
+    `muster user | group | key | policy` and `aws iam` do the same.
     """
 
 /// A command that is one order to the administration of callers.
@@ -36,7 +36,7 @@ struct Users: AsyncParsableCommand {
     struct Create: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Create a user, who may do nothing yet.")
         @OptionGroup var common: CommonOptions
-        @Argument var name: String
+        @Argument(help: "The name.") var name: String
         @Option(help: "KEY=VALUE. SSMSessionRunAs names the user of the nodes that sessions run as. May be repeated.") var tag: [String] =
             []
         @Option(help: "A group to put the user into. May be repeated.") var group: [String] = []
@@ -47,7 +47,7 @@ struct Users: AsyncParsableCommand {
     struct Tag: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Set tags of a user.")
         @OptionGroup var common: CommonOptions
-        @Argument var name: String
+        @Argument(help: "The name.") var name: String
         @Argument(help: "KEY=VALUE") var tag: [String]
 
         func order() throws -> CallerOrder { .tagUser(name, tags: tag) }
@@ -56,8 +56,8 @@ struct Users: AsyncParsableCommand {
     struct Untag: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Remove tags of a user.")
         @OptionGroup var common: CommonOptions
-        @Argument var name: String
-        @Argument var key: [String]
+        @Argument(help: "The name.") var name: String
+        @Argument(help: "The tag's key.") var key: [String]
 
         func order() throws -> CallerOrder { .untagUser(name, keys: key) }
     }
@@ -67,7 +67,7 @@ struct Users: AsyncParsableCommand {
             abstract: "Delete a user with all keys. Its sessions end; what it did stays on record.")
         @OptionGroup var common: CommonOptions
         @Flag(help: "Also the last who could change anybody's rights.") var force = false
-        @Argument var name: String
+        @Argument(help: "The name.") var name: String
 
         func order() throws -> CallerOrder { .deleteUser(name, force: force) }
     }
@@ -88,7 +88,7 @@ struct Groups: AsyncParsableCommand {
     struct Create: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Create a group. It is a role as well, which its members may assume.")
         @OptionGroup var common: CommonOptions
-        @Argument var name: String
+        @Argument(help: "The name.") var name: String
 
         func order() throws -> CallerOrder { .createGroup(name) }
     }
@@ -96,8 +96,8 @@ struct Groups: AsyncParsableCommand {
     struct Add: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Put a user into a group.")
         @OptionGroup var common: CommonOptions
-        @Argument var group: String
-        @Argument var user: String
+        @Argument(help: "The group's name.") var group: String
+        @Argument(help: "The user's name.") var user: String
 
         func order() throws -> CallerOrder { .addUser(user, group: group) }
     }
@@ -105,8 +105,8 @@ struct Groups: AsyncParsableCommand {
     struct Remove: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Take a user out of a group.")
         @OptionGroup var common: CommonOptions
-        @Argument var group: String
-        @Argument var user: String
+        @Argument(help: "The group's name.") var group: String
+        @Argument(help: "The user's name.") var user: String
 
         func order() throws -> CallerOrder { .removeUser(user, group: group) }
     }
@@ -115,7 +115,7 @@ struct Groups: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Delete a group. Its members stay.")
         @OptionGroup var common: CommonOptions
         @Flag(help: "Also with members, who stay, and as the last who could change anybody's rights.") var force = false
-        @Argument var name: String
+        @Argument(help: "The name.") var name: String
 
         func order() throws -> CallerOrder { .deleteGroup(name, force: force) }
     }
@@ -128,9 +128,20 @@ struct Keys: AsyncParsableCommand {
 
     struct Create: CallerCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Create another key of a user. The secret is shown once, as a credentials file has it.")
+            abstract: "Create another key of a user. The secret is shown once, as a credentials file has it.",
+            discussion: """
+                Also the way back when nobody gets in any more:
+
+                  muster-controller key create administrator
+
+                or, when no administrator is left:
+
+                  muster-controller user create rescuer
+                  muster-controller policy attach AdministratorAccess --user rescuer
+                  muster-controller key create rescuer
+                """)
         @OptionGroup var common: CommonOptions
-        @Argument var user: String
+        @Argument(help: "The user's name.") var user: String
 
         func order() throws -> CallerOrder { .createKey(user: user) }
     }
@@ -138,7 +149,7 @@ struct Keys: AsyncParsableCommand {
     struct Activate: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Let a key count again.")
         @OptionGroup var common: CommonOptions
-        @Argument var key: String
+        @Argument(help: "The key's id.") var key: String
 
         func order() throws -> CallerOrder { .setKey(key, isActive: true) }
     }
@@ -146,7 +157,7 @@ struct Keys: AsyncParsableCommand {
     struct Deactivate: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Let a key count no more; what goes back to it ends.")
         @OptionGroup var common: CommonOptions
-        @Argument var key: String
+        @Argument(help: "The key's id.") var key: String
 
         func order() throws -> CallerOrder { .setKey(key, isActive: false) }
     }
@@ -154,7 +165,7 @@ struct Keys: AsyncParsableCommand {
     struct Delete: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Delete a key; what goes back to it ends.")
         @OptionGroup var common: CommonOptions
-        @Argument var key: String
+        @Argument(help: "The key's id.") var key: String
 
         func order() throws -> CallerOrder { .deleteKey(key) }
     }
@@ -175,7 +186,7 @@ struct Policies: AsyncParsableCommand {
     struct Show: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Print a policy.")
         @OptionGroup var common: CommonOptions
-        @Argument var name: String
+        @Argument(help: "The name.") var name: String
 
         func order() throws -> CallerOrder { .showPolicy(name) }
     }
@@ -184,7 +195,7 @@ struct Policies: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Save a policy, or another in its place. What is not understood is refused, and nothing changes.")
         @OptionGroup var common: CommonOptions
-        @Argument var name: String
+        @Argument(help: "The name.") var name: String
         @Argument(help: "A JSON file.") var file: String
 
         private static func text(_ file: String) throws -> String {
@@ -201,7 +212,7 @@ struct Policies: AsyncParsableCommand {
     struct Attach: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Give a policy to a user or a group.")
         @OptionGroup var common: CommonOptions
-        @Argument var name: String
+        @Argument(help: "The name.") var name: String
         @OptionGroup var holder: HolderOptions
 
         func order() throws -> CallerOrder { .attachPolicy(name, to: try holder.holder()) }
@@ -210,7 +221,7 @@ struct Policies: AsyncParsableCommand {
     struct Detach: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Take a policy from a user or a group.")
         @OptionGroup var common: CommonOptions
-        @Argument var name: String
+        @Argument(help: "The name.") var name: String
         @OptionGroup var holder: HolderOptions
 
         func order() throws -> CallerOrder { .detachPolicy(name, from: try holder.holder()) }
@@ -219,7 +230,7 @@ struct Policies: AsyncParsableCommand {
     struct Delete: CallerCommand {
         static let configuration = CommandConfiguration(abstract: "Delete a policy that nobody has any more.")
         @OptionGroup var common: CommonOptions
-        @Argument var name: String
+        @Argument(help: "The name.") var name: String
 
         func order() throws -> CallerOrder { .deletePolicy(name) }
     }
