@@ -10,7 +10,7 @@ struct ApprovalGroup: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Lists what waits and what is granted.",
             discussion: """
-                With --wait it returns when something waits for approval, and with a request's id when that is decided: it ends with 0 if it is
+                With --wait it returns when something waits for approval, and with a request's id when that is decided: it ends with 0 if it is \
                 granted, 1 if it is refused or over, 124 if --timeout was over before.
 
                 Examples:
@@ -22,7 +22,7 @@ struct ApprovalGroup: AsyncParsableCommand {
         @Flag(help: "Also what has ended.") var all = false
         @Flag(help: "Wait until something needs approval, or until the named request is decided.") var wait = false
         @Option(help: "With --wait: seconds after which waiting ends.") var timeout: Int?
-        @Argument(help: "With --wait: oi-…") var request: String?
+        @Argument(help: "With --wait: the request's id, oi-…") var request: String?
 
         func validate() throws {
             guard wait || (timeout == nil && request == nil) else {
@@ -43,10 +43,10 @@ struct ApprovalGroup: AsyncParsableCommand {
     }
 
     struct Show: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Shows one, with its parameters.")
+        static let configuration = CommandConfiguration(abstract: "Shows a request with its parameters: what would be run, where, and why.")
 
         @OptionGroup var connection: Connection
-        @Argument(help: "oi-…") var request: String
+        @Argument(help: "The request's id, oi-…") var request: String
 
         func run() async throws {
             try await connection.with { try await ApprovalCommands(caller: $0, printer: $1).show(request) }
@@ -58,8 +58,8 @@ struct ApprovalGroup: AsyncParsableCommand {
             abstract: "Agrees. The call that asked succeeds from then on until the grant ends; a command once.")
 
         @OptionGroup var connection: Connection
-        @Argument(help: "oi-…") var request: String
-        @Option(help: "For less time than the policy allows.") var minutes: Int?
+        @Argument(help: "The request's id, oi-…") var request: String
+        @Option(help: "How long the grant lasts, if less than the policy allows.") var minutes: Int?
 
         func run() async throws {
             try await connection.with { try await ApprovalCommands(caller: $0, printer: $1).grant(request, minutes: minutes) }
@@ -67,10 +67,10 @@ struct ApprovalGroup: AsyncParsableCommand {
     }
 
     struct Refuse: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Refuses. One is enough.")
+        static let configuration = CommandConfiguration(abstract: "Refuses. One refusal is the end of a request.")
 
         @OptionGroup var connection: Connection
-        @Argument(help: "oi-…") var request: String
+        @Argument(help: "The request's id, oi-…") var request: String
         @Option(help: "What whoever asked is told.") var reason: String
 
         func run() async throws {
@@ -82,7 +82,7 @@ struct ApprovalGroup: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Takes a grant back: its live sessions end at once.")
 
         @OptionGroup var connection: Connection
-        @Argument(help: "oi-…") var request: String
+        @Argument(help: "The request's id, oi-…") var request: String
 
         func run() async throws {
             try await connection.with { try await ApprovalCommands(caller: $0, printer: $1).revoke(request) }

@@ -58,8 +58,8 @@ struct AuditGroup: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Proves that an audit trail is what was written, or names the first bad record.",
             discussion: """
-                Of files that `export` or a delivery wrote, or folders of them, in their order; they need no controller, only its CA certificate:
-                that of the profile, or --ca. Without files it reads the controller's own trail. Checkpoints that were kept elsewhere
+                Of files that `export` or a delivery wrote, or folders of them, in their order; they need no controller, only its CA certificate: \
+                that of the profile, or --ca. Without files it reads the controller's own trail. Checkpoints that were kept elsewhere \
                 (--checkpoint) also find a tail that was cut off and a store that was rolled back. Ends with 0 if everything is proven, 1 if not.
                 """)
         @OptionGroup var connection: Connection

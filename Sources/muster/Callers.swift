@@ -131,7 +131,7 @@ struct KeyGroup: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Creates another key of a user, and prints what its owner types.",
             discussion: """
-                The secret is shown this once. To replace a key: create one, let its owner log in with it, deactivate the former one, and delete
+                The secret is shown this once. To replace a key: create one, let its owner log in with it, deactivate the former one, and delete \
                 it when nobody misses it.
                 """)
         @OptionGroup var connection: Connection

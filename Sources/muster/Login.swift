@@ -5,9 +5,9 @@ struct Login: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Tries a key at a controller and writes it down as an AWS profile.",
         discussion: """
-            The secret is no argument, because arguments can be seen by others: it is asked for on the terminal without being shown, or read from
-            standard input (the access key id, unless --access-key-id names it, then the secret, a line each).
-            Nothing is written unless the controller accepts the key. Other profiles stay as they are; the former files are kept beside the new
+            The secret is no argument, because arguments can be seen by others: it is asked for on the terminal without being shown, or read from \
+            standard input (the access key id, unless --access-key-id names it, then the secret, a line each). \
+            Nothing is written unless the controller accepts the key. Other profiles stay as they are; the former files are kept beside the new \
             ones as config.before-login and credentials.before-login.
             """)
 

@@ -10,7 +10,13 @@ struct Muster: AsyncParsableCommand {
         commandName: "muster",
         abstract: "Runs commands on fleets of servers.",
         discussion: """
-            The controller and your keys come from the AWS profile (--profile, AWS_PROFILE) or from AWS_ENDPOINT_URL, AWS_CA_BUNDLE,
+            Examples:
+              muster login --endpoint https://controller.example.org:8443 --pin sha256:…
+              muster nodes
+              muster run --target tag:role=web -- uptime
+              muster shell web1
+
+            The controller and your keys come from the AWS profile (--profile, AWS_PROFILE) or from AWS_ENDPOINT_URL, AWS_CA_BUNDLE, \
             AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION.
             `muster login` writes such a profile.
 

@@ -10,15 +10,15 @@ struct Run: AsyncParsableCommand {
             muster run (--target … | --node … | --all) --document NAME --param KEY=VALUE …
             """,
         discussion: """
-            Quoting: your shell reads the line first, then the words after -- are joined by single spaces, and the shell of each node (sh) reads the
-            result. So `-- ls -l /tmp` needs no quotes; what the nodes' shell is to expand or to run needs them: `-- 'echo $HOSTNAME | wc -c'`.
+            Quoting: your shell reads the line first, then the words after -- are joined by single spaces, and the shell of each node (sh) reads the \
+            result. So `-- ls -l /tmp` needs no quotes; what the nodes' shell is to expand or to run needs them: `-- 'echo $HOSTNAME | wc -c'`. \
             A word with blanks in it falls apart unless it is quoted twice: `-- "grep 'a b' /etc/hosts"`.
 
             Ctrl-C asks whether to cancel the command, to leave it running or to go on watching; off a terminal it is left running.
 
             The command's id is on standard error as soon as the controller has accepted it. A controller that restarts meanwhile is waited for.
 
-            Ends with 0 if all nodes succeeded, 1 if not, 2 on wrong usage or a refusal (nothing runs), 3 if it is not known whether the command was
+            Ends with 0 if all nodes succeeded, 1 if not, 2 on wrong usage or a refusal (nothing runs), 3 if it is not known whether the command was \
             accepted or how it ended (it may be running: look with `muster commands` before you send it again), 130 if interrupted.
             """)
 
@@ -133,7 +133,7 @@ struct Wait: AsyncParsableCommand {
         discussion: """
             A controller that restarts meanwhile is waited for.
 
-            Ends with 0 if all nodes succeeded, 1 if not, 2 on wrong usage or a refusal, 3 if it can no longer be seen how the command ends, 124 if
+            Ends with 0 if all nodes succeeded, 1 if not, 2 on wrong usage or a refusal, 3 if it can no longer be seen how the command ends, 124 if \
             --timeout was over before.
             """)
 

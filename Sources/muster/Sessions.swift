@@ -39,8 +39,8 @@ struct SessionGroup: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Plays a recording.",
             discussion: """
-                On a terminal in the time it took: space stops and goes on, left and right go 5 s back and forth, up and down double and halve the
-                speed, q ends. What would steer the terminal (titles, clipboard, questions to it) is left out. Into a file or a pipe: all that the
+                On a terminal in the time it took: space stops and goes on, left and right go 5 s back and forth, up and down double and halve the \
+                speed, q ends. What would steer the terminal (titles, clipboard, questions to it) is left out. Into a file or a pipe: all that the \
                 session wrote, at once and byte for byte.
                 """)
         @OptionGroup var connection: Connection
@@ -75,8 +75,8 @@ struct SessionGroup: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Proves that recordings are what was recorded, or names the first bad line.",
             discussion: """
-                Files are those that `export` wrote (SESSION.cast, with .chain, .seal and .commitments beside it); they need no controller, only its
-                CA certificate: that of the profile, or --ca. Commitments that left the controller's machine in time also prove it against somebody
+                Files are those that `export` wrote (SESSION.cast, with .chain, .seal and .commitments beside it); they need no controller, only its \
+                CA certificate: that of the profile, or --ca. Commitments that left the controller's machine in time also prove it against somebody \
                 who had the controller's key. Ends with 0 if everything is proven, 1 if not.
                 """)
         @OptionGroup var connection: Connection

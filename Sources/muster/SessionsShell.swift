@@ -34,7 +34,7 @@ struct Exec: AsyncParsableCommand {
         usage: "muster exec [--profile NAME] [--reason TEXT] [-n | -t] NODE -- COMMAND [ARGUMENT …]",
         discussion: """
             The words are executed as they are, without a shell: what needs one is given to one. Bytes go through unchanged in both \
-            directions, so pipes work. Ctrl-C interrupts the command there; a third one ends the session. With -t the command gets a terminal, as
+            directions, so pipes work. Ctrl-C interrupts the command there; a third one ends the session. With -t the command gets a terminal, as \
             for `muster shell`: what is full-screen or asks for passwords needs it.
 
             Examples:

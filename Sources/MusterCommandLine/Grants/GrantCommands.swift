@@ -82,7 +82,8 @@ package struct GrantCommands: Sendable {
         }
         let preference = grant.kind == .shell ? try await RunAsPreference.load(caller.api) : nil
         if request.isDryRun {
-            printer.note("Nothing is changed. \(request.holder.words) would get the policy \(grant.name):")
+            let words = sentence(request.holder, grant, covered, wouldBe: true)
+            printer.note("Nothing is changed. \(words) The policy would be \(grant.name) of \(request.holder.words):")
             try show(request.holder, grant, covered, key: nil)
             return 0
         }
@@ -136,12 +137,13 @@ package struct GrantCommands: Sendable {
         printer.note("All sessions of \(name) run as \(runAs) from now on\(former.map { " instead of \($0)" } ?? "").")
     }
 
-    private func sentence(_ holder: Holder, _ grant: Grant, _ covered: [InstanceInformation]) -> String {
-        let may =
+    private func sentence(_ holder: Holder, _ grant: Grant, _ covered: [InstanceInformation], wouldBe: Bool = false) -> String {
+        let what =
             switch grant.kind {
-            case .shell: "may open shells"
-            case .run: "may run commands"
+            case .shell: "open shells"
+            case .run: "run commands"
             }
+        let may = (wouldBe ? "might " : "may ") + what
         let nodes =
             covered.isEmpty
             ? "no node at the moment: check the tag with `muster nodes`"
