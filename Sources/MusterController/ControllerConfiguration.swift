@@ -236,7 +236,7 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
         }
         for (key, region) in [("region", region)] + regions.map({ ("regions", $0) }) where !Self.isRegion(region) {
             throw ControllerError.badSetting(
-                "'\(key)' names the region \"\(region)\": names have 1 to 64 letters, digits and hyphens.")
+                "'\(key)' names \"\(region)\". A region is small letters, digits and hyphens, as us-east-1.")
         }
         guard !listeners.isEmpty else { throw ControllerError.badSetting("'listeners' is empty: nobody could reach the controller.") }
         for listener in listeners {
@@ -250,9 +250,6 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
                     "The listener \(listener.address):\(listener.port) has a certificate without a key, or a key without a certificate. Set both or neither."
                 )
             }
-        }
-        for region in regions where !Self.isRegion(region) {
-            throw ControllerError.badSetting("'regions' names \"\(region)\". A region is small letters, digits and hyphens, as us-east-1.")
         }
         for name in names where !Self.isName(name) { throw ControllerError.badName(name) }
         for source in metricsFrom where AddressRange(source) == nil {
@@ -295,15 +292,4 @@ package struct ControllerConfiguration: Sendable, Decodable, Equatable, Configur
 
     /// What callers may sign for, empty for anything. For its own region a controller can always be called.
     var signingRegions: Set<String> { regions.isEmpty ? [] : Set(regions + [region]) }
-
-    private static func isRegion(_ name: String) -> Bool {
-        (1...64).contains(name.utf8.count)
-            && name.utf8.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
-                    true
-                default: byte == UInt8(ascii: "-")
-                }
-            }
-    }
 }

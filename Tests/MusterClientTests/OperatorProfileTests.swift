@@ -1,4 +1,4 @@
-import MusterClient
+@testable import MusterClient
 import MusterWire
 import Testing
 

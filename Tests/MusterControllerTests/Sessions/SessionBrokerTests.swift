@@ -104,7 +104,7 @@ import Testing
         record.grant.issue(token, to: SessionTokenTests.caller("jane"), for: record.id, now: RecordingFixture.start)
         let accepted = record
         try await fixture.database.write { tx in try SessionStore.insert(accepted, by: TestAccess.permit(in: tx), in: tx) }
-        await broker.accepted(accepted)
+        await broker.accepted(accepted, room: nil)
         try await open(record.id, token, broker)
         let node = NodeIdentity(node: record.facts.node, generation: record.generation)
         let agent = SessionRelayTests.FakeLeg(.agent)

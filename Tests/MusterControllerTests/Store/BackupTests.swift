@@ -137,7 +137,7 @@ import Testing
         let administration = CallerAdministration(configuration: setting.configuration)
         _ = try await administration.run(.createUser("mallory", tags: [], groups: []))
         _ = try await setting.backUp()
-        _ = try await administration.run(.deleteUser("mallory"))
+        _ = try await administration.run(.deleteUser("mallory", force: false))
         let outcome = try #require(try await setting.restore())
         #expect(outcome.lost.revocations.map(\.operation) == ["DeleteUser"])
         #expect("\(outcome)".contains("DeleteUser") && "\(outcome)".contains("mallory"))
