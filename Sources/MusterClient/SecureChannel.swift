@@ -1,5 +1,6 @@
 import Glibc
 import MusterTLS
+import MusterWire
 import NIOCore
 import NIOPosix
 import NIOTLS
@@ -129,9 +130,17 @@ func describe(_ error: any Error) -> String {
         return error.connectionErrors.last.map { describe($0.error) } ?? "no address answered"
     case let error as IOError:
         // NIO's own text names the system call, which says nothing to the reader of a log.
-        return String(cString: strerror(error.errnoCode))
+        return SystemError.words(error.errnoCode)
     case ChannelError.connectTimeout:
         return "no answer in time"
+    case let error as SocketAddressError:
+        if case .unknown = error { return "the name was not found" }
+        return "the address cannot be used"
+    case is ChannelError:
+        // The rest of NIO's words are about its own calls.
+        return "it was closed"
+    case is CancellationError:
+        return "it was interrupted"
     default:
         return "\(error)"
     }

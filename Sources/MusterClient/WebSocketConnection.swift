@@ -495,9 +495,9 @@ private final class WebSocketHandler: ChannelDuplexHandler {
         case nil, .normalClosure?, .goingAway?:
             finish(nil)
         case .policyViolation?:
-            finish(ClientError(.denied, "\(endpoint) ended the WebSocket: \(reason.isEmpty ? "not allowed" : printable(reason))"))
+            finish(ClientError(.denied, "\(endpoint) ended the WebSocket: \(reason.isEmpty ? "not allowed" : DisplayText.line(reason))"))
         case .some(let code):
-            let text = reason.isEmpty ? "" : ": \(printable(reason))"
+            let text = reason.isEmpty ? "" : ": \(DisplayText.line(reason))"
             finish(ClientError(.closed, "\(endpoint) ended the WebSocket with code \(UInt16(webSocketErrorCode: code))\(text)"))
         }
         context.close(promise: nil)
@@ -610,9 +610,4 @@ private final class WebSocketHandler: ChannelDuplexHandler {
         self.receiver = nil
         receiver?.ended(error)
     }
-}
-
-/// The peer's words go into logs: no control characters.
-private func printable(_ text: String) -> String {
-    String(String.UnicodeScalarView(text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? " " : $0 }))
 }

@@ -30,7 +30,7 @@ enum Evidence {
     }
 
     static func unreadable(_ path: String) -> CommandLineError {
-        CommandLineError("Cannot read \(path): \(String(cString: strerror(errno))).")
+        CommandLineError("Cannot read \(path): \(SystemError.words()).")
     }
 }
 

@@ -73,17 +73,18 @@ struct AgentCommand: ParsableCommand {
                 }
                 switch outcome {
                 case .registered(let identity, let former):
-                    print("Registered as \(identity.node) with \(identity.controller).")
+                    ResultOutput.out("Registered as \(identity.node) with \(identity.controller).")
                     if let former, former.node != identity.node || former.controller != identity.controller {
-                        print(
+                        ResultOutput.out(
                             "Before, this host was \(former.node) with \(former.controller), which still lists it. "
                                 + "Deregister it there: muster deregister \(former.node)")
                     }
                     if IdentityStatus.isRunning(stateDirectory: configuration.stateDirectory) {
-                        print("An agent with the former identity is running here. Restart it: systemctl restart muster-agent")
+                        ResultOutput.out("An agent with the former identity is running here. Restart it: systemctl restart muster-agent")
                     }
                 case .alreadyRegistered(let identity, let isHere):
-                    print("This host is already registered as \(identity.node) with \(identity.controller). Nothing was changed.")
+                    ResultOutput.out(
+                        "This host is already registered as \(identity.node) with \(identity.controller). Nothing was changed.")
                     guard isHere else {
                         throw AgentError("It was asked to join \(address). Pass --force to give up the identity it has.")
                     }
@@ -117,7 +118,7 @@ struct AgentCommand: ParsableCommand {
                 guard access(directory, F_OK) == 0, let status = try IdentityStatus(stateDirectory: directory) else {
                     throw AgentError("This host is not registered: there is no identity in \(directory).")
                 }
-                print(status)
+                ResultOutput.out(status)
             }
         }
     }
@@ -127,6 +128,12 @@ struct AgentCommand: ParsableCommand {
 private func reportingErrors(_ body: () throws -> Void) throws {
     do {
         try body()
+        if let failure = ResultOutput.finish() {
+            guard let words = failure.words else { throw ExitCode(failure.status) }
+            throw AgentError(words)
+        }
+    } catch let status as ExitCode {
+        throw status
     } catch {
         let text = Array("muster-agent: \(error)\n".utf8)
         _ = text.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }

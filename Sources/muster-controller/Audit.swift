@@ -20,7 +20,7 @@ struct Audit: AsyncParsableCommand {
         func run() async throws {
             let check = AuditStoreCheck(configuration: try common.configuration())
             let report = try await check.report(checkpointFiles: checkpoint)
-            print(report.words)
+            ResultOutput.out(report.words)
             if !report.isProven { throw ExitCode.failure }
         }
     }

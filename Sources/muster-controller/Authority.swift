@@ -20,7 +20,7 @@ struct Authority: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
 
         func run() async throws {
-            print(AuthorityReport(try await AuthorityAdministration(configuration: try common.configuration()).status()))
+            ResultOutput.out(AuthorityReport(try await AuthorityAdministration(configuration: try common.configuration()).status()))
         }
     }
 
@@ -31,7 +31,7 @@ struct Authority: AsyncParsableCommand {
         @OptionGroup var common: CommonOptions
 
         func run() async throws {
-            print(AuthorityReport(try await AuthorityAdministration(configuration: try common.configuration()).prepare()))
+            ResultOutput.out(AuthorityReport(try await AuthorityAdministration(configuration: try common.configuration()).prepare()))
         }
     }
 
@@ -46,7 +46,7 @@ struct Authority: AsyncParsableCommand {
         func run() async throws {
             let outcome = try await AuthorityAdministration(configuration: try common.configuration()).switch(isForced: force)
             if let warning = AuthorityReport.warning(outcome.forced, retired: false) { complain(warning) }
-            print(AuthorityReport(outcome))
+            ResultOutput.out(AuthorityReport(outcome))
         }
     }
 
@@ -62,7 +62,7 @@ struct Authority: AsyncParsableCommand {
         func run() async throws {
             let outcome = try await AuthorityAdministration(configuration: try common.configuration()).retire(isForced: force)
             if let warning = AuthorityReport.warning(outcome.forced, retired: true) { complain(warning) }
-            print(AuthorityReport(outcome))
+            ResultOutput.out(AuthorityReport(outcome))
         }
     }
 }

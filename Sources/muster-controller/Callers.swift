@@ -17,7 +17,7 @@ protocol CallerCommand: AsyncParsableCommand {
 extension CallerCommand {
     func run() async throws {
         let words = try await CallerAdministration(configuration: try common.configuration()).run(try order())
-        if !words.isEmpty { print(words) }
+        if !words.isEmpty { ResultOutput.out(words) }
     }
 }
 

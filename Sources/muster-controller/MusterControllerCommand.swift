@@ -32,6 +32,11 @@ struct MusterControllerCommand: AsyncParsableCommand {
             let words = PlainWords.of(error)
             exit(withError: words == String(describing: error) ? error : ControllerError.badSetting(words))
         }
+        guard let failure = ResultOutput.finish() else { return }
+        if let words = failure.words {
+            _ = Array("muster-controller: \(words)\n".utf8).withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
+        }
+        Glibc.exit(failure.status)
     }
 }
 
@@ -65,7 +70,7 @@ struct Init: AsyncParsableCommand {
         let setup = try ControllerSetup(configuration: try common.configuration(), names: name, profileDirectory: profileDir)
         let outcome = try await setup.run()
         let option = common.config.map { " --config \($0)" } ?? ""
-        print(
+        ResultOutput.out(
             """
             The controller is set up in \(outcome.dataDirectory).
 
@@ -116,7 +121,7 @@ struct Check: AsyncParsableCommand {
 
     func run() async throws {
         let findings = await ControllerCheck(configuration: try common.configuration()).run()
-        for finding in findings { print("\(finding.kind.rawValue): \(finding.text)") }
+        for finding in findings { ResultOutput.out("\(finding.kind.rawValue): \(finding.text)") }
         if findings.contains(where: { $0.kind == .bad }) { throw ExitCode.failure }
     }
 }

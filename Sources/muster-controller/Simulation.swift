@@ -16,7 +16,7 @@ extension Policies {
         func run() throws {
             let text = Array(try Data(contentsOf: URL(filePath: file)))
             let answer = try PolicySimulation.report(policy: text, named: file, action: action, resource: resource, context: context)
-            print(answer.words)
+            ResultOutput.out(answer.words)
             if !answer.isAllowed { throw ExitCode(1) }
         }
     }

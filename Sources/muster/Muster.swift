@@ -50,19 +50,29 @@ struct Muster: AsyncParsableCommand {
             } else {
                 try command.run()
             }
+            end(0)
         } catch let status as ExitCode {
-            Glibc.exit(status.rawValue)
+            end(status.rawValue)
         } catch {
             // ArgumentParser knows its own errors, help and version; everything else describes itself.
             let known = exitCode(for: error)
             if known == .success {
-                print(fullMessage(for: error))
-                Glibc.exit(0)
+                Printer(format: .table).out(fullMessage(for: error))
+                end(0)
             }
+            // What nobody could read is not explained to them.
+            if !Printer(format: .table).canWrite { end(1) }
             let words = known == .validationFailure ? fullMessage(for: error) : "muster: \(Advice.words(for: error))"
             Printer(format: .table).note(words)
-            Glibc.exit(2)
+            end(2)
         }
+    }
+
+    /// A result that could not be written is a failure, whatever else went well.
+    private static func end(_ status: Int32) -> Never {
+        guard let failure = Printer.finish() else { Glibc.exit(status) }
+        if let words = failure.words { Printer(format: .table).note("muster: \(words)") }
+        Glibc.exit(status == 0 || failure.words == nil ? failure.status : status)
     }
 }
 

@@ -43,7 +43,7 @@ struct Deregister: AsyncParsableCommand {
         abstract: "Removes a node: its certificate stops working at once, its open invocations end as Undeliverable.")
 
     @OptionGroup var connection: Connection
-    @Argument(help: "A node's id, Name tag or host name.", completion: .nodes) var node: String
+    @Argument(help: "A node's id, Name tag or name.", completion: .nodes) var node: String
     @Flag(help: "Do not ask.") var yes = false
 
     func run() async throws {
@@ -58,7 +58,7 @@ struct TagNodes: AsyncParsableCommand {
         commandName: "tag", abstract: "Sets (KEY=VALUE) and removes (KEY-) tags of a node, or shows them.")
 
     @OptionGroup var connection: Connection
-    @Argument(help: "A node's id, Name tag or host name.", completion: .nodes) var node: String
+    @Argument(help: "A node's id, Name tag or name.", completion: .nodes) var node: String
     @Argument(help: "KEY=VALUE sets, KEY- removes.") var changes: [String] = []
 
     func run() async throws {

@@ -26,7 +26,7 @@ struct Run: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp("Nodes by tag:KEY=VALUE[,VALUE], tag-key=KEY or InstanceIds=ID; several must all match.", valueName: "target"))
     var target: [String] = []
-    @Option(help: "A node's id, Name tag or host name.", completion: .nodes) var node: [String] = []
+    @Option(help: "A node's id, Name tag or name.", completion: .nodes) var node: [String] = []
     @Flag(help: "All managed nodes; more than 20 are asked about first.") var all = false
     @Option(help: "The document to run.") var document: String = "AWS-RunShellScript"
     @Option(help: ArgumentHelp("A parameter of the document; repeat it for a list.", valueName: "key=value")) var param: [String] = []
@@ -153,7 +153,7 @@ struct Cancel: AsyncParsableCommand {
 
     @OptionGroup var connection: Connection
     @Argument(help: "The command's id.", completion: .commands) var id: String
-    @Option(help: "A node's id, Name tag or host name.", completion: .nodes) var node: [String] = []
+    @Option(help: "A node's id, Name tag or name.", completion: .nodes) var node: [String] = []
 
     func run() async throws {
         try await connection.with { caller, printer in try await CommandRecords(caller: caller, printer: printer).cancel(id, nodes: node) }

@@ -29,7 +29,7 @@ struct SandboxGroup: AsyncParsableCommand {
             if let transport { agentSettings["MUSTER_AGENT_TRANSPORT"] = transport }
             try await place.sandbox.up(
                 agents: agents, port: port, agentSettings: agentSettings, controllerSettings: try variables(controllerEnvironment))
-            print(try place.sandbox.nextSteps())
+            Printer(format: .table).out(try place.sandbox.nextSteps())
         }
 
         private func variables(_ settings: [String]) throws -> [String: String] {

@@ -21,7 +21,7 @@ struct Forward: AsyncParsableCommand {
             """)
 
     @OptionGroup var connection: SessionConnection
-    @Argument(help: "A node's id, Name tag or host name.", completion: .nodes) var node: String
+    @Argument(help: "A node's id, Name tag or name.", completion: .nodes) var node: String
     @Argument(help: "What to forward.") var forward: [String]
     @Option(help: "Why, for the record.") var reason: String?
 
@@ -50,7 +50,7 @@ struct SSH: AsyncParsableCommand {
 
     @Option(help: "The AWS profile that names controller and keys.") var profile: String?
     @Option(help: "Why, for the record.") var reason: String?
-    @Argument(help: "A node's id, Name tag or host name, and the user there.", completion: .nodes) var destination: String
+    @Argument(help: "A node's id, Name tag or name, and the user there.", completion: .nodes) var destination: String
     @Argument(parsing: .captureForPassthrough, help: "For ssh.") var arguments: [String] = []
 
     /// Asynchronous for the sake of its completions.
@@ -71,7 +71,7 @@ struct SSHProxy: AsyncParsableCommand {
 
     @OptionGroup var connection: SessionConnection
     @Option(help: "Why, for the record.") var reason: String?
-    @Argument(help: "A node's id, Name tag or host name.", completion: .nodes) var node: String
+    @Argument(help: "A node's id, Name tag or name.", completion: .nodes) var node: String
     @Argument(help: "The port of the SSH server.") var port: Int = 22
 
     func validate() throws {

@@ -17,7 +17,7 @@ struct Shell: AsyncParsableCommand {
             """)
 
     @OptionGroup var connection: SessionConnection
-    @Argument(help: "A node's id, Name tag or host name.", completion: .nodes) var node: String
+    @Argument(help: "A node's id, Name tag or name.", completion: .nodes) var node: String
     @Option(help: "The session document, instead of the default shell.") var document: String?
     @Option(help: ArgumentHelp("A parameter of the document; repeat it for a list.", valueName: "key=value")) var param: [String] = []
     @Option(help: "Why, for the record.") var reason: String?
@@ -49,7 +49,7 @@ struct Exec: AsyncParsableCommand {
             """)
 
     @OptionGroup var connection: SessionConnection
-    @Argument(help: "A node's id, Name tag or host name.", completion: .nodes) var node: String
+    @Argument(help: "A node's id, Name tag or name.", completion: .nodes) var node: String
     @Option(help: "Why, for the record.") var reason: String?
     @Flag(name: [.customShort("n"), .long], help: "Give the command no input.") var noInput = false
     @Flag(name: [.customShort("t"), .customLong("tty")], help: "Give the command a terminal; this one's, if there is one.") var terminal =

@@ -9,19 +9,19 @@ import Testing
         return InstanceInformation(instanceID: try #require(NodeID(id)), pingStatus: .online, computerName: computer, tags: tags)
     }
 
-    @Test func idsNameTagsAndHostNamesOnceEach() throws {
+    @Test func idsAndNamesThatOperatorsGaveOnceEach() throws {
         let nodes = [
             try node("mi-0123456789abcdef0", name: "web-1", computer: "web-1"),
             try node("mi-0123456789abcdef1", computer: "db.example.org"),
         ]
         #expect(
-            NodeCompletion.words(for: nodes, prefix: "") == ["db.example.org", "mi-0123456789abcdef0", "mi-0123456789abcdef1", "web-1"])
+            NodeCompletion.words(for: nodes, prefix: "") == ["mi-0123456789abcdef0", "mi-0123456789abcdef1", "web-1"])
         #expect(NodeCompletion.words(for: nodes, prefix: "w") == ["web-1"])
         #expect(NodeCompletion.words(for: nodes, prefix: "x") == [])
     }
 
     @Test func whatNamesSeveralNodesIsNotOffered() throws {
-        let nodes = [try node("mi-0123456789abcdef0", computer: "same"), try node("mi-0123456789abcdef1", computer: "same")]
+        let nodes = [try node("mi-0123456789abcdef0", name: "same"), try node("mi-0123456789abcdef1", name: "same")]
         #expect(NodeCompletion.words(for: nodes, prefix: "") == ["mi-0123456789abcdef0", "mi-0123456789abcdef1"])
     }
 

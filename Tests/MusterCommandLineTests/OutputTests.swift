@@ -11,8 +11,8 @@ import Testing
     }
 
     @Test func noHostCanWriteEscapeSequences() {
-        #expect(Table.printable("a\u{1b}]0;owned\u{07}\u{9b}31m\r\n") == "a?]0;owned??31m??")
-        #expect(Table.terminalSafe("a\tb\u{1b}") == "a\tb?")
+        #expect(Table.printable("a\u{1b}]0;owned\u{07}\u{9b}31m\r\n") == "a\\u{1b}]0;owned\\u{7}\\u{9b}31m\\u{d}\\u{a}")
+        #expect(Table.terminalSafe("a\tb\u{1b}") == "a\tb\\u{1b}")
     }
 
     @Test(arguments: [

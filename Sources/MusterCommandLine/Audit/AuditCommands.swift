@@ -93,12 +93,12 @@ package struct AuditCommands: Sendable {
         }
         if place == "-" {
             try await reader.copy(after: sequence, until: head.mark.sequence) { piece in
-                guard printer.bytes(piece) else { throw CommandLineError("Nobody reads the export any more.") }
+                guard printer.bytes(piece) else { throw CommandLineError("The export was not written to its end.") }
             }
             return 0
         }
         guard mkdir(place, 0o700) == 0 || errno == EEXIST else {
-            throw CommandLineError("Cannot make the folder \(place): \(String(cString: strerror(errno))).")
+            throw CommandLineError("Cannot make the folder \(place): \(SystemError.words()).")
         }
         let file = try NewFile("\(place)/audit-\(Self.padded(max(sequence, head.removed) + 1))-\(Self.padded(head.mark.sequence)).jsonl")
         defer { file.close() }

@@ -127,7 +127,7 @@ package struct Login: Sendable {
         }
         guard let path = request.authority else { return (.system, .system) }
         guard let bytes = FileManager.default.contents(atPath: path) else {
-            throw CommandLineError("Cannot read the authorities in \(path): \(String(cString: strerror(errno))).")
+            throw CommandLineError("Cannot read the authorities in \(path): \(SystemError.words()).")
         }
         do {
             let absolute = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import MusterWire
 
 /// Where the two files of AWS profiles are, and how they are changed: whole, private, and with the former one kept beside.
 struct ProfileFiles {
@@ -27,7 +28,7 @@ struct ProfileFiles {
     /// Empty when there is none yet.
     func read(_ path: String) throws -> ProfileFile {
         guard access(path, F_OK) == 0 else {
-            guard errno == ENOENT else { throw CommandLineError("Cannot look at \(path): \(String(cString: strerror(errno))).") }
+            guard errno == ENOENT else { throw CommandLineError("Cannot look at \(path): \(SystemError.words()).") }
             return ProfileFile(text: "")
         }
         guard let bytes = FileManager.default.contents(atPath: path) else {
@@ -44,7 +45,7 @@ struct ProfileFiles {
             let folder = String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)])
             guard !folder.isEmpty, access(folder, F_OK) != 0 else { continue }
             guard mkdir(folder, 0o700) == 0 || errno == EEXIST else {
-                throw CommandLineError("Cannot make \(folder): \(String(cString: strerror(errno))).")
+                throw CommandLineError("Cannot make \(folder): \(SystemError.words()).")
             }
         }
     }
@@ -55,7 +56,7 @@ struct ProfileFiles {
         changed.set(values.map { (key: $0.0, value: $0.1) }, removing: obsolete, in: section)
         guard changed != former else {
             guard chmod(path, 0o600) == 0 else {
-                throw CommandLineError("Cannot make \(path) private: \(String(cString: strerror(errno))).")
+                throw CommandLineError("Cannot make \(path) private: \(SystemError.words()).")
             }
             return
         }

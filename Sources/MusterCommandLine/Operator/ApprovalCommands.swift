@@ -14,14 +14,8 @@ package struct ApprovalCommands: Sendable {
     package func list(all: Bool) async throws -> Int32 {
         let answer = try await caller.api.get(Approval.listPath, query: all ? "all=true" : "")
         let approvals = try JSONCoding.decode(ApprovalList.self, from: answer).approvals
-        var table = Table(["REQUEST", "STATUS", "BY", "ACTION", "DOCUMENT", "NODES", "NEEDS", "REASON"])
-        for approval in approvals {
-            table.add([
-                approval.id, approval.status, approval.requester, approval.action, Self.last(approval.document), Self.nodes(approval),
-                Self.needs(approval), approval.reason,
-            ])
-        }
-        try printer.data(approvals, table)
+        let names = approvals.isEmpty ? [:] : await names()
+        try printer.data(approvals, Self.table(approvals, names: names, now: .now()))
         return 0
     }
 
@@ -51,7 +45,7 @@ package struct ApprovalCommands: Sendable {
                 } else {
                     let approval = try JSONCoding.decode(Approval.self, from: answer)
                     if approval.status != Self.pending {
-                        _ = try print(answer)
+                        _ = try await print(answer)
                         return Self.granted.contains(approval.status) ? 0 : 1
                     }
                 }
@@ -70,8 +64,27 @@ package struct ApprovalCommands: Sendable {
         }
     }
 
+    /// Who may decide may not be allowed to list nodes: then ids have to do.
+    private func names() async -> [NodeID: String] {
+        ((try? await NodeDirectory.load(caller.api)) ?? NodeDirectory(nodes: [])).givenNames
+    }
+
+    static func table(_ approvals: [Approval], names: [NodeID: String], now: Timestamp) -> Table {
+        var table = Table(
+            ["REQUEST", "STATUS", "AGE", "BY", "ACTION", "DOCUMENT", "NODES", "NEEDS", "REASON"],
+            yielding: ["REASON", "NEEDS", "DOCUMENT", "NODES", "ACTION"])
+        for approval in approvals {
+            let nodes = approval.nodes.count == 1 ? node(approval.nodes[0], names, withID: false) : "\(approval.nodes.count) nodes"
+            table.add([
+                approval.id, approval.status, Age.words(since: approval.requestedAt, now: now), approval.requester, approval.action,
+                last(approval.document), nodes, needs(approval), approval.reason,
+            ])
+        }
+        return table
+    }
+
     package func show(_ id: String) async throws -> Int32 {
-        try print(try await caller.api.get(Approval.showPath + Self.checked(id)))
+        try await print(try await caller.api.get(Approval.showPath + Self.checked(id)))
     }
 
     package func grant(_ id: String, minutes: Int?) async throws -> Int32 {
@@ -87,30 +100,34 @@ package struct ApprovalCommands: Sendable {
     }
 
     private func decide(_ path: String, _ id: String, _ decision: ApprovalDecision) async throws -> Int32 {
-        try print(try await caller.api.post(path + Self.checked(id), body: try JSONCoding.encode(decision)))
+        try await print(try await caller.api.post(path + Self.checked(id), body: try JSONCoding.encode(decision)))
     }
 
-    private func print(_ answer: [UInt8]) throws -> Int32 {
+    private func print(_ answer: [UInt8]) async throws -> Int32 {
         let approval = try JSONCoding.decode(Approval.self, from: answer)
-        var table = Table(["", ""])
-        table.add(["request", approval.id])
-        table.add(["status", approval.status])
-        table.add(["by", approval.requester])
-        table.add(["action", approval.action])
-        table.add(["document", Self.last(approval.document)])
-        table.add(["nodes", approval.nodes.map(Self.last).joined(separator: ", ")])
-        for (name, values) in (approval.parameters ?? [:]).sorted(by: { $0.key < $1.key }) {
-            table.add([name, values.joined(separator: "\n")])
-        }
-        table.add(["reason", approval.reason])
-        for requirement in approval.requirements {
-            table.add(["needs", "\(requirement.count) of \(requirement.approvers.joined(separator: ", "))"])
-        }
-        table.add(["granted by", approval.grantedBy.joined(separator: ", ")])
-        table.add(["for", "\(approval.minutes) minutes" + (approval.endsSessions ? "; its sessions end with it" : "")])
-        table.add(["", approval.words])
-        try printer.data(approval, table)
+        try printer.facts(approval, Self.sheet(approval, names: await names(), now: .now()))
         return 0
+    }
+
+    /// All that is agreed to: nothing of it cut, and nothing in it that could hide.
+    static func sheet(_ approval: Approval, names: [NodeID: String], now: Timestamp) -> FactSheet {
+        var sheet = FactSheet()
+        sheet.add("request", approval.id)
+        sheet.add("status", approval.status)
+        sheet.add("asked", "\(approval.requestedAt.iso8601), \(Age.words(since: approval.requestedAt, now: now)) ago")
+        sheet.add("by", approval.requester)
+        sheet.add("action", approval.action)
+        sheet.add("document", last(approval.document))
+        sheet.add("nodes", approval.nodes.map { node($0, names, withID: true) })
+        for (name, values) in (approval.parameters ?? [:]).sorted(by: { $0.key < $1.key }) {
+            sheet.add("parameter " + name, values.isEmpty ? [""] : values)
+        }
+        sheet.add("reason", approval.reason)
+        sheet.add("needs", approval.requirements.map { "\($0.count) of \($0.approvers.joined(separator: ", "))" })
+        sheet.add("granted by", approval.grantedBy)
+        sheet.add("for", "\(approval.minutes) minutes" + (approval.endsSessions ? "; its sessions end with it" : ""))
+        sheet.add("so", approval.words)
+        return sheet
     }
 
     private static func checked(_ id: String) throws -> String {
@@ -123,8 +140,10 @@ package struct ApprovalCommands: Sendable {
 
     private static func last(_ arn: String) -> String { arn.split(separator: "/", maxSplits: 1).last.map(String.init) ?? arn }
 
-    private static func nodes(_ approval: Approval) -> String {
-        approval.nodes.count == 1 ? last(approval.nodes[0]) : "\(approval.nodes.count) nodes"
+    private static func node(_ arn: String, _ names: [NodeID: String], withID: Bool) -> String {
+        let id = last(arn)
+        guard let name = NodeID(id).flatMap({ names[$0] }) else { return id }
+        return withID ? "\(id) (\(name))" : name
     }
 
     private static func needs(_ approval: Approval) -> String {

@@ -20,7 +20,9 @@ package struct CommandRecords: Sendable {
             commands += page.commands
             token = page.nextToken
         } while token != nil && token != "" && commands.count < limit
-        var table = Table(["COMMAND", "REQUESTED", "DOCUMENT", "STATUS", "DONE", "FAILED", "COMMENT"])
+        var table = Table(
+            ["COMMAND", "REQUESTED", "DOCUMENT", "STATUS", "DONE", "FAILED", "COMMENT"],
+            yielding: ["COMMENT", "DOCUMENT", "REQUESTED"])
         for command in commands {
             table.add([
                 command.commandID.rawValue, command.requestedDateTime.iso8601, command.documentName, command.statusDetails,
@@ -118,7 +120,11 @@ package struct CommandRecords: Sendable {
         let stream = standardError ? OutputStream.standardError : .standardOutput
         guard let command = CommandID(id) else { throw CommandLineError("\(id) is no command id.") }
         let node: NodeID
-        if let exact = NodeID(word) { node = exact } else { node = try await NodeDirectory.load(caller.api).node(named: word).instanceID }
+        if let exact = NodeID(word) {
+            node = exact
+        } else {
+            node = try await NodeDirectory.load(caller.api).node(named: word, reported: .told(printer.note)).instanceID
+        }
         let reconnection = Reconnection(printer, firstPatience: .zero)
         let reader = OutputReader(api: caller.api, reconnection: reconnection)
         let known = try await reader.outputs(command, node)
@@ -147,7 +153,9 @@ package struct CommandRecords: Sendable {
 
     package func cancel(_ id: String, nodes: [String]) async throws -> Int32 {
         let directory = nodes.isEmpty ? nil : try await NodeDirectory.load(caller.api)
-        let ids = try directory.map { directory in try nodes.map { try directory.node(named: $0).instanceID.rawValue } }
+        let ids = try directory.map { directory in
+            try nodes.map { try directory.node(named: $0, reported: .told(printer.note)).instanceID.rawValue }
+        }
         _ = try await caller.api.call(CancelCommand.self, .init(commandID: id, instanceIDs: ids))
         printer.note("Asked \(id) to be cancelled\(ids.map { " on \($0.joined(separator: ", "))" } ?? "").")
         return 0

@@ -98,7 +98,7 @@ package struct CommandRun: Sendable {
             // A call carries at most 50 ids; beyond that the controller resolves and freezes the set itself.
             if ids.count <= 50 { input.instanceIDs = ids } else { input.targets = [Target(key: "InstanceIds", values: ["*"])] }
         } else if !request.nodes.isEmpty {
-            input.instanceIDs = try request.nodes.map { try directory.node(named: $0).instanceID.rawValue }
+            input.instanceIDs = try request.nodes.map { try directory.node(named: $0, reported: .told(printer.note)).instanceID.rawValue }
         } else {
             input.targets = request.targets
         }
@@ -321,11 +321,7 @@ package struct CommandRun: Sendable {
     }
 
     static func names(_ directory: NodeDirectory) -> [NodeID: String] {
-        var names: [NodeID: String] = [:]
-        for node in directory.nodes {
-            names[node.instanceID] = node.tags?.first { $0.key == "Name" }?.value ?? node.name ?? node.computerName
-        }
-        return names
+        directory.givenNames
     }
 
     static func progress(_ command: Command, _ awaited: String? = nil) -> String {
@@ -353,9 +349,7 @@ package struct CommandRun: Sendable {
         }
         guard !output.isEmpty else { return line }
         // Without output of its own, the title of the error part stands first, after an empty line.
-        let lines = output.drop { $0 == "\n" }.split(separator: "\n", omittingEmptySubsequences: false).map {
-            "    " + Table.terminalSafe(String($0))
-        }
+        let lines = DisplayText.outputLines(output).drop(while: \.isEmpty).map { "    " + $0 }
         return line + "\n" + (lines.last == "    " ? lines.dropLast() : lines[...]).joined(separator: "\n")
     }
 

@@ -28,7 +28,7 @@ struct LiveOutput: Sendable {
         var positions: [Place: Int64] = [:]
         var lines: [Place: LineAssembler] = [:]
         var lastNews = ContinuousClock.now
-        while true {
+        while printer.canWrite {
             let request = FollowRequest(
                 positions: positions.map { FollowPosition(node: $0.key.node, step: $0.key.step, stream: $0.key.stream, offset: $0.value) })
             let answer = try await reconnection {
@@ -66,7 +66,7 @@ struct LiveOutput: Sendable {
 
     private func show(_ line: [UInt8], _ place: Place) {
         onShown(place.node)
-        let text = prefix(place.node) + Table.terminalSafe(String(decoding: line, as: UTF8.self))
+        let text = prefix(place.node) + DisplayText.outputLine(String(decoding: line, as: UTF8.self))
         if place.stream == .standardOutput { printer.live(text) } else { printer.error(text) }
     }
 }

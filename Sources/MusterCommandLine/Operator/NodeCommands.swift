@@ -23,17 +23,25 @@ package struct NodeCommands: Sendable {
     }
 
     static func table(_ nodes: [InstanceInformation]) -> Table {
-        var table = Table(["NODE", "NAME", "STATUS", "HOST", "ADDRESS", "PLATFORM", "AGENT", "TAGS"])
-        for node in nodes {
+        var table = Table(
+            ["NODE", "NAME", "STATUS", "HOST", "ADDRESS", "PLATFORM", "AGENT", "TAGS"],
+            yielding: ["AGENT", "PLATFORM", "ADDRESS", "HOST", "TAGS"])
+        let sorted = nodes.sorted { ($0.givenName ?? "~", $0.instanceID.rawValue) < ($1.givenName ?? "~", $1.instanceID.rawValue) }
+        for node in sorted {
             let tags = (node.tags ?? []).map { "\($0.key ?? "")=\($0.value ?? "")" }.sorted().joined(separator: " ")
             let platform = [node.platformName, node.platformVersion].compactMap { $0 }.joined(separator: " ")
             table.add([
-                node.instanceID.rawValue, node.name ?? "", node.pingStatus.rawValue, node.computerName ?? "", node.ipAddress ?? "",
+                node.instanceID.rawValue, node.givenName ?? "", node.pingStatus.rawValue, node.computerName ?? "", node.ipAddress ?? "",
                 platform,
                 node.agentVersion ?? "", tags,
             ])
         }
         return table
+    }
+
+    private static func words(for node: InstanceInformation) -> String {
+        if let name = node.givenName { return " (\(DisplayText.line(name)))" }
+        return node.computerName.map { " (which reports the name \(DisplayText.line($0)))" } ?? ""
     }
 
     package func enroll(limit: Int, hours: Int, name: String?, tags: [String], pin: String?, controller: String?) async throws -> Int32 {
@@ -61,11 +69,11 @@ package struct NodeCommands: Sendable {
     }
 
     package func deregister(_ word: String, assumeYes: Bool) async throws -> Int32 {
-        let node = try await NodeDirectory.load(caller.api).node(named: word)
+        let node = try await NodeDirectory.load(caller.api).node(named: word, reported: .told(printer.note))
         if !assumeYes {
             guard
                 let answer = printer.ask(
-                    "Deregister \(node.instanceID) (\(Table.printable(node.name ?? node.computerName ?? "")))? It has to be enrolled again to come back. [y/N]"
+                    "Deregister \(node.instanceID) \(Self.words(for: node))? It has to be enrolled again to come back. [y/N]"
                 )
             else {
                 throw CommandLineError("This would deregister \(node.instanceID); pass --yes to confirm that.")
@@ -79,7 +87,7 @@ package struct NodeCommands: Sendable {
 
     /// Without changes it shows the tags.
     package func tag(_ word: String, _ changes: [String]) async throws -> Int32 {
-        let node = try await NodeDirectory.load(caller.api).node(named: word).instanceID.rawValue
+        let node = try await NodeDirectory.load(caller.api).node(named: word, reported: .told(printer.note)).instanceID.rawValue
         let removed = changes.filter { $0.hasSuffix("-") && !$0.contains("=") }.map { String($0.dropLast()) }
         let set = try changes.filter { !($0.hasSuffix("-") && !$0.contains("=")) }.map { try KeyValue.pair($0) }.map {
             Tag(key: $0.key, value: $0.value)

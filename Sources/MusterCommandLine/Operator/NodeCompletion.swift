@@ -2,7 +2,7 @@ import FoundationEssentials
 import MusterClient
 package import MusterWire
 
-/// What can follow where a node is named, for a shell that asks while somebody types: ids, Name tags and host names.
+/// What can follow where a node is named, for a shell that asks while somebody types: ids, and the names that operators gave.
 ///
 /// Somebody waits with a finger on the key, so it gives up soon; and there is nobody to read an error.
 package enum NodeCompletion {
@@ -59,13 +59,12 @@ package enum NodeCompletion {
         }
     }
 
-    /// What names one node, and is plain enough to stand unquoted in every shell and to mean nothing to a terminal: names are the nodes'
-    /// own words.
+    /// What names one node, and is plain enough to stand unquoted in every shell and to mean nothing to a terminal. What nodes report of
+    /// themselves is not offered.
     package static func words(for nodes: [InstanceInformation], prefix: String) -> [String] {
         var found: [String: Int] = [:]
         for node in nodes {
-            let tag = node.tags?.first { $0.key == "Name" }?.value
-            for word in Set([node.instanceID.rawValue, node.name, node.computerName, tag].compactMap { $0 }) {
+            for word in Set([node.instanceID.rawValue, node.name, node.nameTag].compactMap { $0 }) {
                 guard !word.isEmpty, word.hasPrefix(prefix), word.utf8.allSatisfy(isPlain) else { continue }
                 found[word, default: 0] += 1
             }

@@ -47,6 +47,7 @@ package struct NodeWatch: Sendable {
                 } else {
                     let seen = NodeChange.seen(nodes)
                     for change in NodeChange.between(known ?? [:], seen) { try report(change) }
+                    guard printer.canWrite else { return 1 }
                     known = seen
                 }
             } catch let error as ClientError where [.unreachable, .timedOut, .closed].contains(error.kind) {
@@ -81,7 +82,7 @@ package struct NodeWatch: Sendable {
         switch printer.format {
         case .table: printer.out(change.line)
         case .csv: Printer.write(CSV.record(change.fields) + "\r\n", to: STDOUT_FILENO)
-        case .json: printer.out(String(decoding: try JSONCoding.encode(change), as: UTF8.self))
+        case .json: printer.out(try Printer.json(change))
         case .yaml:
             Printer.write("---\n" + YAML.text(try JSONCoding.decode(JSONValue.self, from: JSONCoding.encode(change))), to: STDOUT_FILENO)
         }
@@ -117,7 +118,7 @@ package struct NodeChange: Encodable, Sendable, Equatable {
 
     package static func seen(_ nodes: [InstanceInformation]) -> [NodeID: Seen] {
         var seen: [NodeID: Seen] = [:]
-        for node in nodes { seen[node.instanceID] = Seen(status: node.pingStatus.rawValue, name: node.name ?? node.computerName ?? "") }
+        for node in nodes { seen[node.instanceID] = Seen(status: node.pingStatus.rawValue, name: node.givenName ?? "") }
         return seen
     }
 

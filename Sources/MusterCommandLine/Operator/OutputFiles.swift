@@ -8,10 +8,10 @@ struct OutputFiles: Sendable {
     init(directory: String) throws {
         self.directory = directory
         if mkdir(directory, 0o700) != 0, errno != EEXIST {
-            throw CommandLineError("Cannot make the folder \(directory): \(String(cString: strerror(errno))).")
+            throw CommandLineError("Cannot make the folder \(directory): \(SystemError.words()).")
         }
         guard access(directory, W_OK | X_OK) == 0 else {
-            throw CommandLineError("Cannot write to the folder \(directory): \(String(cString: strerror(errno))).")
+            throw CommandLineError("Cannot write to the folder \(directory): \(SystemError.words()).")
         }
     }
 
@@ -42,7 +42,7 @@ struct OutputFiles: Sendable {
                 // Always a new one: whoever has put a file of this name there before would go on owning it.
                 unlink(path)
                 let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
-                guard file >= 0 else { throw CommandLineError("Cannot write \(path): \(String(cString: strerror(errno))).") }
+                guard file >= 0 else { throw CommandLineError("Cannot write \(path): \(SystemError.words()).") }
                 defer { close(file) }
                 count += 1
                 for output in outputs where output.stream == stream {
@@ -80,7 +80,7 @@ struct OutputFiles: Sendable {
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw CommandLineError("Cannot write \(path): \(String(cString: strerror(errno))).") }
+            guard count > 0 else { throw CommandLineError("Cannot write \(path): \(SystemError.words()).") }
             rest = rest.dropFirst(count)
         }
     }

@@ -60,7 +60,7 @@ package struct Printer: Sendable {
     package func structured(_ value: some Encodable, _ table: Table) throws {
         switch format {
         case .table: out(table.render(width: Terminal.size(STDOUT_FILENO)?.columns))
-        case .json: out(String(decoding: try JSONCoding.encode(value), as: UTF8.self))
+        case .json: out(try Printer.json(value))
         case .yaml: Printer.write(YAML.text(try JSONCoding.decode(JSONValue.self, from: JSONCoding.encode(value))), to: STDOUT_FILENO)
         case .csv:
             // A pipe gets what the hosts said; a terminal must not be steered by it.
@@ -70,12 +70,32 @@ package struct Printer: Sendable {
         }
     }
 
+    static func json(_ value: some Encodable) throws -> String {
+        DisplayText.json(String(decoding: try JSONCoding.encode(value), as: UTF8.self))
+    }
+
     /// Asks on the terminal. Nil when there is none, or at end of input.
     package func ask(_ question: String) -> String? {
         guard canAsk else { return nil }
         Printer.write((showsProgress ? "\r\u{1b}[K" : "") + question + " ", to: STDERR_FILENO)
         return readLine()
     }
+
+    /// What stands for somebody to judge: never cut. Programs get the value.
+    package func facts(_ value: some Encodable, _ sheet: FactSheet) throws {
+        guard format == .table else {
+            var table = Table(["WHAT", "VALUE"])
+            for (name, values) in sheet.facts { for value in values { table.add([name, value]) } }
+            return try structured(value, table)
+        }
+        for line in sheet.lines(width: Terminal.size(STDOUT_FILENO)?.columns) { out(line) }
+    }
+
+    /// False once a result could not be written: what only prints stops then, and the process says why at its end.
+    package var canWrite: Bool { StandardOutput.verdict == .written }
+
+    /// What became of the results, at the end of the process; nil when all of them were written.
+    package static func finish() -> (status: Int32, words: String?)? { StandardOutput.finish() }
 
     static func write(_ text: String, to descriptor: Int32) {
         _ = write(Array(text.utf8)[...], to: descriptor)
@@ -85,16 +105,8 @@ package struct Printer: Sendable {
         _ = write(bytes[...], to: descriptor)
     }
 
+    /// Nobody can be told of what standard error does not take.
     private static func write(_ bytes: ArraySlice<UInt8>, to descriptor: Int32) -> Bool {
-        var bytes = bytes
-        while !bytes.isEmpty {
-            let written = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if written < 0 {
-                if errno == EINTR { continue }
-                return false  // the reader has gone (EPIPE): there is nobody left to tell
-            }
-            bytes = bytes.dropFirst(written)
-        }
-        return true
+        descriptor == STDOUT_FILENO ? StandardOutput.write(bytes) : StandardOutput.put(bytes, to: descriptor) == 0
     }
 }

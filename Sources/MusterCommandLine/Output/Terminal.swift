@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import MusterWire
 
 /// What is known of the terminal behind a descriptor.
 enum Terminal {
@@ -17,7 +18,7 @@ enum Terminal {
     static func readSecret(prompt: String) throws -> String? {
         var saved = termios()
         guard tcgetattr(STDIN_FILENO, &saved) == 0 else {
-            throw CommandLineError("Cannot turn off the terminal's echo: \(String(cString: strerror(errno))).")
+            throw CommandLineError("Cannot turn off the terminal's echo: \(SystemError.words()).")
         }
         // Ctrl-C at the prompt must not leave the terminal mute: it is held back until the echo is back.
         var held = sigset_t()
@@ -30,7 +31,7 @@ enum Terminal {
         pthread_sigmask(SIG_BLOCK, &held, &former)
         defer { pthread_sigmask(SIG_SETMASK, &former, nil) }
         guard tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) == 0 else {
-            throw CommandLineError("Cannot turn off the terminal's echo: \(String(cString: strerror(errno))).")
+            throw CommandLineError("Cannot turn off the terminal's echo: \(SystemError.words()).")
         }
         defer { tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved) }
         Printer.write(prompt, to: STDERR_FILENO)

@@ -91,12 +91,10 @@ package enum YAML {
             case "\t": out += "\\t"
             default:
                 let value = scalar.value
-                if value < 0x20 || (0x7f...0x9f).contains(value) || value == 0x2028 || value == 0x2029 || value == 0xfeff
-                    || (0xfffe...0xffff).contains(value)
-                {
+                if value <= 0xffff, DisplayText.isHidden(scalar) {
                     let digits = String(value, radix: 16)
                     out += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-                } else if value > 0xffff, value & 0xfffe == 0xfffe {
+                } else if DisplayText.isHidden(scalar) {
                     let digits = String(value, radix: 16)
                     out += "\\U" + String(repeating: "0", count: 8 - digits.count) + digits
                 } else {

@@ -33,7 +33,7 @@ enum DetachedProcess {
         var pid: pid_t = 0
         let failure = posix_spawn(&pid, executable, &actions, &attributes, argv, envp)
         guard failure == 0 else {
-            throw CommandLineError("Cannot start \(executable): \(String(cString: strerror(failure))).")
+            throw CommandLineError("Cannot start \(executable): \(SystemError.words(failure)).")
         }
         return SandboxRecord.Process(pid: pid, startedAt: ProcessTable.startTime(of: pid) ?? 0, launchedAt: launchedAt)
     }

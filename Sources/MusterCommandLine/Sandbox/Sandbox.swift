@@ -70,7 +70,7 @@ package struct Sandbox: Sendable {
         for folder in ["", "/logs"] {
             try FileManager.default.createDirectory(atPath: directory + folder, withIntermediateDirectories: true)
             guard chmod(directory + folder, 0o700) == 0 else {
-                throw CommandLineError("Cannot make \(directory + folder) private: \(String(cString: strerror(errno))).")
+                throw CommandLineError("Cannot make \(directory + folder) private: \(SystemError.words()).")
             }
         }
         var record = SandboxRecord()

@@ -1,4 +1,5 @@
 import Glibc
+import MusterWire
 import NIOConcurrencyHelpers
 
 /// The terminal that muster was started on, while something here or on a node has its keys (termios(3)); always given back as it was.
@@ -32,7 +33,7 @@ final class RawTerminal: Sendable {
             case .keys(let keepsSignals): settings.c_lflag &= ~tcflag_t(ECHO | ICANON | (keepsSignals ? 0 : ISIG))
             }
             guard tcsetattr(STDIN_FILENO, when, &settings) == 0 else {
-                throw CommandLineError("Cannot change the terminal: \(String(cString: strerror(errno))).")
+                throw CommandLineError("Cannot change the terminal: \(SystemError.words()).")
             }
             isRaw = true
         }

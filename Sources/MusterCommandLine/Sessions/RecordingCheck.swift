@@ -192,7 +192,7 @@ struct TemporaryFolder {
         let base = ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp"
         var template = Array((base + "/muster-XXXXXX").utf8CString)
         guard mkdtemp(&template) != nil else {
-            throw CommandLineError("Cannot make a folder in \(base): \(String(cString: strerror(errno))).")
+            throw CommandLineError("Cannot make a folder in \(base): \(SystemError.words()).")
         }
         path = String(decoding: template.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
@@ -212,7 +212,7 @@ struct NewFile {
     init(_ path: String) throws {
         self.path = path
         descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard descriptor >= 0 else { throw CommandLineError("Cannot create \(path): \(String(cString: strerror(errno))).") }
+        guard descriptor >= 0 else { throw CommandLineError("Cannot create \(path): \(SystemError.words()).") }
     }
 
     func write(_ bytes: [UInt8]) throws {
@@ -222,7 +222,7 @@ struct NewFile {
                 buffer.baseAddress.map { Glibc.write(descriptor, $0 + written, buffer.count - written) } ?? 0
             }
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw CommandLineError("Cannot write \(path): \(String(cString: strerror(errno))).") }
+            guard count > 0 else { throw CommandLineError("Cannot write \(path): \(SystemError.words()).") }
             written += count
         }
     }

@@ -73,13 +73,9 @@ package struct SessionCommands: Sendable {
         let recording = try await RecordingReader(api: caller.api).summary(session)
         guard let known = found.first ?? recording.map(Self.session) else { throw CommandLineError("There is no session \(session).") }
         let entry = Entry(session: known, recording: recording)
-        var table = Table(["WHAT", "VALUE"])
-        for (name, value) in Self.facts(entry) { table.add([name, value]) }
-        if printer.format == .table {
-            for (name, value) in Self.facts(entry) { printer.out(Table.printable("\(name): \(value)")) }
-        } else {
-            try printer.structured(entry, table)
-        }
+        var sheet = FactSheet()
+        for (name, value) in Self.facts(entry) { sheet.add(name + ":", value) }
+        try printer.facts(entry, sheet)
         return 0
     }
 
@@ -261,7 +257,7 @@ package struct SessionCommands: Sendable {
         let reader = RecordingReader(api: caller.api)
         let summary = try await reader.needed(session)
         guard mkdir(directory, 0o700) == 0 || errno == EEXIST else {
-            throw CommandLineError("Cannot make the folder \(directory): \(String(cString: strerror(errno))).")
+            throw CommandLineError("Cannot make the folder \(directory): \(SystemError.words()).")
         }
         // Of one that goes on, commitments before lines before links: each is covered by what is read after it.
         let commitments = try await reader.commitments(session)
@@ -290,7 +286,7 @@ package struct SessionCommands: Sendable {
         var length: Int64 = 0
         while try lines.next() != nil, let link = try links.next() { length += Int64(link.count) }
         guard truncate("\(directory)/\(session).chain", off_t(length)) == 0 else {
-            throw CommandLineError("Cannot cut \(directory)/\(session).chain: \(String(cString: strerror(errno))).")
+            throw CommandLineError("Cannot cut \(directory)/\(session).chain: \(SystemError.words()).")
         }
     }
 }

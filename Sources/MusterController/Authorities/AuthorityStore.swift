@@ -129,7 +129,7 @@ package enum AuthorityStore {
     package static func members(in tx: any SQLTransaction) throws -> [AuthorityRoll.Member] {
         try tx.query(
             """
-            SELECT n.node_id, n.name, n.computer_name, n.last_ping_at, n.registered_at, c.used_issuer, c.used_authorities, c.used_until
+            SELECT n.node_id, n.name, n.last_ping_at, n.registered_at, c.used_issuer, c.used_authorities, c.used_until
             FROM nodes n LEFT JOIN node_certificates c ON c.node_id = n.node_id
             WHERE n.state = 'registered' ORDER BY n.node_id
             """
@@ -138,7 +138,7 @@ package enum AuthorityStore {
             guard let node = NodeID(id) else { throw StoredValueError(table: "nodes", key: id) }
             let numbers = try row.optionalText("used_authorities")?.split(separator: " ").compactMap { Int($0) } ?? []
             return AuthorityRoll.Member(
-                node: node, name: try row.optionalText("name") ?? row.optionalText("computer_name"),
+                node: node, name: try row.optionalText("name"),
                 lastSeen: try row.optionalInteger("last_ping_at").map { Timestamp(milliseconds: $0) },
                 authorities: Set(numbers), issuer: try row.optionalInteger("used_issuer").map { Int($0) },
                 certificateEnd: try row.optionalInteger("used_until").map { Timestamp(milliseconds: $0) })

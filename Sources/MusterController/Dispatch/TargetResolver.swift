@@ -100,7 +100,8 @@ extension TargetResolver.Resolved {
         guard let node = NodeID(id) else { throw StoredValueError(table: "nodes", key: id) }
         self.node = node
         self.generation = Int(try row.integer("generation"))
-        self.name = try row.optionalText("computer_name") ?? row.optionalText("name") ?? ""
+        // What an operator gave comes first: a node may report any name, also another's.
+        self.name = try row.optionalText("name") ?? row.optionalText("computer_name") ?? ""
         self.platform = try row.optionalText("platform_type")
     }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import MusterWire
 
 /// A mutex with a condition, for the threads that wait for a terminal, a pipe or the network (pthread_cond_wait(3)).
 ///
@@ -63,7 +64,7 @@ enum WaitingThread {
         guard failure == 0 else {
             // Without threads nothing at all would work.
             body.release()
-            Printer.write("muster: Cannot start a thread: \(String(cString: strerror(failure))).\n", to: STDERR_FILENO)
+            Printer.write("muster: Cannot start a thread: \(SystemError.words(failure)).\n", to: STDERR_FILENO)
             exit(2)
         }
         pthread_detach(thread)

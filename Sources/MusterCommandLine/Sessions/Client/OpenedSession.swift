@@ -67,7 +67,7 @@ final class OpenedSession: Sendable {
 
     private static func find(_ word: String, _ api: APIClient) async throws -> NodeID {
         if let id = NodeID(word) { return id }
-        return try await NodeDirectory.load(api).node(named: word).instanceID
+        return try await NodeDirectory.load(api).node(named: word, reported: .refused).instanceID
     }
 
     /// Ends the session at the controller. It would end there by itself, only later.

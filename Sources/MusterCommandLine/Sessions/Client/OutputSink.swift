@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import MusterWire
 import NIOCore
 
 /// Where a session's bytes go.
@@ -112,6 +113,7 @@ final class DescriptorSink: SessionSink, @unchecked Sendable {
                         poll(&wait, 1, -1)
                         continue
                     }
+                    if descriptor == STDOUT_FILENO { StandardOutput.record(errno) }
                     return false
                 }
                 rest = rest.dropFirst(written)

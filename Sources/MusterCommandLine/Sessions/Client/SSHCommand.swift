@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import MusterWire
 
 /// `muster ssh`: OpenSSH's own ssh, whose connection is a session.
 package enum SSHCommand {
@@ -20,13 +21,13 @@ package enum SSHCommand {
     package static func run(destination: String, arguments: [String], profile: String?, reason: String?) throws -> Never {
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
         let length = readlink("/proc/self/exe", &buffer, Int(PATH_MAX))
-        guard length > 0 else { throw CommandLineError("Cannot find the path of muster: \(String(cString: strerror(errno))).") }
+        guard length > 0 else { throw CommandLineError("Cannot find the path of muster: \(SystemError.words()).") }
         let executable = String(decoding: buffer[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
         let proxy = proxyCommand(executable: executable, profile: profile, reason: reason, node: node(of: destination))
         // What the user gives comes first: of an option that is there twice, ssh takes the first.
         let words = ["ssh"] + ["-o", "ProxyCommand=\(proxy)", destination] + arguments
         let argv = words.map { strdup($0) } + [nil]
         execvp("ssh", argv)
-        throw CommandLineError("Cannot execute ssh: \(String(cString: strerror(errno))). Install OpenSSH's client.")
+        throw CommandLineError("Cannot execute ssh: \(SystemError.words()). Install OpenSSH's client.")
     }
 }
