@@ -17,7 +17,7 @@ struct BackUp: AsyncParsableCommand {
 
     func run() async throws {
         let without = (withoutOutputs ? [BackupPart.outputs] : []) + (withoutRecordings ? [.recordings] : [])
-        print(try await Backup(configuration: try common.configuration(), path: dir, without: without).run())
+        ResultOutput.out(try await Backup(configuration: try common.configuration(), path: dir, without: without).run())
     }
 }
 
@@ -37,9 +37,9 @@ struct RestoreBackup: AsyncParsableCommand {
     func run() async throws {
         let configuration = try common.configuration()
         if let outcome = try await Restore(configuration: configuration, path: dir, replaces: replace).run() {
-            print(outcome)
+            ResultOutput.out(outcome)
         } else {
-            print("A restore that was cut short has been finished in \(configuration.dataDirectory).")
+            ResultOutput.out("A restore that was cut short has been finished in \(configuration.dataDirectory).")
         }
     }
 }

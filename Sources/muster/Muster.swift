@@ -17,7 +17,7 @@ struct Muster: AsyncParsableCommand {
               muster shell web1
 
             The controller and your keys come from the AWS profile (--profile, AWS_PROFILE) or from AWS_ENDPOINT_URL, AWS_CA_BUNDLE, \
-            AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION.
+            AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION. \
             `muster login` writes such a profile.
 
             Exit statuses:

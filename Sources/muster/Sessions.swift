@@ -139,7 +139,7 @@ struct SessionGroup: AsyncParsableCommand {
                 was killed goes on until its idle time: `muster session list` says since when it is disconnected.
                 """)
         @OptionGroup var connection: Connection
-        @Argument(help: "The sessions' ids.") var ids: [String] = []
+        @Argument(help: "The sessions' ids.", completion: .sessions) var ids: [String] = []
         @Flag(help: "Your own whose client is away.") var disconnected = false
         @Flag(help: "All of your own.") var allMine = false
 

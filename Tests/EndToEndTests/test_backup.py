@@ -80,7 +80,7 @@ def test_a_backup_is_restored_as_documented(make_sandbox, tmp_path):
     # The node takes orders of the restored store, because its authority has signed for it.
     again = sandbox.send("echo after", nodes[:1])
     sandbox.finished(again)
-    assert sandbox.invocations(again)[0]["Status"] == "Success"
+    assert sandbox.invocations(again)[nodes[0]]["Status"] == "Success"
     gate.touch()
     eventually(lambda: "over" in sandbox.client().get_command_invocation(CommandId=running, InstanceId=nodes[0])["StandardOutputContent"],
                what="what the node reported of the command")
@@ -98,7 +98,7 @@ def test_a_backup_is_restored_as_documented(make_sandbox, tmp_path):
     eventually(lambda: sandbox.client().get_connection_status(Target=nodes[0])["Status"] == "connected", what="the node")
     stale = sandbox.send(f"echo z >> {marks}", nodes[:1])
     sandbox.finished(stale)
-    invocation = sandbox.invocations(stale)[0]
+    invocation = sandbox.invocations(stale)[nodes[0]]
     assert invocation["Status"] == "Failed" and "muster-controller restore" in invocation["TraceOutput"], invocation
     assert marks.read_text() == "x\ny\n"
 

@@ -159,6 +159,6 @@ def test_the_last_administrator_and_a_group_with_members_are_not_deleted_by_mist
     callers.local(box, "user", "delete", "administrator", "--force")
     callers.local(box, "user", "create", "rescue")
     callers.local(box, "policy", "attach", "AdministratorAccess", "--user", "rescue")
-    lines = dict(line.split(" = ") for line in callers.local(box, "key", "create", "rescue").stdout.splitlines())
+    lines = dict(line.split(" = ") for line in callers.local(box, "key", "create", "rescue").stdout.splitlines() if " = " in line)
     iam = callers.client(box, "iam", (lines["aws_access_key_id"], lines["aws_secret_access_key"]))
     assert "rescue" in [user["UserName"] for user in iam.list_users()["Users"]]

@@ -85,7 +85,9 @@ def test_tables_are_cut_on_a_terminal_only(sandbox):
     with Terminal(BIN / "muster", "nodes", env=env(sandbox), columns=40) as terminal:
         status, shown = terminal.end()
     lines = shown.replace("\r", "").strip("\n").split("\n")
-    assert status == 0 and len(lines) == 6 and all(len(line) == 40 and line.endswith("…") for line in lines)
+    assert status == 0 and len(lines) == 6 and all(len(line) <= 40 for line in lines)
+    # What matters least gives way first, and nothing is cut in the middle.
+    assert lines[0].split() == ["NODE", "NAME", "STATUS"] and "…" not in shown
     assert max(map(len, sandbox.muster("nodes").stdout.split("\n"))) > 80
 
 
@@ -364,7 +366,7 @@ def test_an_interrupt_at_the_secret_writes_nothing(sandbox, home):
     ({"AWS_ACCESS_KEY_ID": "NOBODY"}, ["UnrecognizedClientException", "muster login"]),
     ({"AWS_CA_BUNDLE": "/nonexistent"}, ["/nonexistent", "AWS_CA_BUNDLE"]),
     ({"AWS_CA_BUNDLE": "OTHER"}, ["certificate verify failed", "AWS_CA_BUNDLE", "--pin"]),
-    ({"AWS_ENDPOINT_URL": "https://127.0.0.1:1"}, ["Connection refused", "AWS_ENDPOINT_URL"]),
+    ({"AWS_ENDPOINT_URL": "https://127.0.0.1:1"}, ["the connection was refused", "AWS_ENDPOINT_URL"]),
     ({"AWS_ENDPOINT_URL": "https://[::1]:1"}, ["https://[::1]:1", "AWS_ENDPOINT_URL"]),
     ({"AWS_ENDPOINT_URL": "https://::1:1"}, ["brackets"]),
     ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, ["https://HOST:PORT"]),

@@ -41,7 +41,7 @@ aws_access_key_id = {key["AccessKeyId"]}
 aws_secret_access_key = {key["SecretAccessKey"]}
 sso_session = x
 """)
-    home.secret = key["SecretAccessKey"]
+    (home / "secret").write_text(key["SecretAccessKey"])
     return home
 
 
@@ -62,7 +62,7 @@ def test_a_role_of_a_profile_is_assumed(sandbox, home):
 def test_a_program_prints_credentials(sandbox, home):
     assert call(sandbox, home, "nodes", "--profile", "program").returncode == 0
     broken = call(sandbox, home, "nodes", "--profile", "broken")
-    assert broken.returncode == 2 and "credential_process" in broken.stderr and home.secret not in broken.stderr
+    assert broken.returncode == 2 and "credential_process" in broken.stderr and (home / "secret").read_text() not in broken.stderr
 
 
 def test_what_is_not_served_is_refused_by_name(sandbox, home):

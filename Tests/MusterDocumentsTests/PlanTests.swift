@@ -37,7 +37,7 @@ import Testing
                 steps:
                     "[\(step(inputs: #"{"runCommand":["echo {{ Message }} {{ Plain }} \"$SSM_Message\""],"Environment":{"A":"{{Plain}}"}}"#))]"
             ))
-        let evil = #"$(id) `id` '";|& {{ Plain }} {{ssm:secret}} $$"# + "\n"
+        let evil = #"$(id) `id` '";|& {{ Plain }} {{secret}} $$"# + "\n"
         let bindings = try ParameterBindings(["Message": [evil]], for: document)
         let inputs = try ScriptInputs(document.plan(bindings.values).items[0].inputs)
         #expect(inputs.commands == [#"echo {{ Message }} p "$SSM_Message""#])

@@ -55,7 +55,7 @@ package struct GrantCommands: Sendable {
         var grant = request.grant
         let nodes = try await NodeDirectory.load(caller.api)
         for name in request.names {
-            let id = try nodes.node(named: name).instanceID.rawValue
+            let id = try nodes.node(named: name, reported: .refused).instanceID.rawValue
             if !grant.nodes.contains(id) { grant.nodes.append(id) }
         }
         guard !grant.nodes.isEmpty || !grant.targets.isEmpty else {

@@ -98,7 +98,7 @@ package struct CommandRun: Sendable {
             // A call carries at most 50 ids; beyond that the controller resolves and freezes the set itself.
             if ids.count <= 50 { input.instanceIDs = ids } else { input.targets = [Target(key: "InstanceIds", values: ["*"])] }
         } else if !request.nodes.isEmpty {
-            input.instanceIDs = try request.nodes.map { try directory.node(named: $0, reported: .told(printer.note)).instanceID.rawValue }
+            input.instanceIDs = try request.nodes.map { try directory.node(named: $0, reported: .refused).instanceID.rawValue }
         } else {
             input.targets = request.targets
         }

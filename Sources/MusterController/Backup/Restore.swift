@@ -65,7 +65,7 @@ package struct Restore: Sendable {
         try copy(manifest, to: staged.path)
         let (ended, epoch) = try await begin(manifest, staged, lost, now)
         try BackupFiles.syncFolders(staged.path)
-        let replaced = isEmpty ? nil : Self.replacedPrefix + String(now.iso8601.prefix(19)).filter { $0 != ":" && $0 != "-" }
+        let replaced = isEmpty ? nil : try unusedName(now)
         try directory.write("old \(replaced ?? "")\n", to: .restoring)
         try finish()
         return Outcome(
@@ -147,6 +147,18 @@ package struct Restore: Sendable {
     }
 
     // MARK: Its place
+
+    /// For what is put aside. Two restores may fall into one second.
+    private func unusedName(_ now: Timestamp) throws -> String {
+        let taken = Set(try BackupFiles.names(in: directory.path))
+        let name = Self.replacedPrefix + String(now.iso8601.prefix(19)).filter { $0 != ":" && $0 != "-" }
+        var (unused, number) = (name, 1)
+        while taken.contains(unused) {
+            number += 1
+            unused = "\(name)-\(number)"
+        }
+        return unused
+    }
 
     /// What is in the folder and is not of a restore.
     private func former() throws -> [String] {

@@ -607,7 +607,7 @@ import Testing
             // A program that ends without doing anything: nothing was started, and that is what is said.
             let final = try await controller.final(id).content
             #expect(final.documentStatus == "Failed")
-            #expect(final.runtimeStatus?["run"]?.output.contains("before it starts the script") == true)
+            #expect(final.runtimeStatus?["run"]?.output.contains("ended three times before it could") == true)
         }
         unlink(temporary.path + "/state/jobs/\(id)/reply.json")
         let mark = temporary.path + "/state/jobs/\(id)/step.run/started"

