@@ -15,6 +15,10 @@ BIN = pathlib.Path(os.environ.get("MUSTER_BIN", pathlib.Path(__file__).parents[1
 
 
 def pytest_configure(config):
+    # A shell starts what runs in the background, and nohup everything, with these ignored; what is tested would go on ignoring them.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     config.addinivalue_line("markers", "soak: takes minutes; runs with MUSTER_SOAK=1 only (make soak)")
 
 

@@ -84,7 +84,8 @@ package struct OperatorProfile: Sendable, CustomStringConvertible {
         var endpoint = try endpoint(variable: variable, settings: settings, configuration: configuration?.sections)
         endpoint.proxy = try HTTPProxy.fromEnvironment(environment, for: endpoint)
         let source = try CredentialSource.find(
-            profile: name, isExplicit: requested != nil, configuration: configuration?.sections, secrets: keys?.sections, variable: variable)
+            profile: name, isExplicit: requested != nil, configuration: configuration?.sections, secrets: keys?.sections, variable: variable
+        )
         let bundle = variable("AWS_CA_BUNDLE") ?? settings?["ca_bundle"] ?? variable("SSL_CERT_FILE")
         let (found, place) = (endpoint, region)
         return ({ OperatorProfile(endpoint: found, credentials: $0, region: place, caBundle: bundle) }, source)

@@ -20,7 +20,9 @@ enum Evidence {
     static func authorities(_ path: String?, _ connect: () async throws -> Operator) async throws -> [Certificate] {
         if let path { return try Certificate.chain(pem: String(decoding: try read(path), as: UTF8.self)) }
         // Away from any controller there may be no profile; then the signature has nobody to be compared with, and that is said.
-        guard let bundle = (try? await connect())?.profile.caBundle, let bytes = FileManager.default.contents(atPath: bundle) else { return [] }
+        guard let bundle = (try? await connect())?.profile.caBundle, let bytes = FileManager.default.contents(atPath: bundle) else {
+            return []
+        }
         return try Certificate.chain(pem: String(decoding: bytes, as: UTF8.self))
     }
 

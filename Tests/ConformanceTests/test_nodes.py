@@ -253,6 +253,7 @@ def test_every_unserved_operation_is_refused(sandbox):
         "AddTagsToResource", "RemoveTagsFromResource", "ListTagsForResource", "DescribeInstanceProperties", "UpdateManagedInstanceRole",
         "GetServiceSetting", "UpdateServiceSetting", "ResetServiceSetting", "GetDocument", "DescribeDocument", "ListDocuments",
         "ListDocumentVersions", "CreateDocument", "UpdateDocument", "UpdateDocumentDefaultVersion", "DeleteDocument",
+        "DescribeDocumentPermission",
         "StartSession", "ResumeSession", "TerminateSession", "DescribeSessions"}
 
 

@@ -1,6 +1,7 @@
-@testable import MusterClient
 import MusterWire
 import Testing
+
+@testable import MusterClient
 
 struct OperatorProfileTests {
     private let files = [

@@ -208,6 +208,13 @@ package final class FileDescriptor: Sendable {
         }
     }
 
+    /// Whether it is a file of this user's that has one name only.
+    package func isAlone(path: String) throws(FileError) -> Bool {
+        var facts = stat()
+        guard fstat(number, &facts) == 0 else { throw FileError("look at", path, errno) }
+        return facts.st_mode & S_IFMT == S_IFREG && facts.st_uid == geteuid() && facts.st_nlink == 1
+    }
+
     /// From the first byte on; what was there beyond stays.
     package func overwrite(_ bytes: [UInt8], path: String) throws(FileError) {
         guard lseek(number, 0, SEEK_SET) == 0 else { throw FileError("write", path, errno) }

@@ -27,8 +27,16 @@ package struct ReservedRecord: Sendable {
         try folder.sync()
     }
 
-    private func reserveNext() throws(FileError) {
+    /// For writing in place. A file that has another name as well was planted, and would carry the bytes there.
+    private func openNext() throws(FileError) -> FileDescriptor {
         let file = try folder.openFile(next, create: true)
+        if try file.isAlone(path: folder.path(of: next)) { return file }
+        try folder.removeFile(next)
+        return try folder.openFile(next, create: true)
+    }
+
+    private func reserveNext() throws(FileError) {
+        let file = try openNext()
         guard try file.size(path: folder.path(of: next)) < Int64(capacity) else { return }
         // Written, not only claimed: a hole would want its place when it is filled.
         try file.overwrite([UInt8](repeating: 0x0A, count: capacity), path: folder.path(of: next))
@@ -46,13 +54,14 @@ package struct ReservedRecord: Sendable {
     package func replace(_ bytes: [UInt8]) throws(FileError) {
         let padded = bytes + [UInt8](repeating: 0x0A, count: max(1, capacity - bytes.count))
         do {
-            let file = try folder.openFile(next, create: true)
+            let file = try openNext()
             try file.overwrite(padded, path: folder.path(of: next))
             try file.sync(path: folder.path(of: next))
         } catch {
             // Without a place of its own, as an earlier version left it, a record within one sector is written over: that is done or not.
             guard error.isDiskFull, padded.count <= 512, try folder.contains(name) else { throw error }
             let file = try folder.openFile(name, create: false)
+            guard try file.isAlone(path: folder.path(of: name)) else { throw error }
             try file.overwrite(padded, path: folder.path(of: name))
             return try file.sync(path: folder.path(of: name))
         }
@@ -64,7 +73,7 @@ package struct ReservedRecord: Sendable {
         }
         try folder.sync()
         // What was replaced may have been a key.
-        let former = try folder.openFile(next, create: false)
+        let former = try openNext()
         try former.overwrite([UInt8](repeating: 0x0A, count: Int(former.size(path: next))), path: folder.path(of: next))
     }
 }

@@ -37,6 +37,17 @@ import Testing
         }
     }
 
+    /// A file under two names is somebody else's, who put it there: nothing is written through it.
+    @Test(arguments: ["r", ".r.next"]) func aPlantedHardLinkIsNotWrittenThrough(name: String) throws {
+        let outside = try TemporaryFolder()
+        try Folder.open(outside.path).createFile("file", containing: Array("untouched".utf8))
+        #expect(link(outside.path + "/file", folder.path(of: name)) == 0)
+        try record().reserve()
+        try record().replace(Array("5".utf8))
+        #expect(try record().read(atMost: 100) == Array("5".utf8))
+        #expect(text(outside.path + "/file") == "untouched")
+    }
+
     @Test func whatWasReplacedIsGone() throws {
         try record().reserve()
         try record().replace(Array("key".utf8))
