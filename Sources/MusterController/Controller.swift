@@ -82,10 +82,10 @@ package struct Controller: Sendable {
             followers.changed(command)
             if objects != nil { copyWake.yield() }
         }
-        let uploads = OutputUploads(folder: folder, database: database, limits: outputLimits) { changed($0) }
+        let reserve = DiskReserve(path: directory.path, bytes: Int64(configuration.diskReserveBytes))
+        let uploads = OutputUploads(folder: folder, database: database, limits: outputLimits, reserve: reserve) { changed($0) }
         var routes = RouteTable()
         OutputRoutes(database: database, folder: folder, uploads: uploads, followers: followers, delivery: registry).register(in: &routes)
-        let reserve = DiskReserve(path: directory.path, bytes: Int64(configuration.diskReserveBytes))
         let recordings = try RecordingArchive(path: directory.path + "/recordings")
         let recorders = SessionRecorders(
             archive: recordings, database: database, authority: { authorities.current.issuing },

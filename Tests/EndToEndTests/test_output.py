@@ -329,6 +329,21 @@ def test_one_node_cannot_fill_the_output_store_for_everybody(make_sandbox, tmp_p
     assert output(sandbox, command, honest).stdout == bytes(600_000)
 
 
+def test_a_disk_that_is_nearly_full_takes_no_outputs_and_loses_none(make_sandbox):
+    """What is left of the disk is for changes: outputs wait on the node until there is room."""
+    sandbox = make_sandbox(1, controller={"MUSTER_CONTROLLER_DISK_RESERVE_BYTES": str(1 << 50)})
+    node = sandbox.nodes()[0]
+    command = sandbox.send("head -c 50000 /dev/zero", [node])
+    assert sandbox.finished(command)["Status"] == "Success"
+    log = sandbox.directory / "logs" / "agent-0.log"
+    eventually(lambda: "503" in log.read_text(), what="an upload that was put off")
+    waiting = raw(sandbox, "command", command, "--output-of", node)
+    assert waiting.returncode == 1 and waiting.stdout == b"", waiting.stderr
+    assert not list((sandbox.directory / "controller" / "output").rglob("stdout"))
+    kept = list((sandbox.directory / "agent-0" / "jobs" / command).rglob("*"))
+    assert any(path.is_file() and path.stat().st_size == 50_000 for path in kept), kept
+
+
 def node_files(identity, folder):
     """Key and certificate of an agent as files that curl reads."""
     stored = json.loads((identity / "identity.json").read_text())

@@ -63,8 +63,7 @@ package actor OutputUploads {
     private let folder: OutputFolder
     private let database: any SQLDatabase
     private let limits: OutputQuota.Limits
-    /// Bytes that outputs may still take of the disk.
-    private let diskRoom: @Sendable () -> Int64
+    private let reserve: DiskReserve
     private let changed: @Sendable (CommandID) async -> Void
     private let now: @Sendable () -> Timestamp
     private var entries: [Name: Entry] = [:]
@@ -75,13 +74,13 @@ package actor OutputUploads {
 
     package init(
         folder: OutputFolder, database: any SQLDatabase, limits: OutputQuota.Limits,
-        diskRoom: @escaping @Sendable () -> Int64 = { .max }, now: @escaping @Sendable () -> Timestamp = { .now() },
+        reserve: DiskReserve = DiskReserve(bytes: 0, free: { nil }), now: @escaping @Sendable () -> Timestamp = { .now() },
         changed: @escaping @Sendable (CommandID) async -> Void
     ) {
         self.folder = folder
         self.database = database
         self.limits = limits
-        self.diskRoom = diskRoom
+        self.reserve = reserve
         self.now = now
         self.changed = changed
     }
@@ -191,7 +190,7 @@ package actor OutputUploads {
             return .elsewhere(UploadProgress(state: .uploading, offset: entry.offset))
         }
         let owner = Owner(command: name.command, node: name.node)
-        if !piece.bytes.isEmpty, diskRoom() < Int64(piece.bytes.count) { return .full }
+        if !piece.bytes.isEmpty, reserve.room != .ample { return .full }
         let room = room(name, entry)
         let isOver = Int64(piece.bytes.count) > room.bytes
         let bytes = isOver ? Array(piece.bytes.prefix(Int(room.bytes))) : piece.bytes
