@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 
 /// What a start needs of configuration and machine: `check` and `serve` ask the same, before anything runs.
