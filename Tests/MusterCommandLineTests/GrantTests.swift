@@ -27,6 +27,19 @@ import Testing
         }
     }
 
+    /// In an ARN they would stand for every node.
+    @Test(arguments: ["InstanceIds=*", "InstanceIds=mi-0*", "InstanceIds=mi-0123456789abcdef?", "InstanceIds=mi-0123456789abcdef0,*", "x=web1"])
+    func wildcardsNameNoNodes(target: String) throws {
+        #expect(throws: CommandLineError.self) { try shell(target) }
+    }
+
+    @Test func aPolicyForEveryNodeIsNoGrant() {
+        #expect(Grant(policy: Grant(.run).policy) == nil)
+        var wild = Grant(.shell)
+        wild.nodes = ["mi-0*"]
+        #expect(Grant(policy: wild.policy) == nil)
+    }
+
     @Test func aPolicyThatWasChangedIsNoGrant() throws {
         let policy = try shell("tag:role=web").policy
         #expect(Grant(policy: policy.replacing("web", with: "db"))?.on == "tag:role=db")

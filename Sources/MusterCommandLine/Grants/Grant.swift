@@ -55,6 +55,12 @@ package struct Grant: Sendable, Equatable {
         if key == "tag-key" {
             guard values.count == 1 else { throw CommandLineError("--on tag-key=KEY takes one key; repeat --on for nodes that have both.") }
         } else if !key.hasPrefix("tag:") {
+            // In the ARNs of a policy `*` and `?` stand for anything: only whole ids name nodes.
+            for value in values where NodeID(value) == nil {
+                throw CommandLineError(
+                    "--on \(DisplayText.line(key))=\(DisplayText.line(value)) names no managed node by its id. Name nodes by id or name, or by a tag "
+                        + "that they all have: tag:KEY=VALUE, tag-key=KEY.")
+            }
             nodes += values.filter { !nodes.contains($0) }
             return
         }
@@ -211,6 +217,8 @@ package struct Grant: Sendable, Equatable {
         let resources = main["Resource"]?.texts ?? []
         let node = "arn:aws:ssm:*:*:managed-instance/"
         if resources != [node + "*"] { nodes = resources.map { String($0.dropFirst(node.count)) } }
+        // For every node there is no grant: such a policy was written by hand.
+        guard !nodes.isEmpty || !targets.isEmpty, nodes.allSatisfy({ NodeID($0) != nil }) else { return nil }
         hours = condition?["muster:TimeWindow"]?["aws:CurrentTime"]?.texts.first
         needsReason = null["muster:Reason"] != nil
         runAs = equals["muster:RunAsUser"]?.texts.first.map(Self.plain)

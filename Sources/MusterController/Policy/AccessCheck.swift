@@ -57,7 +57,7 @@ package struct AccessDenial: Error, Sendable {
     }
 
     /// What makes it the same as another one of the same key and operation.
-    package var kind: String { "\(apiError.code) \(decision.statement?.description ?? "")" }
+    package var kind: String { ([apiError.code] + (decision.statement.map { ["\($0)"] } ?? [])).joined(separator: " ") }
 
     /// For the audit trail.
     package var details: [String: String] {
