@@ -28,7 +28,9 @@ import Testing
     }
 
     /// In an ARN they would stand for every node.
-    @Test(arguments: ["InstanceIds=*", "InstanceIds=mi-0*", "InstanceIds=mi-0123456789abcdef?", "InstanceIds=mi-0123456789abcdef0,*", "x=web1"])
+    @Test(arguments: [
+        "InstanceIds=*", "InstanceIds=mi-0*", "InstanceIds=mi-0123456789abcdef?", "InstanceIds=mi-0123456789abcdef0,*", "x=web1",
+    ])
     func wildcardsNameNoNodes(target: String) throws {
         #expect(throws: CommandLineError.self) { try shell(target) }
     }
